@@ -1,3 +1,71 @@
-//! Placeholder.
+//! The tasks of this workspace: `cargo xtask test` and `cargo xtask tidy`.
+//! One runner for a desk and for CI, so that both can only say the same.
 #![forbid(unsafe_code)]
-fn main() {}
+#![allow(
+    clippy::print_stdout,
+    reason = "a task talks to the person who started it"
+)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+mod runner;
+mod tidy;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => workspace_root().map(|root| runner::run(&root)),
+        ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
+        [] | ["help" | "-h" | "--help"] => {
+            println!("{HELP}");
+            Ok(true)
+        }
+        _ => {
+            println!("There is no task `{}`.\n\n{HELP}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The directory of the workspace's `Cargo.toml`, from wherever in the tree the task was started.
+fn workspace_root() -> Result<PathBuf> {
+    let start = match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(own) => PathBuf::from(own),
+        None => std::env::current_dir().context("asking for the current directory")?,
+    };
+    for directory in start.ancestors() {
+        let manifest = directory.join("Cargo.toml");
+        if let Ok(text) = std::fs::read_to_string(&manifest)
+            && text.contains("[workspace]")
+        {
+            return Ok(directory.to_path_buf());
+        }
+    }
+    bail!("no workspace above {}", start.display())
+}
+
+const HELP: &str = "\
+cargo xtask test    everything a change must pass: fmt, clippy, doc, tidy, the tests, the release
+                    build, the demo, deny, and the interop suite against real servers
+cargo xtask tidy    the rules that no compiler checks: layers, makers, words, the code map
+cargo xtask help    this text
+
+`test` runs every stage even when one fails, lists them with their minutes, and ends with one line
+`N passed, N failed`, to which `, N skipped` is added when something was not run. The count is of
+tests; a stage that has none of its own (fmt, clippy, …) counts only when it fails. Exit status: 0
+when nothing failed, 1 otherwise.
+
+Servers that the interop suite needs are installed with apt by root; without root, or without apt,
+what is missing is listed as `not run: …`. With CI=true a missing server or tool is a failure.";
