@@ -1,0 +1,576 @@
+//! Stanzas: what travels, the proof that it may, and what is said when it cannot.
+//!
+//! A stanza is read from its start tag alone, and its bytes are changed no further than another stream and normalised
+//! addresses need (RFC 6120 §8.4, ROUTE-11).
+
+mod admitted;
+mod bounce;
+pub mod condition;
+#[cfg(test)]
+pub(crate) mod fixtures;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use verona_xml::{Edit, Element, Head, Scope, Tag, end, rewrite};
+
+pub use admitted::{Admitted, Destination};
+pub(crate) use bounce::reply;
+pub use bounce::{bounce, bounce_as, originate};
+pub use condition::{ErrorType, StanzaCondition, StreamCondition};
+
+use crate::addr::{BadJid, Domain, Jid};
+
+/// A stanza with valid addresses, in bytes of its own that fit any stream whose content namespace is inherited:
+/// `jabber:server`, `jabber:component:accept`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stanza {
+    kind: StanzaKind,
+    class: StanzaClass,
+    from: Domain,
+    to: Domain,
+    bytes: Bytes,
+}
+
+impl Stanza {
+    /// Reads a first-level element of a content namespace, as the scanner reported it.
+    ///
+    /// `lang` is the 'xml:lang' of its stream, which holds for a stanza that has none (RFC 6120 §8.1.5).
+    ///
+    /// # Errors
+    /// [`BadStanza::Stream`] when the stream cannot go on: no stanza, or addresses of which not even the domains are
+    /// known. [`BadStanza::Stanza`] when only this stanza cannot travel.
+    pub fn read(
+        element: &[u8],
+        head: &Head,
+        scope: &Scope,
+        lang: Option<&str>,
+    ) -> Result<Self, BadStanza> {
+        let kind = StanzaKind::from_name(head.local(element))
+            .ok_or(BadStanza::Stream(StreamCondition::UnsupportedStanzaType))?;
+        //= ROUTE-01
+        let to = Address::read(head.to(element))?;
+        //= ROUTE-02
+        let from = Address::read(head.from(element))?;
+        let type_attribute = head.kind(element);
+        let class = StanzaClass::of(kind, type_attribute.as_deref());
+        let refused = if from.is_malformed || to.is_malformed {
+            //= ROUTE-07
+            Some(StanzaCondition::JidMalformed)
+        } else if head.has_non_ascii_name() {
+            //= ROUTE-30
+            Some(StanzaCondition::BadRequest)
+        } else {
+            None
+        };
+        if let Some(condition) = refused {
+            let stanza = Self::build(
+                kind,
+                &from.jid,
+                &to.jid,
+                type_attribute.as_deref(),
+                head.id(element).as_deref(),
+                "",
+            );
+            return Err(BadStanza::Stanza {
+                stanza: Box::new(stanza),
+                condition,
+            });
+        }
+        //= ROUTE-06
+        //= ROUTE-11
+        let edit = Edit {
+            from: from.normalised.as_deref(),
+            to: to.normalised.as_deref(),
+            lang,
+        };
+        let bytes = match rewrite(element, head, scope, &edit) {
+            Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Cow::Owned(bytes) => Bytes::from(bytes.into_boxed_slice()),
+        };
+        Ok(Self {
+            kind,
+            class,
+            from: from.jid.domain().clone(),
+            to: to.jid.domain().clone(),
+            bytes,
+        })
+    }
+
+    /// Makes a stanza of ours. `payload` is its content, well-formed and in need of no prefix.
+    #[must_use]
+    pub fn build(
+        kind: StanzaKind,
+        from: &Jid,
+        to: &Jid,
+        type_attribute: Option<&str>,
+        id: Option<&str>,
+        payload: &str,
+    ) -> Self {
+        let mut out = String::new();
+        let tag = Tag::new(&mut out, kind.name())
+            .attribute("from", &from.to_string())
+            .attribute("to", &to.to_string())
+            .attribute_if("id", id)
+            .attribute_if("type", type_attribute);
+        if payload.is_empty() {
+            tag.empty();
+        } else {
+            tag.open();
+            out.push_str(payload);
+            end(&mut out, kind.name());
+        }
+        Self {
+            kind,
+            class: StanzaClass::of(kind, type_attribute),
+            from: from.domain().clone(),
+            to: to.domain().clone(),
+            bytes: Bytes::from(out.into_bytes().into_boxed_slice()),
+        }
+    }
+
+    /// Which of the three stanzas it is.
+    #[must_use]
+    pub fn kind(&self) -> StanzaKind {
+        self.kind
+    }
+
+    /// What may be answered to it.
+    #[must_use]
+    pub fn class(&self) -> StanzaClass {
+        self.class
+    }
+
+    /// The domain of the sender.
+    #[must_use]
+    pub fn from(&self) -> &Domain {
+        &self.from
+    }
+
+    /// The domain of the recipient.
+    #[must_use]
+    pub fn to(&self) -> &Domain {
+        &self.to
+    }
+
+    /// The element as it is written on a stream: nothing else is held by them.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The address of the sender. Read from the bytes at each call, like everything below.
+    #[must_use]
+    pub fn sender(&self) -> Jid {
+        self.address("from", &self.from)
+    }
+
+    /// The address of the recipient.
+    #[must_use]
+    pub fn recipient(&self) -> Jid {
+        self.address("to", &self.to)
+    }
+
+    /// The 'id' attribute.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        self.attribute("id")
+    }
+
+    /// The 'type' attribute, whatever it says.
+    #[must_use]
+    pub fn type_attribute(&self) -> Option<String> {
+        self.attribute("type")
+    }
+
+    /// The whole stanza as a tree, for those that answer it themselves. Its own namespace is the empty one.
+    ///
+    /// # Errors
+    /// Those of the parser; bytes that came through [`Stanza::read`] cause none.
+    pub(crate) fn element(&self) -> Result<Element, verona_xml::Error> {
+        Element::parse(&self.bytes, &Scope::default())
+    }
+
+    fn address(&self, attribute: &str, domain: &Domain) -> Jid {
+        self.attribute(attribute)
+            .and_then(|text| Jid::parse(&text).ok())
+            .unwrap_or_else(|| Jid::from(domain.clone()))
+    }
+
+    fn attribute(&self, name: &str) -> Option<String> {
+        let root = self.element().ok()?;
+        root.attribute(name).map(str::to_owned)
+    }
+}
+
+/// The three stanzas (RFC 6120 §8.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StanzaKind {
+    /// `<message/>`: push.
+    Message,
+    /// `<presence/>`: broadcast.
+    Presence,
+    /// `<iq/>`: request and response.
+    Iq,
+}
+
+impl StanzaKind {
+    /// The kind whose element has that local name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "message" => Some(Self::Message),
+            "presence" => Some(Self::Presence),
+            "iq" => Some(Self::Iq),
+            _ => None,
+        }
+    }
+
+    /// The name of its element.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Presence => "presence",
+            Self::Iq => "iq",
+        }
+    }
+}
+
+/// What the 'type' of a stanza says about answering it (RFC 6120 §8.2.3, §8.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StanzaClass {
+    /// An `<iq/>` of type `get` or `set`: it must be answered.
+    Request,
+    /// An `<iq/>` of type `result`: it must not be.
+    Answer,
+    /// Type `error`, of whatever kind: it must not be.
+    Error,
+    /// All else: it may be.
+    Other,
+}
+
+impl StanzaClass {
+    fn of(kind: StanzaKind, type_attribute: Option<&str>) -> Self {
+        match (kind, type_attribute) {
+            (_, Some("error")) => Self::Error,
+            (StanzaKind::Iq, Some("get" | "set")) => Self::Request,
+            (StanzaKind::Iq, Some("result")) => Self::Answer,
+            (StanzaKind::Message | StanzaKind::Presence | StanzaKind::Iq, _) => Self::Other,
+        }
+    }
+}
+
+/// Why an element is no [`Stanza`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadStanza {
+    /// The stream is to be closed with this condition.
+    Stream(StreamCondition),
+    /// The stream lives: the sender gets an error, if the stream may carry stanzas between these domains at all.
+    Stanza {
+        /// Addresses, kind, type and id of the refused stanza; a malformed address is reduced to its domain.
+        stanza: Box<Stanza>,
+        /// What is wrong with it.
+        condition: StanzaCondition,
+    },
+}
+
+impl fmt::Display for BadStanza {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(condition) => write!(f, "no stanza: {condition}"),
+            Self::Stanza { stanza, condition } => write!(
+                f,
+                "a stanza from {} to {} that cannot travel: {condition}",
+                stanza.from, stanza.to
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadStanza {}
+
+struct Address {
+    jid: Jid,
+    /// The text to write where it differs from what came.
+    normalised: Option<String>,
+    /// The localpart or the resource is bad, and `jid` is the domain alone.
+    is_malformed: bool,
+}
+
+impl Address {
+    fn read(text: Option<Cow<'_, str>>) -> Result<Self, BadStanza> {
+        let improper = BadStanza::Stream(StreamCondition::ImproperAddressing);
+        let Some(text) = text else {
+            return Err(improper);
+        };
+        match Jid::parse(&text) {
+            Ok(jid) => Ok(Self {
+                normalised: (domain_of(&text) != jid.domain().as_str()).then(|| jid.to_string()),
+                jid,
+                is_malformed: false,
+            }),
+            //= ROUTE-07
+            Err(BadJid::Part(domain)) => Ok(Self {
+                jid: domain.into(),
+                normalised: None,
+                is_malformed: true,
+            }),
+            Err(BadJid::Domain) => Err(improper),
+        }
+    }
+}
+
+/// The domain as it is spelt in an address that is valid: preparation changes nothing else of it.
+fn domain_of(address: &str) -> &str {
+    let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
+    bare.split_once('@').map_or(bare, |(_, domain)| domain)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+    use super::fixtures::{first_level, under};
+    use super::*;
+
+    fn read(text: &str) -> Result<Stanza, BadStanza> {
+        let (bytes, head, scope) = first_level(text);
+        Stanza::read(&bytes, &head, &scope, None)
+    }
+
+    #[test]
+    fn kind_and_class_say_what_may_be_answered() {
+        for (text, kind, class) in [
+            ("message", StanzaKind::Message, StanzaClass::Other),
+            (
+                "message type='chat'",
+                StanzaKind::Message,
+                StanzaClass::Other,
+            ),
+            (
+                "message type='get'",
+                StanzaKind::Message,
+                StanzaClass::Other,
+            ),
+            (
+                "message type='error'",
+                StanzaKind::Message,
+                StanzaClass::Error,
+            ),
+            ("presence", StanzaKind::Presence, StanzaClass::Other),
+            (
+                "presence type='error'",
+                StanzaKind::Presence,
+                StanzaClass::Error,
+            ),
+            (
+                "presence type='result'",
+                StanzaKind::Presence,
+                StanzaClass::Other,
+            ),
+            ("iq type='get'", StanzaKind::Iq, StanzaClass::Request),
+            ("iq type='set'", StanzaKind::Iq, StanzaClass::Request),
+            ("iq type='result'", StanzaKind::Iq, StanzaClass::Answer),
+            ("iq type='error'", StanzaKind::Iq, StanzaClass::Error),
+            ("iq type='subscribe'", StanzaKind::Iq, StanzaClass::Other),
+            ("iq", StanzaKind::Iq, StanzaClass::Other),
+        ] {
+            let stanza = read(&format!(
+                "<{text} from='a@capulet.lit' to='b@montague.lit/c'/>"
+            ))
+            .unwrap();
+            assert_eq!((stanza.kind(), stanza.class()), (kind, class), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stanza_that_needs_nothing_keeps_its_bytes() {
+        //= ROUTE-11
+        //= ROUTE-28
+        let text = "<message  to=\"b@montague.lit/c\" from='a@capulet.lit' id='1&amp;2' type='chat'><body>&lt;x></body><x xmlns='urn:x'/></message >";
+        let stanza = read(text).unwrap();
+        assert_eq!(stanza.bytes(), text.as_bytes());
+        assert_eq!(stanza.from().as_str(), "capulet.lit");
+        assert_eq!(stanza.to().as_str(), "montague.lit");
+        assert_eq!(stanza.sender(), Jid::parse("a@capulet.lit").unwrap());
+        assert_eq!(stanza.recipient(), Jid::parse("b@montague.lit/c").unwrap());
+        assert_eq!(stanza.id().as_deref(), Some("1&2"));
+        assert_eq!(stanza.type_attribute().as_deref(), Some("chat"));
+    }
+
+    #[test]
+    fn the_bytes_of_a_stanza_are_of_its_own() {
+        let (bytes, head, scope) = first_level("<message from='a@capulet.lit' to='montague.lit'/>");
+        let buffer = Bytes::from(bytes);
+        let stanza = Stanza::read(&buffer, &head, &scope, None).unwrap();
+        assert_ne!(stanza.bytes().as_ptr(), buffer.as_ptr());
+        drop(buffer);
+        assert!(stanza.bytes().is_unique(), "no larger buffer is kept alive");
+    }
+
+    #[test]
+    fn addresses_are_compared_and_relayed_normalised() {
+        //= ROUTE-06
+        let stanza =
+            read("<iq type='get' id='1' from='A@CAPULET.lit./R' to='xn--bcher-kva.example'/>")
+                .unwrap();
+        assert_eq!(stanza.from().as_str(), "capulet.lit");
+        assert_eq!(stanza.sender().to_string(), "A@capulet.lit/R");
+        assert_eq!(stanza.recipient().to_string(), "bücher.example");
+        let text = std::str::from_utf8(stanza.bytes()).unwrap();
+        assert!(text.contains("from='A@capulet.lit/R'"), "{text}");
+        assert!(text.contains("to='bücher.example'"), "{text}");
+    }
+
+    #[test]
+    fn without_domains_on_both_sides_the_stream_cannot_go_on() {
+        //= ROUTE-01
+        //= ROUTE-02
+        //= ROUTE-07
+        for attributes in [
+            "from='a@capulet.lit'",
+            "to='montague.lit'",
+            "from='' to='montague.lit'",
+            "from='a@capulet.lit' to=''",
+            "from='a@capulet.lit' to='b@'",
+            "from='a@capulet.lit' to='/c'",
+            "from='a@b c' to='montague.lit'",
+        ] {
+            for kind in ["message", "presence", "iq type='result'"] {
+                assert_eq!(
+                    read(&format!("<{kind} {attributes}/>")),
+                    Err(BadStanza::Stream(StreamCondition::ImproperAddressing)),
+                    "{attributes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_element_is_no_stanza() {
+        assert_eq!(
+            read("<route from='a@capulet.lit' to='b@montague.lit'/>"),
+            Err(BadStanza::Stream(StreamCondition::UnsupportedStanzaType))
+        );
+    }
+
+    #[test]
+    fn one_bad_nickname_costs_one_stanza() {
+        //= ROUTE-07
+        for (attributes, from, to) in [
+            (
+                "from='a@capulet.lit' to='@montague.lit'",
+                "a@capulet.lit",
+                "montague.lit",
+            ),
+            (
+                "from='a@capulet.lit' to='b b@montague.lit/c'",
+                "a@capulet.lit",
+                "montague.lit",
+            ),
+            (
+                "from='a@capulet.lit/' to='b@montague.lit'",
+                "capulet.lit",
+                "b@montague.lit",
+            ),
+        ] {
+            let bad = read(&format!(
+                "<iq type='get' id='&apos;7' {attributes}><x xmlns='urn:x'/></iq>"
+            ));
+            let Err(BadStanza::Stanza { stanza, condition }) = bad else {
+                panic!("{bad:?}");
+            };
+            assert_eq!(condition, StanzaCondition::JidMalformed);
+            assert_eq!(stanza.sender().to_string(), from);
+            assert_eq!(stanza.recipient().to_string(), to);
+            assert_eq!(stanza.id().as_deref(), Some("'7"));
+            assert_eq!(stanza.class(), StanzaClass::Request);
+        }
+    }
+
+    #[test]
+    fn names_that_kill_the_streams_of_others_are_not_passed_on() {
+        //= ROUTE-30
+        for content in [
+            "<\u{2C00}/>",
+            "<b \u{10000}='1'/>",
+            "<a><é xmlns='urn:x'/></a>",
+        ] {
+            let bad = read(&format!(
+                "<message from='a@capulet.lit' to='b@montague.lit' id='1'>{content}</message>"
+            ));
+            let Err(BadStanza::Stanza { stanza, condition }) = bad else {
+                panic!("{bad:?}");
+            };
+            assert_eq!(condition, StanzaCondition::BadRequest);
+            assert_eq!(
+                stanza.bytes(),
+                "<message from='a@capulet.lit' to='b@montague.lit' id='1'/>".as_bytes()
+            );
+        }
+        let text = "<message from='é@capulet.lit' to='b@montague.lit'><body é:x='' xmlns:é='urn:x'>é</body></message>";
+        assert!(
+            matches!(read(text), Err(BadStanza::Stanza { .. })),
+            "an attribute's prefix is a name too"
+        );
+        let text = "<message from='é@capulet.lit' to='b@montague.lit'><body>é</body></message>";
+        assert!(read(text).is_ok(), "values and text are free");
+    }
+
+    #[test]
+    fn what_was_inherited_from_the_stream_goes_along() {
+        //= ROUTE-11
+        //= COMP-11
+        let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+                      xmlns:x='urn:x' xml:lang='de'>";
+        let (bytes, head, scope) = under(
+            header,
+            "<message from='a@capulet.lit' to='b@montague.lit'><x:y/></message>",
+        );
+        let stanza = Stanza::read(&bytes, &head, &scope, Some("de")).unwrap();
+        let root = stanza.element().unwrap();
+        assert_eq!(root.lang(), Some("de"));
+        assert!(root.child("y", "urn:x").is_some());
+        assert_eq!(root.namespace(), "");
+    }
+
+    #[test]
+    fn a_stanza_with_its_own_declaration_becomes_one_that_inherits() {
+        //= COMP-11
+        for text in [
+            "<message xmlns='jabber:client' from='a@capulet.lit' to='b@montague.lit'><body>x</body></message>",
+            "<s:message xmlns:s='jabber:server' from='a@capulet.lit' to='b@montague.lit'><s:body>x</s:body></s:message>",
+        ] {
+            let stanza = read(text).unwrap();
+            let root = stanza.element().unwrap();
+            assert_eq!((root.name(), root.namespace()), ("message", ""), "{text}");
+            assert_eq!(root.child("body", "").unwrap().text(), "x", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_we_build_reads_back() {
+        let from = Jid::parse("montague.lit").unwrap();
+        let to = Jid::parse("juliet@capulet.lit/it's \"her\" <balcony>").unwrap();
+        let built = Stanza::build(StanzaKind::Iq, &from, &to, Some("result"), Some("a&b"), "");
+        let text = std::str::from_utf8(built.bytes()).unwrap();
+        assert_eq!(read(text).unwrap(), built);
+        assert_eq!(built.recipient(), to);
+        assert_eq!(built.id().as_deref(), Some("a&b"));
+        assert_eq!(built.class(), StanzaClass::Answer);
+        let built = Stanza::build(
+            StanzaKind::Message,
+            &from,
+            &to,
+            None,
+            None,
+            "<body>x</body>",
+        );
+        assert_eq!(
+            built.element().unwrap().child("body", "").unwrap().text(),
+            "x"
+        );
+        assert_eq!((built.id(), built.type_attribute()), (None, None));
+    }
+}
