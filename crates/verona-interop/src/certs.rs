@@ -1,0 +1,126 @@
+//! Certificates for one case: an authority of its own, or none at all for servers that sign for themselves.
+//! Why generated: a key in the repository would be trusted by somebody one day, and would expire on another.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+/// What the certificates say that they are for.
+///
+/// Public authorities leave out the client purpose since 2026; every server met here takes such a certificate all the
+/// same, in both roles (peers.md §1b).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purposes {
+    /// TLS server and TLS client.
+    ServerAndClient,
+    /// TLS server only.
+    ServerOnly,
+}
+
+/// A certificate authority that lives as long as its case.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new authority with a new key.
+    ///
+    /// # Errors
+    /// The key cannot be made.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Interop test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
+        })
+    }
+
+    /// Writes the authority's certificate to `path`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        fs::write(path, self.issuer.pem()).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// A certificate and its key in two files.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// The certificate, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+/// A certificate with its key, PEM.
+#[derive(Clone)]
+pub struct Issued {
+    certificate: String,
+    key: String,
+}
+
+impl Issued {
+    /// Makes a certificate for `name` (dNSName only); without an authority it is signed by its own key.
+    ///
+    /// # Errors
+    /// The key cannot be made.
+    pub fn new(name: &str, purposes: Purposes, authority: Option<&Authority>) -> Result<Self> {
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = match purposes {
+            Purposes::ServerAndClient => vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
+            Purposes::ServerOnly => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        };
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate()?;
+        let certificate = match authority {
+            Some(authority) => params.signed_by(&key, &authority.issuer)?,
+            None => params.self_signed(&key)?,
+        };
+        Ok(Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// Writes `NAME.pem`, chain and key in one file, as verona reads it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_together(&self, dir: &Path, name: &str) -> Result<()> {
+        fs::create_dir_all(dir)?;
+        fs::write(
+            dir.join(format!("{name}.pem")),
+            format!("{}{}", self.certificate, self.key),
+        )?;
+        Ok(())
+    }
+
+    /// Writes `NAME.crt` and `NAME.key`, as Prosody reads them.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_apart(&self, dir: &Path, name: &str) -> Result<CertificateFiles> {
+        fs::create_dir_all(dir)?;
+        let files = CertificateFiles {
+            certificate: dir.join(format!("{name}.crt")),
+            key: dir.join(format!("{name}.key")),
+        };
+        fs::write(&files.certificate, &self.certificate)?;
+        fs::write(&files.key, &self.key)?;
+        Ok(files)
+    }
+}

@@ -1,0 +1,86 @@
+//! A name server for one case: unbound on a loopback port that knows the case's domains and nothing else.
+//! Why not `/etc/hosts` or fixed addresses: SRV lookups and their failures are part of what federation does.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::process::{Process, free_ports};
+
+/// Where the servers of one domain listen.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The domain.
+    pub domain: String,
+    /// Address and port of its S2S listener.
+    pub address: SocketAddr,
+}
+
+/// A running unbound.
+#[derive(Debug)]
+pub struct NameServer {
+    /// Where it answers, UDP and TCP.
+    pub address: SocketAddr,
+    _process: Process,
+}
+
+impl NameServer {
+    /// Starts unbound in `dir` and waits until it answers.
+    ///
+    /// # Errors
+    /// unbound is missing or does not start.
+    pub fn start(dir: &Path, services: &[Service]) -> Result<Self> {
+        let address = *free_ports([127, 0, 0, 1], 1)?
+            .first()
+            .context("no free port")?;
+        let file = dir.join("unbound.conf");
+        fs::write(&file, configuration(dir, address, services))?;
+        let mut process = Process::start(
+            "unbound",
+            dir,
+            Path::new("/usr/sbin/unbound"),
+            &["-d", "-c", &file.to_string_lossy()],
+        )?;
+        process.wait_for_listeners(&[address], Duration::from_secs(10))?;
+        Ok(Self {
+            address,
+            _process: process,
+        })
+    }
+}
+
+/// Every zone is ours: an unknown name is answered NXDOMAIN at once and nothing leaves the machine.
+fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> String {
+    let mut text = format!(
+        "server:\n\
+         \x20 interface: {}@{}\n\
+         \x20 directory: \"{}\"\n\
+         \x20 username: \"\"\n\
+         \x20 chroot: \"\"\n\
+         \x20 pidfile: \"\"\n\
+         \x20 use-syslog: no\n\
+         \x20 do-daemonize: no\n\
+         \x20 num-threads: 1\n\
+         \x20 module-config: \"iterator\"\n\
+         \x20 access-control: 127.0.0.0/8 allow\n\
+         \x20 log-queries: yes\n\
+         \x20 log-replies: yes\n\
+         \x20 local-zone: \".\" static\n",
+        address.ip(),
+        address.port(),
+        dir.display()
+    );
+    for Service { domain, address } in services {
+        text.push_str(&format!(
+            "\x20 local-data: \"_xmpp-server._tcp.{domain}. 60 IN SRV 0 5 {} xmpp.{domain}.\"\n\
+             \x20 local-data: \"xmpp.{domain}. 60 IN A {}\"\n",
+            address.port(),
+            address.ip()
+        ));
+    }
+    text.push_str("remote-control:\n  control-enable: no\n");
+    text
+}

@@ -1,0 +1,171 @@
+//! One Prosody 0.12 with a generated configuration and the wire log of `peers/prosody/`.
+//! Why that server: it is the most deployed one that speaks XEP-0288, and it keeps dialback and EXTERNAL both.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::certs::CertificateFiles;
+use crate::process::{Process, free_ports};
+
+/// What one Prosody is told.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Name of its folder and logs.
+    pub name: &'a str,
+    /// Loopback address of its S2S listener.
+    pub address: SocketAddr,
+    /// The domain with accounts.
+    pub domain: &'a str,
+    /// Its certificate.
+    pub certificate: &'a CertificateFiles,
+    /// A component's domain, secret and certificate.
+    pub component: Option<(&'a str, &'a str, &'a CertificateFiles)>,
+    /// The only authority, when there is one; then peers need a valid certificate (`s2s_secure_auth`).
+    pub authority: Option<&'a Path>,
+    /// The name server.
+    pub dns: SocketAddr,
+}
+
+/// A running Prosody.
+#[derive(Debug)]
+pub struct Prosody {
+    /// The process.
+    pub process: Process,
+    /// Where clients connect, in the clear.
+    pub clients: SocketAddr,
+    /// Where components connect.
+    pub components: SocketAddr,
+    /// The log of every byte of its S2S connections.
+    pub wire_log: PathBuf,
+}
+
+impl Prosody {
+    /// Starts Prosody in a folder of its own below `dir` and waits until it listens.
+    ///
+    /// # Errors
+    /// Prosody is missing or does not start.
+    pub fn start(dir: &Path, settings: &Settings<'_>) -> Result<Self> {
+        let home = dir.join(settings.name);
+        let plugins = home.join("plugins");
+        fs::create_dir_all(&plugins)?;
+        fs::create_dir_all(home.join("data"))?;
+        fs::write(
+            plugins.join("mod_wire_log.lua"),
+            include_str!("../peers/prosody/mod_wire_log.lua"),
+        )?;
+        let [clients, components] = *free_ports([127, 0, 0, 1], 2)?.as_slice() else {
+            anyhow::bail!("no free ports");
+        };
+        let wire_log = home.join("wire.jsonl");
+        let file = home.join("prosody.cfg.lua");
+        fs::write(
+            &file,
+            configuration(&home, settings, clients, components, &wire_log),
+        )
+        .with_context(|| format!("writing {}", file.display()))?;
+        let mut process = Process::start(
+            settings.name,
+            dir,
+            Path::new("/usr/bin/prosody"),
+            &["-F", "--config", &file.to_string_lossy()],
+        )?;
+        process.wait_for_listeners(&[settings.address, clients], Duration::from_secs(20))?;
+        Ok(Self {
+            process,
+            clients,
+            components,
+            wire_log,
+        })
+    }
+}
+
+/// Debian's own choice of modules as far as they touch streams (smacks included), with bidi; neither archive nor
+/// offline store, because a stanza that was kept would turn up in another count.
+fn configuration(
+    home: &Path,
+    settings: &Settings<'_>,
+    clients: SocketAddr,
+    components: SocketAddr,
+    wire_log: &Path,
+) -> String {
+    let Settings {
+        address,
+        domain,
+        certificate,
+        dns,
+        ..
+    } = settings;
+    let home = home.display();
+    let mut text = format!(
+        r#"run_as_root = true
+daemonize = false
+pidfile = "{home}/prosody.pid"
+data_path = "{home}/data"
+plugin_paths = {{ "{home}/plugins" }}
+certificates = "{home}/none"
+log = {{ {{ levels = {{ min = "debug" }}, to = "console" }} }}
+statistics = nil
+
+modules_enabled = {{
+	"roster", "saslauth", "tls", "dialback", "disco", "ping", "version", "time", "uptime",
+	"smacks", "s2s_bidi", "wire_log",
+}}
+modules_disabled = {{ "offline" }}
+wire_log_file = "{wire_log}"
+
+-- The name server of this case, and no other. Without the last option libunbound does not ask a loopback address.
+unbound = {{
+	resolvconf = false, hoststxt = false, forward = "{dns_ip}@{dns_port}",
+	options = {{ ["do-not-query-localhost:"] = "no" }},
+}}
+
+c2s_interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {c2s} }}
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+-- Accounts are not what is tested here: any name and password will do.
+authentication = "insecure"
+insecure_open_authentication = "Yes please, I know what I'm doing!"
+
+s2s_interfaces = {{ "{s2s_ip}" }}
+s2s_ports = {{ {s2s_port} }}
+s2s_direct_tls_ports = {{ }}
+legacy_ssl_ports = {{ }}
+s2s_require_encryption = true
+s2s_secure_auth = {secure}
+component_interfaces = {{ "127.0.0.1" }}
+component_ports = {{ {component} }}
+
+ssl = {{ {authority} }}
+
+VirtualHost "{domain}"
+	ssl = {{ certificate = "{crt}", key = "{key}" }}
+"#,
+        wire_log = wire_log.display(),
+        dns_ip = dns.ip(),
+        dns_port = dns.port(),
+        c2s = clients.port(),
+        s2s_ip = address.ip(),
+        s2s_port = address.port(),
+        secure = settings.authority.is_some(),
+        component = components.port(),
+        authority = settings.authority.map_or(String::new(), |path| format!(
+            "cafile = \"{}\"",
+            path.display()
+        )),
+        crt = certificate.certificate.display(),
+        key = certificate.key.display(),
+    );
+    if let Some((domain, secret, certificate)) = settings.component {
+        text.push_str(&format!(
+            "\nComponent \"{domain}\"\n\tcomponent_secret = \"{secret}\"\n\tssl = {{ certificate = \"{}\", key = \"{}\" }}\n",
+            certificate.certificate.display(),
+            certificate.key.display()
+        ));
+    }
+    text
+}
