@@ -20,6 +20,8 @@ use tally::Tally;
 pub(crate) fn run(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
+    // First: the tests of verona-xml ask expat and libxml2 too.
+    report.stage("packages", || packages::install(&place));
     report.stage("fmt", || {
         gate(place.cargo().args(["fmt", "--all", "--check"]))
     });
@@ -62,7 +64,6 @@ pub(crate) fn run(root: &Path) -> bool {
         false => Outcome::failed("not run: there is no binary"),
     });
     report.stage("deny", || deny::run(&place));
-    report.stage("packages", || packages::install(&place));
     report.stage("interop", || match is_built {
         true => interop::run(&place),
         false => Outcome::failed("not run: there is no binary"),

@@ -1,4 +1,4 @@
-//! The Debian packages that the interop suite drives: looked for, and installed by root.
+//! The Debian packages that tests and the interop suite drive: looked for, and installed by root.
 //! No service may start: a server on the standard ports would answer in the place of the one under test.
 
 use std::collections::BTreeSet;
