@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::process::tied_to_us;
 
@@ -26,97 +27,128 @@ pub struct Account {
 /// The ends of a connection: who dialled, and the listener.
 pub type Ends = (SocketAddr, SocketAddr);
 
-/// Records the end of every TCP socket on the machine while it lives (`ss --events`).
+/// Records every TCP socket on the machine while it lives.
+///
+/// With `CAP_NET_ADMIN` the kernel tells of each socket as it ends (`ss --events`), and none is missed. Without it the
+/// open ones are looked at again and again, and what lives shorter than that is missed.
 #[derive(Debug)]
 pub struct SocketWatch {
-    child: Child,
-    lines: Arc<Mutex<Vec<Socket>>>,
+    seen: Arc<Mutex<Vec<Socket>>>,
+    events: Option<Child>,
+    running: Arc<AtomicBool>,
 }
 
 impl SocketWatch {
-    /// Starts watching, and makes sure that it does: a connection made for the purpose has to be seen.
+    /// Starts watching. Whether the kernel tells is tried: a connection made for the purpose has to be reported.
     ///
     /// # Errors
-    /// `ss` is missing, or the kernel reports nothing (it wants `CAP_NET_ADMIN`).
+    /// `ss` is missing.
     pub fn start() -> Result<Self> {
-        // ss writes to a pipe in blocks, so stdbuf makes it write lines.
-        let mut child = tied_to_us(Path::new("stdbuf"))
-            .args(["-oL", "ss", "-tinOEH"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting ss")?;
-        let output = child.stdout.take().context("no output of ss")?;
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&lines);
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if let Some(socket) = parse(&line) {
-                    kept.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(socket);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let running = Arc::new(AtomicBool::new(true));
+        let mut watch = Self {
+            events: Some(follow(Arc::clone(&seen))?),
+            seen,
+            running,
+        };
+        if !watch.is_told()? {
+            watch.end_events();
+            let (seen, running) = (Arc::clone(&watch.seen), Arc::clone(&watch.running));
+            thread::spawn(move || {
+                while running.load(Ordering::Relaxed) {
+                    if let Ok(sockets) = open() {
+                        lock(&seen).extend(sockets);
+                    }
+                    thread::sleep(BETWEEN_LOOKS);
                 }
-            }
-        });
-        let watch = Self { child, lines };
-        watch.prove()?;
+            });
+        }
         Ok(watch)
     }
 
-    /// The connections to these listeners that have ended, in the order in which they did.
+    /// Whether every connection is in the account, with all its bytes once it has ended.
     #[must_use]
-    pub fn ended(&self, listeners: &[SocketAddr]) -> BTreeMap<Ends, Account> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        accounts(&lines, listeners)
+    pub const fn is_complete(&self) -> bool {
+        self.events.is_some()
     }
 
-    fn prove(&self) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < until {
+    /// The connections to these listeners.
+    #[must_use]
+    pub fn accounts(&self, listeners: &[SocketAddr]) -> BTreeMap<Ends, Account> {
+        accounts(&lock(&self.seen), listeners)
+    }
+
+    fn is_told(&self) -> Result<bool> {
+        for _ in 0..10 {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             let address = listener.local_addr()?;
-            let stream = TcpStream::connect(address)?;
+            let mut stream = TcpStream::connect(address)?;
             drop(listener.accept()?);
-            let mut rest = Vec::new();
-            (&stream).read_to_end(&mut rest)?;
+            stream.read_to_end(&mut Vec::new())?;
             drop(stream);
             for _ in 0..20 {
-                if !self.ended(&[address]).is_empty() {
-                    return Ok(());
+                if !self.accounts(&[address]).is_empty() {
+                    return Ok(true);
                 }
                 thread::sleep(Duration::from_millis(5));
             }
         }
-        bail!("`ss --events` reports no ended socket: CAP_NET_ADMIN is missing")
+        Ok(false)
+    }
+
+    fn end_events(&mut self) {
+        if let Some(mut child) = self.events.take() {
+            // Either call fails only when ss is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 impl Drop for SocketWatch {
     fn drop(&mut self) {
-        // Either call fails only when ss is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.store(false, Ordering::Relaxed);
+        self.end_events();
     }
 }
 
-/// The connections to these listeners that are open.
-///
-/// # Errors
-/// `ss` is missing.
-pub fn open(listeners: &[SocketAddr]) -> Result<BTreeMap<Ends, Account>> {
+/// ss writes to a pipe in blocks, so stdbuf makes it write lines.
+fn follow(seen: Arc<Mutex<Vec<Socket>>>) -> Result<Child> {
+    let mut child = tied_to_us(Path::new("stdbuf"))
+        .args(["-oL", "ss", "-tinOEH"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("starting ss")?;
+    let output = child.stdout.take().context("no output of ss")?;
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(socket) = parse(&line) {
+                lock(&seen).push(socket);
+            }
+        }
+    });
+    Ok(child)
+}
+
+/// The connected sockets of the machine.
+fn open() -> Result<Vec<Socket>> {
     let output = Command::new("ss")
-        .args(["-tinOH", "state", "established"])
+        .arg("-tinOH")
         .output()
         .context("running ss")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // With a state filter ss leaves out the column of the state.
-    let sockets: Vec<Socket> = text
-        .lines()
-        .filter_map(|line| parse(&format!("ESTAB {line}")))
-        .collect();
-    Ok(accounts(&sockets, listeners))
+    Ok(text.lines().filter_map(parse).collect())
 }
+
+fn lock(seen: &Mutex<Vec<Socket>>) -> MutexGuard<'_, Vec<Socket>> {
+    // A thread that panicked has left whole entries behind.
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Fine enough for every connection that carries a conversation.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
 
 /// One end of one connection as `ss` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
