@@ -38,16 +38,28 @@ class Echo(slixmpp.ComponentXMPP):
             )
 
     def on_message_error(self, message):
-        error = message["error"]
-        tell(
-            bounce=str(message["from"]),
-            type=error["type"],
-            condition=error["condition"],
-            text=error["text"],
-        )
+        tell(bounce=str(message["from"]), **error_of(message.xml))
 
     def on_stream_error(self, error):
         tell(refused=error["condition"], text=error["text"])
+
+
+def error_of(stanza):
+    """Read from the XML: slixmpp 1.8.3 looks for the error of a component's stanza in another namespace, finds none
+    and answers with a default condition."""
+    found = {"type": "", "condition": "", "text": ""}
+    for error in stanza:
+        if not error.tag.endswith("}error"):
+            continue
+        found["type"] = error.get("type", "")
+        for part in error:
+            namespace, name = part.tag[1:].split("}")
+            if namespace == "urn:ietf:params:xml:ns:xmpp-stanzas":
+                if name == "text":
+                    found["text"] = part.text or ""
+                else:
+                    found["condition"] = name
+    return found
 
 
 def tell(**line):
