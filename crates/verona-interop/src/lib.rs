@@ -1,16 +1,16 @@
 //! Real XMPP servers against the real `verona`, judged by what was on the wire.
 //! Why a crate of its own: the other tests ask whether verona does what we think; this one asks whether the world agrees.
 //!
-//! Reading order: [`cases`] (what is tried), [`scene`] (the servers of one case), [`judge`] (what has to be true of the
-//! wire), [`wire`] and [`sockets`] (the two witnesses), [`prosody`], [`verona`], [`dns`], [`certs`], [`process`].
+//! Reading order: [`catalogue`] (what is tried), [`cases`] (how), [`scene`] (the servers of one case), [`judge`] (what has
+//! to be true of the wire), [`wire`] and [`sockets`] (the two witnesses), then [`prosody`], [`verona`], [`dns`], [`certs`]
+//! and [`process`].
 //!
 //! Each case has its own folder, ports, authority and name server; nothing of the machine is read or changed, and every
 //! process ends with its case.
 #![forbid(unsafe_code)]
-// ss, setpriv and /proc are Linux; the servers are Debian's.
-#![cfg(target_os = "linux")]
 
 pub mod cases;
+pub mod catalogue;
 pub mod certs;
 pub mod dns;
 pub mod elements;

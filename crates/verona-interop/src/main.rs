@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use verona_interop::cases::{self, Case, Outcome};
+use verona_interop::cases::{Case, Outcome};
+use verona_interop::catalogue;
 use verona_interop::scene;
 
 /// Runs real XMPP servers against verona and judges them by the wire.
@@ -34,7 +35,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let chosen: Vec<Case> = cases::all()
+    let chosen: Vec<Case> = catalogue::all()
         .into_iter()
         .filter(|case| chosen(case, &arguments.cases))
         .collect();
@@ -55,7 +56,7 @@ fn chosen(case: &Case, names: &[String]) -> bool {
     if names.is_empty() {
         return true;
     }
-    let exact = cases::all()
+    let exact = catalogue::all()
         .iter()
         .any(|case| names.iter().any(|name| name == case.name));
     names
