@@ -1,2 +1,16 @@
-//! Placeholder.
+//! XMPP server-to-server federation without I/O.
 #![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod authorizations;
+pub mod certificate;
+pub mod component;
+pub mod dialback;
+pub mod grounds;
+pub mod limits;
+pub mod ns;
+pub mod outbox;
+pub mod policy;
+pub mod stanza;
+pub mod stream;
+pub mod switchboard;

@@ -1,0 +1,11 @@
+//! Addresses, and which of them are ours.
+//!
+//! "Is it ours?" cannot be forgotten: only [`Hosts`] makes a [`DomainPair`], and without a pair nothing is authorised.
+
+mod domain;
+mod hosts;
+mod jid;
+
+pub use domain::{BadDomain, Domain};
+pub use hosts::{Direction, DomainPair, Hosts, LocalDomain, NotAPair, RemoteDomain};
+pub use jid::{BadJid, Jid};

@@ -1,0 +1,237 @@
+//! Which domains a peer's certificate covers (RFC 6120 §13.7).
+//!
+//! The engine checks chain, dates and possession of the key, and reads the names; whether they cover a domain is
+//! decided here, so that the rule is pure and the same in both directions of a connection.
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::addr::Domain;
+
+/// What a peer's certificate says, after the TLS handshake proved that the peer has its key (TLS-16, TLS-17).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The chain, judged as a server's certificate whichever side presents it (TLS-22).
+    pub chain: Chain,
+    /// The names of its subjectAltName.
+    pub names: Vec<CertificateName>,
+    /// When it ceases to be valid, on our clock; `None` when the chain is not valid.
+    pub expires: Option<Instant>,
+}
+
+impl PeerCertificate {
+    /// The peer showed no certificate (TLS-12).
+    #[must_use]
+    pub fn absent() -> Self {
+        Self {
+            chain: Chain::Absent,
+            names: Vec::new(),
+            expires: None,
+        }
+    }
+
+    /// Whether the certificate proves `domain` now.
+    ///
+    /// # Errors
+    /// [`NotCovered`] says why not, for the operator's log.
+    pub fn covers(&self, domain: &Domain, now: Instant) -> Result<(), NotCovered> {
+        match &self.chain {
+            Chain::Absent => return Err(NotCovered::Absent),
+            Chain::Invalid(reason) => return Err(NotCovered::Chain(reason.clone())),
+            Chain::Valid => {}
+        }
+        //= SASL-11
+        if self.expires.is_none_or(|at| at <= now) {
+            return Err(NotCovered::Expired);
+        }
+        if self.names.iter().any(|name| name.covers(domain)) {
+            return Ok(());
+        }
+        Err(NotCovered::Name {
+            domain: domain.clone(),
+            names: self
+                .names
+                .iter()
+                .take(NAMES_SHOWN_MAX)
+                .map(ToString::to_string)
+                .collect(),
+        })
+    }
+}
+
+/// The result of building a path to a trusted root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// There was no certificate.
+    Absent,
+    /// A path exists, the dates are good, and server authentication is a permitted use (TLS-22).
+    Valid,
+    /// There is none; the text says why.
+    Invalid(String),
+}
+
+/// One name in a certificate (TLS-18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// A dNSName: DNS-ID, possibly with a wildcard.
+    Dns(String),
+    /// An SRVName with its service label, such as `_xmpp-server` (RFC 4985).
+    Srv {
+        /// With its underscore.
+        service: String,
+        /// The domain.
+        domain: String,
+    },
+    /// An id-on-xmppAddr (RFC 6120 §13.7.1.4).
+    XmppAddr(String),
+}
+
+impl CertificateName {
+    /// Whether this name covers `domain`.
+    #[must_use]
+    pub fn covers(&self, domain: &Domain) -> bool {
+        match self {
+            Self::Dns(name) => dns_id(name, domain),
+            //= TLS-19
+            Self::Srv {
+                service,
+                domain: name,
+            } => service.eq_ignore_ascii_case("_xmpp-server") && dns_id(name, domain),
+            //= TLS-18
+            Self::XmppAddr(name) => {
+                !name.contains(['@', '/', '*']) && Domain::parse(name).is_ok_and(|d| d == *domain)
+            }
+        }
+    }
+}
+
+impl fmt::Display for CertificateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "{name}"),
+            Self::Srv { service, domain } => write!(f, "{service}.{domain} (SRVName)"),
+            Self::XmppAddr(name) => write!(f, "{name} (XmppAddr)"),
+        }
+    }
+}
+
+/// Compares a DNS-ID, wildcard included, with a domain.
+fn dns_id(name: &str, domain: &Domain) -> bool {
+    if domain.is_address() {
+        return false;
+    }
+    match name.strip_prefix("*.") {
+        //= TLS-20
+        Some(parent) => {
+            let Ok(parent) = Domain::parse(parent) else {
+                return false;
+            };
+            let Some((label, rest)) = domain.ascii().split_once('.') else {
+                return false;
+            };
+            // A wildcard for a whole top-level domain is nobody's.
+            !label.is_empty() && parent.ascii().contains('.') && rest == parent.ascii()
+        }
+        None => Domain::parse(name).is_ok_and(|d| d == *domain),
+    }
+}
+
+/// Why a certificate does not prove a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotCovered {
+    /// The peer showed none.
+    Absent,
+    /// No valid chain.
+    Chain(String),
+    /// It has expired since the handshake.
+    Expired,
+    /// It is for other names.
+    Name {
+        /// The domain asked for.
+        domain: Domain,
+        /// What it covers, the first few.
+        names: Vec<String>,
+    },
+}
+
+impl fmt::Display for NotCovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("the peer showed no certificate"),
+            Self::Chain(reason) => write!(f, "the peer's certificate is not trusted: {reason}"),
+            Self::Expired => f.write_str("the peer's certificate has expired"),
+            Self::Name { domain, names } if names.is_empty() => {
+                write!(
+                    f,
+                    "the peer's certificate has no subjectAltName, so it does not cover {domain}"
+                )
+            }
+            Self::Name { domain, names } => {
+                write!(
+                    f,
+                    "the peer's certificate is for {}, not for {domain}",
+                    names.join(", ")
+                )
+            }
+        }
+    }
+}
+
+const NAMES_SHOWN_MAX: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use std::time::Duration;
+
+    fn domain(text: &str) -> Domain {
+        Domain::parse(text).unwrap()
+    }
+
+    #[test]
+    fn names_cover_what_rfc_6120_and_rfc_9525_say() {
+        let srv = |service: &str, domain: &str| CertificateName::Srv {
+            service: service.into(),
+            domain: domain.into(),
+        };
+        let dns = |name: &str| CertificateName::Dns(name.into());
+        let addr = |name: &str| CertificateName::XmppAddr(name.into());
+        for (name, target, covered) in [
+            (dns("capulet.lit"), "capulet.lit", true),
+            (dns("CAPULET.lit"), "capulet.lit", true),
+            (dns("xn--bcher-kva.example"), "bücher.example", true),
+            (dns("*.capulet.lit"), "rooms.capulet.lit", true),
+            (dns("*.capulet.lit"), "capulet.lit", false),
+            (dns("*.capulet.lit"), "a.b.capulet.lit", false),
+            (dns("*.lit"), "capulet.lit", false),
+            (dns("r*.capulet.lit"), "rooms.capulet.lit", false),
+            (dns("*"), "capulet.lit", false),
+            (dns("capulet.lit\u{0}.evil.lit"), "capulet.lit", false),
+            (dns("127.0.0.1"), "127.0.0.1", false),
+            (srv("_xmpp-server", "capulet.lit"), "capulet.lit", true),
+            (srv("_xmpp-client", "capulet.lit"), "capulet.lit", false),
+            (addr("capulet.lit"), "capulet.lit", true),
+            (addr("juliet@capulet.lit"), "capulet.lit", false),
+            (addr("*.capulet.lit"), "rooms.capulet.lit", false),
+        ] {
+            assert_eq!(name.covers(&domain(target)), covered, "{name} for {target}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_expires_covers_nothing_afterwards() {
+        //= SASL-11
+        let now = Instant::now();
+        let certificate = PeerCertificate {
+            chain: Chain::Valid,
+            names: vec![CertificateName::Dns("capulet.lit".into())],
+            expires: Some(now + Duration::from_secs(5)),
+        };
+        assert_eq!(certificate.covers(&domain("capulet.lit"), now), Ok(()));
+        assert_eq!(
+            certificate.covers(&domain("capulet.lit"), now + Duration::from_secs(5)),
+            Err(NotCovered::Expired)
+        );
+    }
+}

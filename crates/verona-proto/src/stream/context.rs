@@ -1,0 +1,157 @@
+//! What every phase of a stream shares: configuration, buffers, counters.
+//!
+//! Phases own their state; this is the rest, so that a transition takes one argument for it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{Event, Output, StreamError};
+use crate::addr::{Domain, Hosts};
+use crate::dialback::Secrets;
+use crate::limits::seconds;
+use crate::policy::{PeerPolicy, Policy};
+use crate::stanza::condition::StreamCondition;
+
+/// What all streams of an engine share; replaced as a whole when the configuration changes.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// The domains that we host.
+    pub hosts: Arc<Hosts>,
+    /// What suffices for whom.
+    pub policy: Arc<Policy>,
+    /// The secrets of our dialback keys.
+    pub secrets: Secrets,
+    /// Whether we have a certificate at all, so that STARTTLS can be offered (TLS-02).
+    pub tls_available: bool,
+}
+
+/// Makes stream ids: at least 128 bits that nobody can guess, never the same twice (STREAM-15).
+pub struct StreamIds(Box<dyn FnMut() -> String + Send>);
+
+impl StreamIds {
+    /// Ids come from `next`.
+    pub fn new(next: impl FnMut() -> String + Send + 'static) -> Self {
+        Self(Box::new(next))
+    }
+
+    pub(super) fn next(&mut self) -> String {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for StreamIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamIds(..)")
+    }
+}
+
+/// The shared part of a stream.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) config: Arc<StreamConfig>,
+    /// The policy for the peer, as far as we know who it is.
+    pub(super) policy: PeerPolicy,
+    pub(super) ids: StreamIds,
+    pub(super) transmit: BytesMut,
+    pub(super) outputs: VecDeque<Output>,
+    /// The language of the peer's header: its stanzas inherit it (STREAM-44).
+    pub(super) peer_lang: Option<String>,
+    /// Whether our header of the current stream is written, so that an error knows whether to send it first.
+    pub(super) header_sent: bool,
+    /// The scanner must begin anew behind the element being handled.
+    pub(super) restart: Option<Restart>,
+    pub(super) limits_raised: bool,
+    pub(super) stanzas_in: u64,
+    pub(super) stanzas_out: u64,
+    pub(super) last_written: Instant,
+    irregular: u64,
+    unauthorized_elements: u64,
+    scratch: String,
+}
+
+/// Why the stream starts anew on the same connection (RFC 6120 §4.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Restart {
+    Tls,
+    Sasl,
+}
+
+impl Context {
+    pub(super) fn new(
+        config: Arc<StreamConfig>,
+        ids: StreamIds,
+        policy: PeerPolicy,
+        now: Instant,
+    ) -> Self {
+        Self {
+            config,
+            policy,
+            ids,
+            transmit: BytesMut::new(),
+            outputs: VecDeque::new(),
+            peer_lang: None,
+            header_sent: false,
+            restart: None,
+            limits_raised: false,
+            stanzas_in: 0,
+            stanzas_out: 0,
+            last_written: now,
+            irregular: 0,
+            unauthorized_elements: 0,
+            scratch: String::new(),
+        }
+    }
+
+    /// Appends what `write` produces to what goes to the peer.
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut String)) {
+        self.scratch.clear();
+        write(&mut self.scratch);
+        self.transmit.extend_from_slice(self.scratch.as_bytes());
+    }
+
+    pub(super) fn write_close(&mut self) {
+        self.transmit.extend_from_slice(b"</stream:stream>");
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// The policy for a domain that may differ from the one that the stream began with (BIDI-71).
+    pub(super) fn policy_for(&self, domain: &Domain) -> PeerPolicy {
+        self.config.policy.for_peer(domain)
+    }
+
+    /// An element that should not have been sent but harms nobody alone (BIDI-41, STREAM-41).
+    pub(super) fn irregular(&mut self, what: &'static str) -> Result<(), StreamError> {
+        self.irregular = self.irregular.saturating_add(1);
+        self.event(Event::Irregular { what });
+        if self.irregular > self.policy.limits.irregular_elements_max {
+            return Err(StreamError::peer(
+                StreamCondition::PolicyViolation,
+                "too many unsolicited or unknown elements",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Counts an element of a peer that has nothing authorised yet (LIM-09).
+    pub(super) fn count_unauthorized(&mut self) -> Result<(), StreamError> {
+        self.unauthorized_elements = self.unauthorized_elements.saturating_add(1);
+        if self.unauthorized_elements > self.policy.limits.negotiation_elements_max {
+            return Err(StreamError::peer(
+                StreamCondition::PolicyViolation,
+                "too many elements before anything was authorised",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn negotiation_deadline(&self, now: Instant) -> Instant {
+        now + seconds(self.policy.limits.negotiation_seconds)
+    }
+}

@@ -1,0 +1,104 @@
+//! Stream features: what we offer, and what we understand of a peer's offer (RFC 6120 §4.3.2).
+
+use verona_xml::{Element, Tag, end};
+
+use super::bidi;
+use crate::ns;
+
+/// What we offer in `<stream:features/>`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offer {
+    pub(super) starttls: Option<StartTls>,
+    pub(super) external: bool,
+    pub(super) bidi: bool,
+    pub(super) dialback: bool,
+    pub(super) multiplex: bool,
+}
+
+/// How STARTTLS is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StartTls {
+    Optional,
+    Required,
+}
+
+impl Offer {
+    pub(super) fn write(self, out: &mut String) {
+        Tag::new(out, "stream:features").open();
+        match self.starttls {
+            //= TLS-02
+            Some(StartTls::Optional) => Tag::new(out, "starttls")
+                .attribute("xmlns", ns::TLS)
+                .empty(),
+            //= TLS-03
+            Some(StartTls::Required) => {
+                Tag::new(out, "starttls").attribute("xmlns", ns::TLS).open();
+                Tag::new(out, "required").empty();
+                end(out, "starttls");
+            }
+            None => {}
+        }
+        //= SASL-03
+        //= SASL-04
+        if self.external {
+            Tag::new(out, "mechanisms")
+                .attribute("xmlns", ns::SASL)
+                .open();
+            Tag::new(out, "mechanism").text("EXTERNAL");
+            end(out, "mechanisms");
+        }
+        //= BIDI-01
+        if self.bidi {
+            Tag::new(out, "bidi")
+                .attribute("xmlns", ns::BIDI_FEATURE)
+                .empty();
+        }
+        //= DB-31
+        if self.dialback {
+            Tag::new(out, "dialback")
+                .attribute("xmlns", ns::DIALBACK_FEATURE)
+                .open();
+            Tag::new(out, "errors").empty();
+            end(out, "dialback");
+        }
+        if self.multiplex {
+            Tag::new(out, "multiplex")
+                .attribute("xmlns", ns::MULTIPLEX)
+                .empty();
+        }
+        end(out, "stream:features");
+    }
+}
+
+/// What a peer offers, as far as it concerns us; the rest is ignored (STREAM-30).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Features {
+    pub(super) starttls: bool,
+    pub(super) external: bool,
+    pub(super) bidi: bool,
+    pub(super) dialback: bool,
+    pub(super) multiplex: bool,
+}
+
+impl Features {
+    pub(super) fn read(element: &Element) -> Self {
+        let mut features = Self::default();
+        for child in element.children() {
+            //= BIDI-04
+            features.bidi |= bidi::is_offer(child);
+            match (child.name(), child.namespace()) {
+                ("starttls", ns::TLS) => features.starttls = true,
+                //= SASL-05
+                ("mechanisms", ns::SASL) => {
+                    features.external |= child.children().any(|mechanism| {
+                        mechanism.is("mechanism", ns::SASL) && mechanism.text().trim() == "EXTERNAL"
+                    });
+                }
+                ("dialback", ns::DIALBACK_FEATURE) => features.dialback = true,
+                ("multiplex", ns::MULTIPLEX) => features.multiplex = true,
+                (_, _) => {}
+            }
+        }
+        features
+    }
+}

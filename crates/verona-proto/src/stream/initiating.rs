@@ -1,0 +1,541 @@
+//! Negotiation when we opened the stream: one type per wait.
+//!
+//! Everything learnt before TLS is dropped at TLS, because it lives in the types of the waits before (TLS-10).
+
+use std::time::Instant;
+
+use verona_xml::{Element, Scope};
+
+use super::bidi;
+use super::context::{Context, Restart};
+use super::features::Features;
+use super::header::{self, Header};
+use super::open::{Open, Opening};
+use super::verifying::Verifying;
+use super::{
+    Cause, Event, Flow, Output, Peer, Purpose, Role, Secured, StreamError, sasl, starttls,
+};
+use crate::authorizations::Authorizations;
+use crate::grounds::{Consent, Identity};
+use crate::limits::seconds;
+use crate::ns;
+use crate::policy::{BidiPolicy, Federate, IdentityMethod, Multiplex, TlsPolicy};
+use crate::stanza::condition::StreamCondition;
+
+/// What we wait for.
+#[derive(Debug)]
+pub(super) enum Phase {
+    AwaitHeader(AwaitHeader),
+    AwaitFeatures(AwaitFeatures),
+    AwaitProceed(AwaitProceed),
+    AwaitSecured(AwaitSecured),
+    AwaitSaslOutcome(AwaitSaslOutcome),
+}
+
+/// Our header is out; the peer's is to come.
+#[derive(Debug)]
+pub(super) struct AwaitHeader {
+    purpose: Purpose,
+    stage: Stage,
+    deadline: Instant,
+}
+
+/// The peer's header is in; its features are to come.
+#[derive(Debug)]
+pub(super) struct AwaitFeatures {
+    purpose: Purpose,
+    stage: Stage,
+    header: Header,
+    deadline: Instant,
+}
+
+/// `<starttls/>` is out.
+#[derive(Debug)]
+pub(super) struct AwaitProceed {
+    purpose: Purpose,
+    deadline: Instant,
+}
+
+/// The driver is shaking hands.
+#[derive(Debug)]
+pub(super) struct AwaitSecured {
+    purpose: Purpose,
+    deadline: Instant,
+}
+
+/// `<auth/>` is out.
+#[derive(Debug)]
+pub(super) struct AwaitSaslOutcome {
+    purpose: Purpose,
+    secured: Secured,
+    header: Header,
+    agreed: Agreed,
+    deadline: Instant,
+}
+
+/// How far the connection has come.
+#[derive(Debug)]
+enum Stage {
+    Plain,
+    Secured(Secured),
+    Authenticated { secured: Secured, agreed: Agreed },
+}
+
+/// What was settled before authentication and survives the restart behind it (BIDI-44).
+#[derive(Clone, Copy, Debug)]
+struct Agreed {
+    flow: Flow,
+    identity: Identity,
+    multiplexes: bool,
+}
+
+impl Phase {
+    pub(super) fn start(
+        purpose: Purpose,
+        secured: Option<Secured>,
+        context: &mut Context,
+        now: Instant,
+    ) -> Self {
+        let deadline = match &purpose {
+            Purpose::Carry { .. } => context.negotiation_deadline(now),
+            Purpose::Verify { .. } => now + seconds(context.policy.limits.verification_seconds),
+        };
+        write_header(&purpose, context);
+        Self::AwaitHeader(AwaitHeader {
+            purpose,
+            stage: secured.map_or(Stage::Plain, Stage::Secured),
+            deadline,
+        })
+    }
+
+    pub(super) fn on_header(
+        self,
+        element: &Element,
+        scope: &Scope,
+        context: &mut Context,
+        _now: Instant,
+    ) -> Result<super::Phase, StreamError> {
+        match self {
+            Self::AwaitHeader(wait) => Ok(super::Phase::Initiating(
+                wait.on_header(element, scope, context)?,
+            )),
+            Self::AwaitFeatures(_)
+            | Self::AwaitProceed(_)
+            | Self::AwaitSecured(_)
+            | Self::AwaitSaslOutcome(_) => Err(StreamError::peer(
+                StreamCondition::BadFormat,
+                "a second stream header",
+            )),
+        }
+    }
+
+    pub(super) fn on_element(
+        self,
+        element: &Element,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<super::Phase, StreamError> {
+        context.count_unauthorized()?;
+        match self {
+            Self::AwaitFeatures(wait) => wait.on_element(element, context, now),
+            Self::AwaitProceed(wait) => wait
+                .on_element(element, context)
+                .map(super::Phase::Initiating),
+            Self::AwaitSaslOutcome(wait) => wait.on_element(element, context, now),
+            Self::AwaitHeader(_) | Self::AwaitSecured(_) => Err(StreamError::peer(
+                StreamCondition::BadFormat,
+                "an element before the stream header",
+            )),
+        }
+    }
+
+    pub(super) fn on_secured(self, secured: Secured, context: &mut Context, _now: Instant) -> Self {
+        match self {
+            Self::AwaitSecured(AwaitSecured { purpose, deadline }) => {
+                write_header(&purpose, context);
+                Self::AwaitHeader(AwaitHeader {
+                    purpose,
+                    stage: Stage::Secured(secured),
+                    deadline,
+                })
+            }
+            unchanged @ (Self::AwaitHeader(_)
+            | Self::AwaitFeatures(_)
+            | Self::AwaitProceed(_)
+            | Self::AwaitSaslOutcome(_)) => unchanged,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        match self {
+            Self::AwaitHeader(wait) => wait.deadline,
+            Self::AwaitFeatures(wait) => wait.deadline,
+            Self::AwaitProceed(wait) => wait.deadline,
+            Self::AwaitSecured(wait) => wait.deadline,
+            Self::AwaitSaslOutcome(wait) => wait.deadline,
+        }
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::AwaitHeader(_) | Self::AwaitFeatures(_) => Cause::Stream,
+            Self::AwaitProceed(_) | Self::AwaitSecured(_) => Cause::Tls,
+            Self::AwaitSaslOutcome(_) => Cause::Sasl,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::AwaitHeader(_) => "waiting for the peer's header",
+            Self::AwaitFeatures(_) => "waiting for the peer's features",
+            Self::AwaitProceed(_) | Self::AwaitSecured(_) => "negotiating TLS",
+            Self::AwaitSaslOutcome(_) => "authenticating by SASL EXTERNAL",
+        }
+    }
+}
+
+impl AwaitHeader {
+    fn on_header(
+        self,
+        element: &Element,
+        scope: &Scope,
+        context: &mut Context,
+    ) -> Result<Phase, StreamError> {
+        //= STREAM-18
+        // The peer's 'from' never changes whom we believe to talk to: the reference identity stays the pair's.
+        let header = Header::read(element, scope)?;
+        context.peer_lang.clone_from(&header.lang);
+        Ok(Phase::AwaitFeatures(AwaitFeatures {
+            purpose: self.purpose,
+            stage: self.stage,
+            header,
+            deadline: self.deadline,
+        }))
+    }
+}
+
+impl AwaitFeatures {
+    fn on_element(
+        self,
+        element: &Element,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<super::Phase, StreamError> {
+        if !element.is("features", ns::STREAM) {
+            // Metronome's first stanza may come early, but nothing that is not a stanza does.
+            context.irregular("an element before the stream features")?;
+            return Ok(super::Phase::Initiating(Phase::AwaitFeatures(self)));
+        }
+        let features = Features::read(element);
+        let Self {
+            purpose,
+            stage,
+            header,
+            deadline,
+        } = self;
+        match stage {
+            Stage::Plain => on_plain(purpose, features, header, deadline, context, now),
+            Stage::Secured(secured) => on_secured(
+                purpose,
+                features,
+                Some(secured),
+                header,
+                deadline,
+                context,
+                now,
+            ),
+            Stage::Authenticated { secured, agreed } => {
+                if features.multiplex {
+                    context.event(Event::Multiplexes);
+                }
+                open_after_sasl(&purpose, secured, &header, agreed, context, now)
+            }
+        }
+    }
+}
+
+impl AwaitProceed {
+    fn on_element(self, element: &Element, context: &mut Context) -> Result<Phase, StreamError> {
+        if starttls::is_proceed(element) {
+            //= STREAM-32
+            //= TLS-10
+            context.restart = Some(Restart::Tls);
+            context.header_sent = false;
+            context.outputs.push_back(Output::StartTls {
+                role: Role::Initiating,
+                local: Some(self.purpose.pair().local().domain().clone()),
+            });
+            return Ok(Phase::AwaitSecured(AwaitSecured {
+                purpose: self.purpose,
+                deadline: self.deadline,
+            }));
+        }
+        let text = match starttls::is_failure(element) {
+            true => "the peer refused STARTTLS",
+            false => "the peer answered STARTTLS with something else",
+        };
+        Err(StreamError::peer(StreamCondition::PolicyViolation, text)
+            .at(Cause::Tls)
+            .quietly())
+    }
+}
+
+impl AwaitSaslOutcome {
+    fn on_element(
+        self,
+        element: &Element,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<super::Phase, StreamError> {
+        if sasl::is_success(element) {
+            //= SASL-15
+            //= SASL-18
+            context.restart = Some(Restart::Sasl);
+            write_header(&self.purpose, context);
+            return Ok(super::Phase::Initiating(Phase::AwaitHeader(AwaitHeader {
+                purpose: self.purpose,
+                stage: Stage::Authenticated {
+                    secured: self.secured,
+                    agreed: self.agreed,
+                },
+                deadline: self.deadline,
+            })));
+        }
+        if sasl::is_failure(element) {
+            context.event(Event::SaslFailed {
+                text: sasl::read_failure(element),
+            });
+            //= SASL-20
+            //= BIDI-46
+            return request(
+                self.purpose,
+                Some(self.secured),
+                &self.header,
+                self.agreed,
+                context,
+                now,
+            );
+        }
+        context.irregular("an element instead of the outcome of SASL")?;
+        Ok(super::Phase::Initiating(Phase::AwaitSaslOutcome(self)))
+    }
+}
+
+/// Features in the clear: TLS first, whatever they say, unless the operator waived it.
+fn on_plain(
+    purpose: Purpose,
+    features: Features,
+    header: Header,
+    deadline: Instant,
+    context: &mut Context,
+    now: Instant,
+) -> Result<super::Phase, StreamError> {
+    //= TLS-05
+    // A missing offer may have been stripped on the way: ask all the same.
+    if features.starttls || context.policy.tls == TlsPolicy::Required {
+        //= BIDI-05
+        context.write(starttls::write_request);
+        return Ok(super::Phase::Initiating(Phase::AwaitProceed(
+            AwaitProceed { purpose, deadline },
+        )));
+    }
+    on_secured(purpose, features, None, header, deadline, context, now)
+}
+
+/// Features on the stream as it will stay: ask for bidi, and prove ourselves.
+fn on_secured(
+    purpose: Purpose,
+    features: Features,
+    secured: Option<Secured>,
+    header: Header,
+    deadline: Instant,
+    context: &mut Context,
+    now: Instant,
+) -> Result<super::Phase, StreamError> {
+    let pair = purpose.pair().clone();
+    let certificate = match &secured {
+        Some(secured) => secured
+            .certificate
+            .covers(pair.remote().domain(), now)
+            .map_err(|not| not.to_string()),
+        None => Err("the connection is not encrypted".to_owned()),
+    };
+    context.event(Event::Identified(Peer {
+        local: pair.local().domain().clone(),
+        remote: Some(pair.remote().domain().clone()),
+        certificate: certificate.clone(),
+    }));
+    let (external, bidi_wanted) = match purpose {
+        //= BIDI-67
+        //= DB-26
+        Purpose::Verify { pair, checks } => {
+            return Ok(super::Phase::Verifying(Verifying::start(
+                pair, checks, deadline, context,
+            )));
+        }
+        Purpose::Carry { external, bidi, .. } => (external, bidi),
+    };
+    if context.policy.federate == Federate::Deny {
+        return Err(StreamError::policy(
+            StreamCondition::PolicyViolation,
+            format!(
+                "the configuration forbids federation with {}",
+                pair.remote()
+            ),
+        )
+        .at(Cause::Identity));
+    }
+    let identity = identity(&certificate, context)?;
+    let multiplexes = match context.policy.multiplex {
+        Multiplex::Auto => features.multiplex,
+        Multiplex::On => true,
+        Multiplex::Off => false,
+    };
+    if multiplexes {
+        context.event(Event::Multiplexes);
+    }
+    //= BIDI-07
+    //= BIDI-08
+    //= BIDI-81
+    let flow = match features.bidi && bidi_wanted && context.policy.bidi == BidiPolicy::Auto {
+        true => {
+            context.write(|out| bidi::write_request(out, features.multiplex && multiplexes));
+            Flow::Bidirectional
+        }
+        false => Flow::Unidirectional,
+    };
+    let agreed = Agreed {
+        flow,
+        identity,
+        multiplexes,
+    };
+    match secured {
+        //= SASL-06
+        Some(secured) if features.external && secured.own_certificate && external => {
+            //= BIDI-09
+            context.write(|out| sasl::write_auth(out, pair.local().domain()));
+            Ok(super::Phase::Initiating(Phase::AwaitSaslOutcome(
+                AwaitSaslOutcome {
+                    purpose,
+                    secured,
+                    header,
+                    agreed,
+                    deadline,
+                },
+            )))
+        }
+        secured @ (Some(_) | None) => {
+            //= SASL-24
+            if !features.dialback && !header.dialback {
+                return Err(StreamError::peer(
+                    StreamCondition::UnsupportedFeature,
+                    "the peer offers neither SASL EXTERNAL for our certificate nor dialback",
+                )
+                .at(Cause::Sasl));
+            }
+            request(purpose, secured, &header, agreed, context, now)
+        }
+    }
+}
+
+/// What we may believe of the server that we dialled (BIDI-23).
+fn identity(certificate: &Result<(), String>, context: &Context) -> Result<Identity, StreamError> {
+    match certificate {
+        Ok(()) if context.policy.accepts(IdentityMethod::Certificate) => Ok(Identity::Certificate),
+        //= BIDI-23
+        Ok(()) | Err(_) if context.policy.accepts(IdentityMethod::Dialback) => {
+            Ok(Identity::Resolution)
+        }
+        //= TLS-23
+        Ok(()) => Err(StreamError::policy(
+            StreamCondition::NotAuthorized,
+            "the policy for this peer accepts neither certificates nor dialback",
+        )
+        .at(Cause::Identity)
+        .quietly()),
+        Err(reason) => Err(StreamError::policy(
+            StreamCondition::NotAuthorized,
+            format!("{reason}; the policy for this peer accepts nothing weaker"),
+        )
+        .at(Cause::Identity)
+        .quietly()),
+    }
+}
+
+/// Sends our key for the pair, and opens the stream (XEP-0220 §2.1.1).
+fn request(
+    purpose: Purpose,
+    secured: Option<Secured>,
+    header: &Header,
+    agreed: Agreed,
+    context: &mut Context,
+    now: Instant,
+) -> Result<super::Phase, StreamError> {
+    //= STREAM-17
+    let Some(id) = header.id.clone() else {
+        return Err(StreamError::peer(
+            StreamCondition::UndefinedCondition,
+            "the peer's header has no id, so dialback is impossible",
+        )
+        .at(Cause::Dialback)
+        .quietly());
+    };
+    let pair = purpose.pair().clone();
+    let mut open = Open::enter(
+        Opening {
+            role: Role::Initiating,
+            authorizations: Authorizations::new(Role::Initiating, agreed.flow),
+            id,
+            remote: Some(pair.remote().domain().clone()),
+            secured,
+            identity: Some(agreed.identity),
+            multiplexes: agreed.multiplexes,
+            bidi_requested: agreed.flow == Flow::Bidirectional,
+        },
+        Vec::new(),
+        context,
+        now,
+    );
+    open.request(pair, context, now);
+    Ok(super::Phase::Open(open))
+}
+
+/// The peer said `<success/>` and sent its last features: the pair of the header flows (RFC 6120 §8.1.1.2).
+fn open_after_sasl(
+    purpose: &Purpose,
+    secured: Secured,
+    header: &Header,
+    agreed: Agreed,
+    context: &mut Context,
+    now: Instant,
+) -> Result<super::Phase, StreamError> {
+    let pair = purpose.pair().clone();
+    let mut authorizations = Authorizations::new(Role::Initiating, agreed.flow);
+    let granted = authorizations
+        .consent(pair.clone(), Consent::Sasl, agreed.identity)
+        .unwrap_or_default();
+    Ok(super::Phase::Open(Open::enter(
+        Opening {
+            role: Role::Initiating,
+            authorizations,
+            id: header.id.clone().unwrap_or_default(),
+            remote: Some(pair.remote().domain().clone()),
+            secured: Some(secured),
+            identity: Some(agreed.identity),
+            multiplexes: agreed.multiplexes,
+            bidi_requested: agreed.flow == Flow::Bidirectional,
+        },
+        granted,
+        context,
+        now,
+    )))
+}
+
+fn write_header(purpose: &Purpose, context: &mut Context) {
+    let pair = purpose.pair();
+    //= STREAM-10
+    //= STREAM-11
+    //= STREAM-12
+    context.write(|out| header::write_initial(out, pair.local().domain(), pair.remote().domain()));
+    context.header_sent = true;
+}

@@ -1,0 +1,89 @@
+//! What can happen to a stream.
+
+use super::StreamError;
+use crate::addr::DomainPair;
+use crate::certificate::PeerCertificate;
+use crate::dialback::Verdict;
+
+/// One thing that happens to a stream.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Bytes arrived from the peer.
+    Bytes(&'a [u8]),
+    /// The TLS handshake that [`super::Output::StartTls`] asked for succeeded.
+    Secured(Secured),
+    /// The federation wants something.
+    Command(Command),
+    /// The deadline may have passed.
+    Tick,
+    /// The connection ended: no more bytes will come.
+    Eof,
+}
+
+/// What the TLS handshake showed.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// The peer's certificate, judged.
+    pub certificate: PeerCertificate,
+    /// Whether we have a certificate of our own for this connection, so that SASL EXTERNAL is worth trying (SASL-06).
+    pub own_certificate: bool,
+}
+
+/// What the federation wants of a stream.
+#[derive(Debug)]
+pub enum Command {
+    /// Ask the peer for a further pair (XEP-0220 §2.6, XEP-0288 §2.2).
+    Request {
+        /// The pair. Whether this peer is the right one to ask, the stream decides by what is proven on it.
+        pair: DomainPair,
+    },
+    /// The authoritative server answered for a key received here.
+    Verdict {
+        /// Whose key it was.
+        pair: DomainPair,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// End the stream.
+    Close(StreamError),
+}
+
+/// Why a connection is opened.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// To carry stanzas for a pair.
+    Carry {
+        /// The pair.
+        pair: DomainPair,
+        /// Whether SASL EXTERNAL may be tried; not after it made the peer hang up (P12).
+        external: bool,
+        /// Whether bidi may be requested; not after it made the peer hang up (BIDI-69).
+        bidi: bool,
+    },
+    /// To have dialback keys checked, and nothing else (D-08).
+    Verify {
+        /// Our domain that received the keys, and the domain in question.
+        pair: DomainPair,
+        /// The keys.
+        checks: Vec<Check>,
+    },
+}
+
+impl Purpose {
+    /// The pair of the stream's header.
+    #[must_use]
+    pub fn pair(&self) -> &DomainPair {
+        match self {
+            Self::Carry { pair, .. } | Self::Verify { pair, .. } => pair,
+        }
+    }
+}
+
+/// One key to have checked (XEP-0220 §2.1.2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Check {
+    /// The id of the stream on which the key was received.
+    pub id: String,
+    /// The key.
+    pub key: String,
+}

@@ -1,0 +1,584 @@
+//! One XML stream, from the first byte to the last, without I/O.
+//!
+//! Contract: one mutation ([`Stream::handle`], [`Stream::send`]), then [`Stream::poll`] to `None` and write what
+//! [`Stream::transmit`] holds, then the next. Time is an argument. A phase is a type; a transition consumes it:
+//!
+//! ```text
+//! initiating:  AwaitHeader → AwaitFeatures ─┬→ AwaitProceed → AwaitSecured → AwaitHeader (restart)
+//!                                           ├→ AwaitSaslOutcome → AwaitHeader (restart) → AwaitFeatures → Open
+//!                                           ├→ Open       (dialback: pairs are requested there)
+//!                                           └→ Verifying  (a connection for dialback keys and nothing else)
+//! receiving:   AwaitHeader → AwaitChoice ───┬→ AwaitSecured → AwaitHeader (restart)
+//!                                           ├→ (SASL) AwaitHeader (restart) → Open
+//!                                           └→ Open       (first <db:result/>)
+//! both:        Open → Closing → Closed
+//! ```
+
+mod bidi;
+mod closing;
+mod context;
+mod error;
+mod features;
+mod header;
+mod initiating;
+mod input;
+mod open;
+mod output;
+mod receiving;
+mod sasl;
+mod starttls;
+mod verifying;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf as _, BytesMut};
+use verona_xml::{Element, Head, Scan, Scanner};
+
+pub use crate::authorizations::{Flow, Granted, Role};
+pub use context::{StreamConfig, StreamIds};
+pub use error::{Cause, Fault, StreamError};
+pub use input::{Check, Command, Input, Purpose, Secured};
+pub use output::{Event, KeyCheck, Output, Peer};
+
+use crate::addr::DomainPair;
+use crate::ns;
+use crate::stanza::Stanza;
+use crate::stanza::condition::{StreamCondition, read_stream_error};
+use closing::Closing;
+use context::{Context, Restart};
+use open::Open;
+use verifying::Verifying;
+
+/// The state machine of one stream: both directions of one connection.
+#[derive(Debug)]
+pub struct Stream {
+    phase: Phase,
+    context: Context,
+    scanner: Scanner,
+    inbox: BytesMut,
+}
+
+impl Stream {
+    /// A connection was opened by us; the header is in [`Stream::transmit`] at once. `secured` when TLS came first
+    /// (XEP-0368).
+    #[must_use]
+    pub fn initiating(
+        config: Arc<StreamConfig>,
+        purpose: Purpose,
+        ids: StreamIds,
+        secured: Option<Secured>,
+        now: Instant,
+    ) -> Self {
+        let policy = config.policy.for_peer(purpose.pair().remote().domain());
+        let mut context = Context::new(config, ids, policy, now);
+        let phase = initiating::Phase::start(purpose, secured, &mut context, now);
+        Self::new(Phase::Initiating(phase), context)
+    }
+
+    /// A connection was accepted: we are the receiving entity. `secured` when TLS came first (XEP-0368).
+    #[must_use]
+    pub fn receiving(
+        config: Arc<StreamConfig>,
+        ids: StreamIds,
+        secured: Option<Secured>,
+        now: Instant,
+    ) -> Self {
+        let policy = config.policy.defaults.clone();
+        let context = Context::new(config, ids, policy, now);
+        let phase = receiving::Phase::start(secured, &context, now);
+        Self::new(Phase::Receiving(phase), context)
+    }
+
+    fn new(phase: Phase, context: Context) -> Self {
+        let scanner = Scanner::new(context.policy.limits.negotiation_xml());
+        Self {
+            phase,
+            context,
+            scanner,
+            inbox: BytesMut::new(),
+        }
+    }
+
+    /// Feeds one input. Drain [`Self::poll`] before the next.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Bytes(bytes) => self.on_bytes(bytes, now),
+            Input::Secured(secured) => self.step(now, |phase, context| {
+                phase.on_secured(secured, context, now)
+            }),
+            Input::Command(command) => self.step(now, |phase, context| {
+                phase.on_command(command, context, now)
+            }),
+            Input::Tick => self.step(now, |phase, context| phase.on_tick(context, now)),
+            Input::Eof => self.on_eof(),
+        }
+    }
+
+    /// Writes a stanza for a pair that this stream carries.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] when the pair is not authorised outbound here, or the stream no longer takes stanzas; the
+    /// stanza stays with the caller.
+    pub fn send(
+        &mut self,
+        pair: &DomainPair,
+        stanza: &Stanza,
+        now: Instant,
+    ) -> Result<(), NotPermitted> {
+        match &mut self.phase {
+            Phase::Open(open) => open.send(pair, stanza, &mut self.context, now),
+            Phase::Initiating(_)
+            | Phase::Receiving(_)
+            | Phase::Verifying(_)
+            | Phase::Closing(_)
+            | Phase::Closed => Err(NotPermitted),
+        }
+    }
+
+    /// Takes the next output; `None` means drained.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.context.outputs.pop_front()
+    }
+
+    /// What is to be written to the peer; the driver takes from its front what it wrote.
+    pub fn transmit(&mut self) -> &mut BytesMut {
+        &mut self.context.transmit
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Tick`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.phase.deadline(&self.context)
+    }
+
+    /// Whether the stream takes stanzas from [`Stream::send`] now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match &self.phase {
+            Phase::Open(_) => true,
+            Phase::Initiating(_)
+            | Phase::Receiving(_)
+            | Phase::Verifying(_)
+            | Phase::Closing(_)
+            | Phase::Closed => false,
+        }
+    }
+
+    /// Whether a `<bidi/>` was agreed on (XEP-0288).
+    #[must_use]
+    pub fn is_bidirectional(&self) -> bool {
+        match &self.phase {
+            Phase::Open(open) => open.is_bidirectional(),
+            Phase::Closing(closing) => closing.is_bidirectional(),
+            Phase::Initiating(_) | Phase::Receiving(_) | Phase::Verifying(_) | Phase::Closed => {
+                false
+            }
+        }
+    }
+
+    /// All that is authorised on the stream (contract §4).
+    #[must_use]
+    pub fn grants(&self) -> Vec<Granted> {
+        match &self.phase {
+            Phase::Open(open) => open.grants(),
+            Phase::Closing(closing) => closing.grants(),
+            Phase::Initiating(_) | Phase::Receiving(_) | Phase::Verifying(_) | Phase::Closed => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Where the stream stands, in a word or two, for status.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match &self.phase {
+            Phase::Initiating(phase) => phase.name(),
+            Phase::Receiving(phase) => phase.name(),
+            Phase::Verifying(_) => "verifying a dialback key",
+            Phase::Open(_) => "open",
+            Phase::Closing(_) => "closing",
+            Phase::Closed => "closed",
+        }
+    }
+
+    /// Stanzas read and written so far.
+    #[must_use]
+    pub fn stanzas(&self) -> (u64, u64) {
+        (self.context.stanzas_in, self.context.stanzas_out)
+    }
+
+    fn on_bytes(&mut self, bytes: &[u8], now: Instant) {
+        if self.phase.is_deaf() {
+            return self.on_ignored_bytes(bytes);
+        }
+        self.inbox.extend_from_slice(bytes);
+        while !self.inbox.is_empty() {
+            if self.phase.is_deaf() {
+                self.inbox.clear();
+                return;
+            }
+            let scan = match self.scanner.scan(&self.inbox) {
+                Ok(scan) => scan,
+                Err(error) => {
+                    self.fail(StreamError::from_xml(&error), now);
+                    return;
+                }
+            };
+            let (len, frame) = match scan {
+                Scan::More => return,
+                Scan::Space { len } | Scan::Declaration { len } => (len, Frame::Nothing),
+                Scan::Header { len, .. } => (len, Frame::Header),
+                Scan::Element { len, head } => (len, Frame::Element(head)),
+                Scan::Close { len } => (len, Frame::Close),
+            };
+            let element = self.inbox.split_to(len.min(self.inbox.len()));
+            self.on_frame(frame, &element, now);
+            match self.context.restart.take() {
+                None => {}
+                Some(Restart::Sasl) => self.scanner = self.fresh_scanner(),
+                Some(Restart::Tls) => {
+                    self.scanner = self.fresh_scanner();
+                    //= TLS-07
+                    // Bytes behind <starttls/> or <proceed/> were not protected and must never be read as if they were.
+                    if !self.inbox.is_empty() {
+                        self.fail(StreamError::injected(), now);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// After an error nothing is understood any more; but a peer that closes its side need not be waited for.
+    fn on_ignored_bytes(&mut self, bytes: &[u8]) {
+        let closed = bytes.trim_ascii_end().ends_with(b"</stream:stream>");
+        if closed && self.phase.is_waiting_for_close() {
+            self.context.outputs.push_back(Output::Close);
+            self.phase = Phase::Closed;
+        }
+    }
+
+    fn on_frame(&mut self, frame: Frame, bytes: &[u8], now: Instant) {
+        match frame {
+            Frame::Nothing => {}
+            Frame::Header => match Element::parse_header(bytes) {
+                Ok(header) => {
+                    let scope = self.scanner.scope().clone();
+                    self.step(now, |phase, context| {
+                        phase.on_header(&header, &scope, context, now)
+                    });
+                }
+                Err(error) => self.fail(StreamError::from_xml(&error), now),
+            },
+            Frame::Close => self.step(now, |phase, context| phase.on_close(context, now)),
+            Frame::Element(head) => self.on_element(&head, bytes, now),
+        }
+    }
+
+    fn on_element(&mut self, head: &Head, bytes: &[u8], now: Instant) {
+        let scope = self.scanner.scope();
+        if head.namespace(bytes, scope) == ns::SERVER {
+            let stanza = Stanza::read(bytes, head, scope, self.context.peer_lang.as_deref());
+            self.step(now, |phase, context| phase.on_stanza(stanza, context, now));
+            // A peer that has just been authorised gets the limits of an authenticated one.
+            return;
+        }
+        let element = match Element::parse(bytes, scope) {
+            Ok(element) => element,
+            Err(error) => return self.fail(StreamError::from_xml(&error), now),
+        };
+        if element.is("error", ns::STREAM) {
+            return self.on_stream_error(&element, now);
+        }
+        self.step(now, |phase, context| {
+            phase.on_element(&element, context, now)
+        });
+    }
+
+    /// The peer ended the stream with an error: both directions and all pairs are over (BIDI-59).
+    fn on_stream_error(&mut self, element: &Element, now: Instant) {
+        let (condition, text) = read_stream_error(element);
+        let error = StreamError::received(condition, text, self.phase.cause());
+        let context = &mut self.context;
+        //= STREAM-49
+        if context.header_sent && !self.phase.is_closing() {
+            context.write_close();
+        }
+        context.event(Event::Failed(error));
+        let _ = now;
+        context.outputs.push_back(Output::Close);
+        self.phase = Phase::Closed;
+    }
+
+    fn on_eof(&mut self) {
+        match &self.phase {
+            Phase::Closed => return,
+            //= STREAM-48
+            Phase::Closing(_) => {}
+            Phase::Initiating(_) | Phase::Receiving(_) | Phase::Verifying(_) | Phase::Open(_) => {
+                let error = StreamError::cut(self.phase.cause());
+                self.context.event(Event::Failed(error));
+            }
+        }
+        self.context.outputs.push_back(Output::Close);
+        self.phase = Phase::Closed;
+    }
+
+    /// Runs one transition, and turns its error into the end of the stream.
+    fn step(
+        &mut self,
+        now: Instant,
+        transition: impl FnOnce(Phase, &mut Context) -> Result<Phase, StreamError>,
+    ) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Closed);
+        let was_open = matches!(phase, Phase::Open(_));
+        match transition(phase, &mut self.context) {
+            Ok(phase) => self.phase = phase,
+            Err(error) => return self.fail(error, now),
+        }
+        if let Phase::Open(open) = &self.phase {
+            if !was_open || self.context.limits_raised != open.is_authorized() {
+                self.context.limits_raised = open.is_authorized();
+                self.scanner.set_limits(match open.is_authorized() {
+                    true => self.context.policy.limits.xml(),
+                    false => self.context.policy.limits.negotiation_xml(),
+                });
+            }
+        }
+    }
+
+    fn fail(&mut self, error: StreamError, now: Instant) {
+        self.inbox.clear();
+        self.phase = closing::after_error(error, &mut self.context, now);
+    }
+
+    fn fresh_scanner(&self) -> Scanner {
+        Scanner::new(self.context.policy.limits.negotiation_xml())
+    }
+}
+
+/// The stream may not carry that stanza; its sender's queue keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotPermitted;
+
+/// What the scanner found.
+enum Frame {
+    Nothing,
+    Header,
+    Element(Head),
+    Close,
+}
+
+/// Where the stream stands. Each phase owns what it needs, its deadline included.
+#[derive(Debug)]
+enum Phase {
+    Initiating(initiating::Phase),
+    Receiving(receiving::Phase),
+    Verifying(Verifying),
+    Open(Open),
+    Closing(Closing),
+    Closed,
+}
+
+impl Phase {
+    fn on_header(
+        self,
+        header: &Element,
+        scope: &verona_xml::Scope,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<Self, StreamError> {
+        match self {
+            Self::Initiating(phase) => phase.on_header(header, scope, context, now),
+            Self::Receiving(phase) => phase.on_header(header, scope, context, now),
+            Self::Verifying(_) | Self::Open(_) | Self::Closing(_) | Self::Closed => Err(
+                StreamError::peer(StreamCondition::BadFormat, "a second stream header"),
+            ),
+        }
+    }
+
+    fn on_element(
+        self,
+        element: &Element,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<Self, StreamError> {
+        match self {
+            Self::Initiating(phase) => phase.on_element(element, context, now),
+            Self::Receiving(phase) => phase.on_element(element, context, now),
+            Self::Verifying(phase) => phase.on_element(element, context, now),
+            Self::Open(phase) => phase.on_element(element, context, now),
+            Self::Closing(phase) => phase.on_element(element, context, now),
+            Self::Closed => Ok(Self::Closed),
+        }
+    }
+
+    fn on_stanza(
+        self,
+        stanza: Result<Stanza, crate::stanza::BadStanza>,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<Self, StreamError> {
+        match self {
+            Self::Open(phase) => phase.on_stanza(stanza, context, now),
+            Self::Closing(phase) => phase.on_stanza(stanza, context, now),
+            Self::Closed => Ok(Self::Closed),
+            //= STREAM-34
+            //= BIDI-77
+            Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) => {
+                Err(StreamError::peer(
+                    StreamCondition::NotAuthorized,
+                    "a stanza before anything was authorised",
+                ))
+            }
+        }
+    }
+
+    fn on_close(self, context: &mut Context, now: Instant) -> Result<Self, StreamError> {
+        let cause = self.cause();
+        match self {
+            Self::Closing(_) | Self::Closed => {}
+            //= STREAM-47
+            //= BIDI-58
+            Self::Open(open) => {
+                context.write_close();
+                context.event(Event::Closed {
+                    cause: open.close_cause(),
+                });
+            }
+            Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) => {
+                let _ = now;
+                context.write_close();
+                context.event(Event::Failed(StreamError::closed_by_peer(cause)));
+            }
+        }
+        context.outputs.push_back(Output::Close);
+        Ok(Self::Closed)
+    }
+
+    fn on_secured(
+        self,
+        secured: Secured,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<Self, StreamError> {
+        match self {
+            Self::Initiating(phase) => {
+                Ok(Self::Initiating(phase.on_secured(secured, context, now)))
+            }
+            Self::Receiving(phase) => Ok(Self::Receiving(phase.on_secured(secured, now))),
+            unchanged @ (Self::Verifying(_) | Self::Open(_) | Self::Closing(_) | Self::Closed) => {
+                Ok(unchanged)
+            }
+        }
+    }
+
+    fn on_command(
+        self,
+        command: Command,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<Self, StreamError> {
+        match (self, command) {
+            (Self::Open(open), command) => open.on_command(command, context, now),
+            (Self::Closing(closing), Command::Verdict { pair, verdict }) => {
+                Ok(Self::Closing(closing.on_verdict(&pair, verdict)))
+            }
+            (Self::Closed, _) => Ok(Self::Closed),
+            (Self::Closing(closing), Command::Request { .. } | Command::Close(_)) => {
+                Ok(Self::Closing(closing))
+            }
+            (
+                phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)),
+                Command::Request { .. } | Command::Verdict { .. },
+            ) => Ok(phase),
+            (
+                Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_),
+                Command::Close(error),
+            ) => Err(error),
+        }
+    }
+
+    fn on_tick(self, context: &mut Context, now: Instant) -> Result<Self, StreamError> {
+        if self.deadline(context).is_none_or(|at| at > now) {
+            return Ok(self);
+        }
+        match self {
+            Self::Open(open) => open.on_tick(context, now),
+            Self::Closing(_) | Self::Closed => {
+                context.outputs.push_back(Output::Close);
+                Ok(Self::Closed)
+            }
+            //= STREAM-57
+            phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)) => {
+                Err(phase.timed_out())
+            }
+        }
+    }
+
+    fn timed_out(&self) -> StreamError {
+        match self {
+            Self::Receiving(phase) => phase.timed_out(),
+            Self::Initiating(_)
+            | Self::Verifying(_)
+            | Self::Open(_)
+            | Self::Closing(_)
+            | Self::Closed => StreamError::timeout(self.cause()),
+        }
+    }
+
+    fn deadline(&self, context: &Context) -> Option<Instant> {
+        match self {
+            Self::Initiating(phase) => Some(phase.deadline()),
+            Self::Receiving(phase) => Some(phase.deadline()),
+            Self::Verifying(phase) => Some(phase.deadline()),
+            Self::Open(open) => open.deadline(context),
+            Self::Closing(closing) => Some(closing.deadline()),
+            Self::Closed => None,
+        }
+    }
+
+    /// At which step an end of the connection would find us.
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Initiating(phase) => phase.cause(),
+            Self::Receiving(phase) => phase.cause(),
+            Self::Verifying(_) => Cause::Dialback,
+            Self::Open(open) => open.close_cause(),
+            Self::Closing(_) | Self::Closed => Cause::Stream,
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        match self {
+            Self::Closing(_) | Self::Closed => true,
+            Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) | Self::Open(_) => false,
+        }
+    }
+
+    fn is_waiting_for_close(&self) -> bool {
+        match self {
+            Self::Closing(_) => true,
+            Self::Closed
+            | Self::Initiating(_)
+            | Self::Receiving(_)
+            | Self::Verifying(_)
+            | Self::Open(_) => false,
+        }
+    }
+
+    /// Whether what the peer still sends is of no interest.
+    fn is_deaf(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Closing(closing) => closing.is_deaf(),
+            Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) | Self::Open(_) => false,
+        }
+    }
+}
+
+/// Bytes that were written leave the front of the transmit buffer.
+pub fn written(transmit: &mut BytesMut, count: usize) {
+    transmit.advance(count.min(transmit.len()));
+}

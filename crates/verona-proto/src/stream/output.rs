@@ -1,0 +1,118 @@
+//! What a stream wants done, and what it tells.
+
+use super::{Cause, Granted, Role, StreamError};
+use crate::addr::{Domain, DomainPair};
+use crate::dialback::{Answer, Verdict};
+use crate::stanza::Admitted;
+
+/// What a stream wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Write what there is to transmit, then do the TLS handshake, then [`super::Input::Secured`]. Bytes that the
+    /// peer sent before must not reach the TLS layer as XML (TLS-07).
+    StartTls {
+        /// Who shakes hands as the TLS client: the initiating entity.
+        role: Role,
+        /// The domain that the peer asked for, to choose a certificate where SNI says nothing (TLS-14).
+        local: Option<Domain>,
+    },
+    /// Route this stanza.
+    Deliver(Admitted),
+    /// Tell the federation and the operator.
+    Event(Event),
+    /// Write what there is to transmit, then end the connection.
+    Close,
+}
+
+/// What happened on a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The header of the protected stream is known: who is there.
+    Identified(Peer),
+    /// Both sides may send (XEP-0288).
+    Bidirectional,
+    /// The peer announced that it copes with many pairs and reverse requests (house rule: only veronas do).
+    Multiplexes,
+    /// SASL EXTERNAL was refused; dialback follows on the same stream (SASL-20).
+    SaslFailed {
+        /// The condition, and the peer's text if any.
+        text: String,
+    },
+    /// A key arrived that the authoritative server must check, on another connection (BIDI-24, BIDI-25).
+    KeyReceived(KeyCheck),
+    /// We answered a check of one of our own keys (DB-32).
+    Vouched {
+        /// Who asked.
+        receiving: Domain,
+        /// For which of our domains.
+        originating: Domain,
+        /// Whether the key was ours.
+        valid: bool,
+    },
+    /// A direction of a pair is authorised.
+    Granted(Granted),
+    /// The peer refused a request of ours.
+    Refused {
+        /// The pair.
+        pair: DomainPair,
+        /// How.
+        answer: Answer,
+    },
+    /// The peer did not answer a request of ours in time.
+    Unanswered {
+        /// The pair.
+        pair: DomainPair,
+    },
+    /// We refused a request of the peer's.
+    Denied {
+        /// From which domain.
+        from: Domain,
+        /// To which domain.
+        to: Domain,
+        /// How.
+        answer: Answer,
+        /// Why, as a sentence.
+        text: String,
+    },
+    /// The authoritative server answered (only on a connection with [`super::Purpose::Verify`]).
+    Verified {
+        /// Which key.
+        check: KeyCheck,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// Something that should not have been sent, and was ignored.
+    Irregular {
+        /// What it was.
+        what: &'static str,
+    },
+    /// The stream is over because of an error, ours or the peer's.
+    Failed(StreamError),
+    /// The stream is over in good order.
+    Closed {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Our domain of the stream's header.
+    pub local: Domain,
+    /// The peer's domain of the stream's header, claimed and not yet proven.
+    pub remote: Option<Domain>,
+    /// Whether its certificate proves that domain; the sentence says why not.
+    pub certificate: Result<(), String>,
+}
+
+/// A dialback key in need of a verdict (XEP-0220 §2.2.1).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyCheck {
+    /// Our domain that received it, and the domain that it is about.
+    pub pair: DomainPair,
+    /// The id of the stream on which it was received.
+    pub id: String,
+    /// The key.
+    pub key: String,
+}

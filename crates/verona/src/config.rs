@@ -1,0 +1,121 @@
+//! What the engine is told: typed, checked by whoever made it, without files or formats.
+//!
+//! The daemon makes one from its TOML file; a program that embeds verona makes one in code.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use verona_proto::addr::Domain;
+use verona_proto::dialback::Secret;
+use verona_proto::policy::{DomainPattern, Policy};
+
+use crate::network::Network;
+use crate::tls::{Certificates, TrustRoots};
+use crate::trace::Trace;
+
+/// Everything that the engine needs to know at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The domains that we host.
+    pub domains: Vec<HostedDomain>,
+    /// Where servers reach us, and from where we reach them.
+    pub s2s: S2s,
+    /// Our certificates.
+    pub certificates: Certificates,
+    /// Whose certificates we believe.
+    pub trust: TrustRoots,
+    /// Name servers to ask; empty means those of the system.
+    pub dns_servers: Vec<SocketAddr>,
+    /// The secret of our dialback keys (XEP-0185); `None` means a random one at each start.
+    pub dialback_secret: Option<Secret>,
+    /// The secret before, still answered for during a rotation.
+    pub dialback_previous_secret: Option<Secret>,
+    /// Where components attach (XEP-0114).
+    pub components: Vec<ListenAddress>,
+    /// What suffices for whom.
+    pub policy: Policy,
+    /// Peers that are dialled at a known address, without DNS.
+    pub addresses: Vec<(DomainPattern, PeerAddress)>,
+    /// The version to tell in answers to XEP-0092; `None` tells none.
+    pub version: Option<String>,
+    /// Sees every element that is read or written, for demonstrations and debugging.
+    pub trace: Option<Trace>,
+}
+
+/// One domain of ours.
+#[derive(Clone, Debug)]
+pub struct HostedDomain {
+    /// Its name.
+    pub name: Domain,
+    /// The component that serves it; without one, local services answer (contract §3).
+    pub component: Option<Component>,
+}
+
+/// The component of a domain.
+#[derive(Clone)]
+pub struct Component {
+    /// The secret of its handshake (XEP-0114).
+    pub secret: Arc<str>,
+    /// What a second connection for the same domain meets (COMP-12).
+    pub conflict: Conflict,
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Component")
+            .field("conflict", &self.conflict)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a second connection for the same component meets (COMP-12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conflict {
+    /// It is refused with `<conflict/>`.
+    #[default]
+    RejectNew,
+    /// It takes the place of the first, which is closed with `<conflict/>`.
+    KickOld,
+}
+
+/// Where servers reach us, and from where we reach them.
+#[derive(Clone, Debug, Default)]
+pub struct S2s {
+    /// For STARTTLS.
+    pub listen: Vec<SocketAddr>,
+    /// For direct TLS (XEP-0368).
+    pub listen_tls: Vec<SocketAddr>,
+    /// Source addresses of connections that we open; at most one of each family is used.
+    pub bind: Vec<IpAddr>,
+    /// Special-purpose networks that may be dialled although only DNS names them.
+    pub allow_networks: Vec<Network>,
+}
+
+/// Where a component attaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The known address of a peer (contract §3, `address`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether TLS begins at once (XEP-0368) instead of by STARTTLS.
+    pub direct_tls: bool,
+}

@@ -1,0 +1,85 @@
+//! A snapshot of what the engine is doing, for people and their tools (contract §4).
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use verona_proto::grounds::Grounds;
+
+/// One live connection with another server.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Names the connection within this process.
+    pub id: u64,
+    /// Who opened it.
+    pub role: LinkRole,
+    /// The other end.
+    pub peer_address: SocketAddr,
+    /// Our end.
+    pub local_address: SocketAddr,
+    /// How it is protected.
+    pub transport: LinkTransport,
+    /// Protocol version and cipher suite; `None` while plain.
+    pub tls: Option<LinkTls>,
+    /// Whether both sides may send on it (XEP-0288).
+    pub bidi: bool,
+    /// What may flow on it, and why.
+    pub pairs: Vec<LinkPair>,
+    /// Stanzas read.
+    pub stanzas_in: u64,
+    /// Stanzas written.
+    pub stanzas_out: u64,
+    /// Bytes read from the socket.
+    pub bytes_in: u64,
+    /// Bytes written to the socket.
+    pub bytes_out: u64,
+    /// The last round trip measured on it, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Stanzas written of which the peer has not said that it has them.
+    pub unacknowledged: u64,
+    /// When it was opened.
+    pub since: SystemTime,
+    /// Where its negotiation stands, in a word or two.
+    pub state: &'static str,
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkRole {
+    /// We did.
+    Initiating,
+    /// The peer did.
+    Receiving,
+}
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkTransport {
+    /// Not at all.
+    Plain,
+    /// TLS by STARTTLS.
+    StartTls,
+    /// TLS from the first byte (XEP-0368).
+    Tls,
+}
+
+/// The parameters of a TLS connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkTls {
+    /// Such as `TLSv1_3`.
+    pub version: String,
+    /// Such as `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: String,
+}
+
+/// What may flow for one pair of domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkPair {
+    /// Our domain.
+    pub local: String,
+    /// Theirs.
+    pub remote: String,
+    /// Why we may send, if we may.
+    pub send: Option<Grounds>,
+    /// Why they may send, if they may.
+    pub receive: Option<Grounds>,
+}
