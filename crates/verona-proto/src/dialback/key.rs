@@ -124,7 +124,8 @@ pub(super) fn trim_xml(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-fn hexadecimal(byte: u8) -> [u8; 2] {
+/// Two lower-case digits.
+pub(crate) fn hexadecimal(byte: u8) -> [u8; 2] {
     [digit(byte >> 4), digit(byte & 0x0f)]
 }
 

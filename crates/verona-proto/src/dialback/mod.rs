@@ -9,6 +9,7 @@ mod key;
 pub use element::{
     Dialback, DialbackError, write_answer, write_request, write_verdict, write_verify,
 };
+pub(crate) use key::hexadecimal;
 pub use key::{Secret, Secrets};
 
 use crate::stanza::StanzaCondition;

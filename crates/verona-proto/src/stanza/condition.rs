@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use verona_xml::{Element, Tag, end};
+use verona_xml::{Element, ErrorKind, Tag, end};
 
 use crate::ns;
 
@@ -138,6 +138,21 @@ impl StreamCondition {
             .copied()
             .find(|condition| condition.name() == name)
             .unwrap_or(Self::UndefinedCondition)
+    }
+
+    /// The condition for XML that the scanner refused, and the application-specific one that goes with it (ERR-02).
+    #[must_use]
+    pub fn of_xml(error: &verona_xml::Error) -> (Self, Option<(&'static str, &'static str)>) {
+        match error.kind() {
+            ErrorKind::NotWellFormed => (Self::NotWellFormed, None),
+            ErrorKind::Restricted => (Self::RestrictedXml, None),
+            ErrorKind::UnsupportedEncoding => (Self::UnsupportedEncoding, None),
+            //= ERR-02
+            ErrorKind::TooLarge if error.what() == "stanza_bytes_max" => {
+                (Self::PolicyViolation, Some(("stanza-too-big", ns::ERRORS)))
+            }
+            ErrorKind::TooLarge => (Self::PolicyViolation, None),
+        }
     }
 }
 
@@ -477,6 +492,39 @@ mod tests {
                 error_type,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn xml_that_is_refused_has_a_condition() {
+        //= ERR-02
+        let limits = verona_xml::Limits {
+            stanza_bytes_max: 40,
+            element_depth_max: 2,
+            ..verona_xml::Limits::default()
+        };
+        for (text, condition, application) in [
+            ("<a", None, None),
+            ("<a b c/>", Some("not-well-formed"), None),
+            ("<!-- x -->", Some("restricted-xml"), None),
+            ("<a><b><c/></b></a>", Some("policy-violation"), None),
+            (
+                "<a>0123456789012345678901234567890123456789</a>",
+                Some("policy-violation"),
+                Some(("stanza-too-big", ns::ERRORS)),
+            ),
+        ] {
+            let mut scanner = verona_xml::Scanner::new(limits);
+            let mut rest = format!("<s xmlns='u'>{text}").into_bytes();
+            let refused = loop {
+                match scanner.scan(&rest) {
+                    Ok(verona_xml::Scan::Header { len, .. }) => drop(rest.drain(..len)),
+                    Ok(_) => break None,
+                    Err(error) => break Some(StreamCondition::of_xml(&error)),
+                }
+            };
+            let expected = condition.map(|name| (StreamCondition::from_name(name), application));
+            assert_eq!(refused, expected, "{text}");
         }
     }
 

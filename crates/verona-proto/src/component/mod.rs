@@ -1,0 +1,559 @@
+//! The link of an external component (XEP-0114), our side of it, without I/O.
+//!
+//! A component is trusted to speak for one domain and for nothing else: what it sends is admitted here, and what is
+//! wrong with a stanza is answered here, so that nothing a component does can end a stream that others share (ROUTE-12).
+
+mod event;
+mod handshake;
+mod phase;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use verona_xml::{Element, Head, Scan, Scanner, Tag};
+
+pub use event::{ComponentEvent, ComponentInput, ComponentOutput, LinkEnd};
+pub use handshake::ComponentDomains;
+
+use crate::addr::{BadJid, Direction, Domain, Hosts, Jid, LocalDomain};
+use crate::limits::{Limits, seconds, size};
+use crate::ns;
+use crate::stanza::condition::{read_stream_error, stream_error};
+use crate::stanza::{
+    Admitted, BadStanza, Destination, Stanza, StanzaCondition, StanzaKind, StreamCondition, bounce,
+};
+use phase::{AwaitAcceptance, AwaitHandshake, AwaitHeader, Closing, Open, Phase};
+
+/// One connection of a component.
+///
+/// [`handle`](Self::handle) once, [`poll`](Self::poll) to `None`, write [`transmit`](Self::transmit), then the next
+/// input; [`deadline`](Self::deadline) says when a [`ComponentInput::Tick`] is due.
+#[derive(Debug)]
+pub struct ComponentLink {
+    domains: ComponentDomains,
+    hosts: Arc<Hosts>,
+    limits: Limits,
+    /// Of the response header: it is what the handshake is computed with.
+    stream_id: String,
+    scanner: Scanner,
+    pending: BytesMut,
+    transmit: BytesMut,
+    outputs: VecDeque<ComponentOutput>,
+    phase: Phase,
+}
+
+impl ComponentLink {
+    /// A connection that was just accepted. `stream_id` must be unpredictable, new, and plain ASCII letters and digits
+    /// (STREAM-15, COMP-04).
+    #[must_use]
+    pub fn new(
+        domains: ComponentDomains,
+        hosts: Arc<Hosts>,
+        limits: Limits,
+        stream_id: String,
+        now: Instant,
+    ) -> Self {
+        let deadline = now + seconds(limits.component_handshake_seconds);
+        Self {
+            scanner: Scanner::new(limits.negotiation_xml()),
+            domains,
+            hosts,
+            limits,
+            stream_id,
+            pending: BytesMut::new(),
+            transmit: BytesMut::new(),
+            outputs: VecDeque::new(),
+            phase: Phase::AwaitHeader(AwaitHeader { deadline }),
+        }
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, input: ComponentInput<'_>, now: Instant) {
+        match input {
+            ComponentInput::Bytes(bytes) => self.on_bytes(bytes),
+            ComponentInput::Accepted => self.on_accepted(),
+            ComponentInput::Conflict => self.on_conflict(),
+            ComponentInput::Close(condition) => self.close(condition, now),
+            ComponentInput::Tick => self.on_tick(now),
+            ComponentInput::Eof => self.end(LinkEnd::Eof),
+        }
+    }
+
+    /// Writes a stanza for the component. Says whether it was written: only between acceptance and our closing.
+    #[must_use = "a stanza that was not written has not arrived"]
+    pub fn send(&mut self, stanza: &Stanza) -> bool {
+        match self.phase {
+            //= COMP-11
+            //= COMP-19
+            Phase::Open(_) => {
+                self.transmit.extend_from_slice(stanza.bytes());
+                true
+            }
+            Phase::AwaitHeader(_)
+            | Phase::AwaitHandshake(_)
+            | Phase::AwaitAcceptance(_)
+            | Phase::Closing(_)
+            | Phase::Closed => false,
+        }
+    }
+
+    /// What is to be done next; `None` when that was all.
+    pub fn poll(&mut self) -> Option<ComponentOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The bytes to be written. Whoever wrote some removes them from the front.
+    pub fn transmit(&mut self) -> &mut BytesMut {
+        &mut self.transmit
+    }
+
+    /// When a [`ComponentInput::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::AwaitHeader(phase) => Some(phase.deadline),
+            Phase::AwaitHandshake(phase) => Some(phase.deadline),
+            Phase::AwaitAcceptance(phase) => Some(phase.deadline),
+            Phase::Closing(phase) => Some(phase.deadline),
+            Phase::Open(_) | Phase::Closed => None,
+        }
+    }
+
+    fn on_bytes(&mut self, bytes: &[u8]) {
+        match self.phase {
+            Phase::Closed => return,
+            Phase::AwaitAcceptance(_) => {
+                // Nothing is read before the answer to the claim; nor is it hoarded.
+                let max = size(self.limits.stanza_bytes_max);
+                if self.pending.len().saturating_add(bytes.len()) > max {
+                    let text = "too much data before the handshake was answered";
+                    return self.fail(StreamCondition::PolicyViolation, text, None);
+                }
+            }
+            Phase::AwaitHeader(_)
+            | Phase::AwaitHandshake(_)
+            | Phase::Open(_)
+            | Phase::Closing(_) => {}
+        }
+        self.pending.extend_from_slice(bytes);
+        self.read();
+    }
+
+    fn on_accepted(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::AwaitAcceptance(AwaitAcceptance { domain, lang, .. }) => {
+                //= COMP-07
+                self.write(|out| Tag::new(out, "handshake").empty());
+                self.scanner.set_limits(self.limits.xml());
+                self.event(ComponentEvent::Attached {
+                    domain: domain.clone(),
+                });
+                self.phase = Phase::Open(Open { domain, lang });
+                self.read();
+            }
+            other @ (Phase::AwaitHeader(_)
+            | Phase::AwaitHandshake(_)
+            | Phase::Open(_)
+            | Phase::Closing(_)
+            | Phase::Closed) => self.phase = other,
+        }
+    }
+
+    fn on_conflict(&mut self) {
+        match self.phase {
+            Phase::AwaitAcceptance(_) => {
+                //= COMP-12
+                let text = "another component serves this domain";
+                self.fail(StreamCondition::Conflict, text, None);
+            }
+            Phase::AwaitHeader(_)
+            | Phase::AwaitHandshake(_)
+            | Phase::Open(_)
+            | Phase::Closing(_)
+            | Phase::Closed => {}
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match self.phase {
+            //= COMP-08
+            Phase::AwaitHeader(_) | Phase::AwaitHandshake(_) | Phase::AwaitAcceptance(_) => {
+                let text = "no handshake in time";
+                self.fail(StreamCondition::ConnectionTimeout, text, None);
+            }
+            Phase::Closing(_) => self.end(LinkEnd::Eof),
+            Phase::Open(_) | Phase::Closed => {}
+        }
+    }
+
+    /// Reads as many elements as are complete, and as the phase allows.
+    fn read(&mut self) {
+        loop {
+            match self.phase {
+                Phase::AwaitAcceptance(_) | Phase::Closed => return,
+                Phase::AwaitHeader(_)
+                | Phase::AwaitHandshake(_)
+                | Phase::Open(_)
+                | Phase::Closing(_) => {}
+            }
+            match self.scanner.scan(&self.pending) {
+                Ok(Scan::More) => return,
+                Ok(Scan::Space { len } | Scan::Declaration { len }) => {
+                    self.pending.advance(len.min(self.pending.len()));
+                }
+                Ok(Scan::Header { len, .. }) => {
+                    let header = self.take(len);
+                    self.on_header(&header);
+                }
+                Ok(Scan::Element { len, head }) => {
+                    let element = self.take(len);
+                    self.on_element(&element, &head);
+                }
+                //= COMP-21
+                Ok(Scan::Close { .. }) => self.end(LinkEnd::Closed),
+                Err(error) => {
+                    let (condition, application) = StreamCondition::of_xml(&error);
+                    self.fail(condition, &error.to_string(), application);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, len: usize) -> BytesMut {
+        self.pending.split_to(len.min(self.pending.len()))
+    }
+
+    fn on_header(&mut self, header: &[u8]) {
+        let deadline = match &self.phase {
+            Phase::AwaitHeader(phase) => phase.deadline,
+            Phase::AwaitHandshake(_)
+            | Phase::AwaitAcceptance(_)
+            | Phase::Open(_)
+            | Phase::Closing(_)
+            | Phase::Closed => return,
+        };
+        match self.examine(header) {
+            Ok((domain, lang)) => {
+                //= COMP-01
+                self.write_header(Some(domain.clone()));
+                self.phase = Phase::AwaitHandshake(AwaitHandshake {
+                    deadline,
+                    domain,
+                    lang,
+                });
+            }
+            Err((condition, text)) => self.fail(condition, text, None),
+        }
+    }
+
+    /// Which of our domains the component asks for, and the language of what it will send.
+    fn examine(
+        &self,
+        header: &[u8],
+    ) -> Result<(LocalDomain, Option<String>), (StreamCondition, &'static str)> {
+        let root = Element::parse_header(header)
+            .map_err(|error| (StreamCondition::of_xml(&error).0, error.what()))?;
+        //= COMP-03
+        if root.namespace() != ns::STREAM
+            || self.scanner.scope().default_namespace() != ns::COMPONENT
+        {
+            let text = "this is a stream of jabber:component:accept";
+            return Err((StreamCondition::InvalidNamespace, text));
+        }
+        if root.name() != "stream" {
+            return Err((StreamCondition::BadFormat, "the root is no stream"));
+        }
+        //= COMP-01
+        let to = root
+            .attribute("to")
+            .ok_or((StreamCondition::HostUnknown, "no component is named"))?;
+        let domain = Domain::parse(to)
+            .map_err(|_| (StreamCondition::ImproperAddressing, "'to' is no domain"))?;
+        //= COMP-02
+        let domain = self
+            .hosts
+            .local(&domain)
+            .filter(|domain| self.domains.contains(domain))
+            .ok_or((StreamCondition::HostUnknown, "no component has this domain"))?;
+        Ok((domain, root.lang().map(str::to_owned)))
+    }
+
+    fn on_element(&mut self, element: &[u8], head: &Head) {
+        let scope = self.scanner.scope();
+        if head.local(element) == "error" && head.namespace(element, scope) == ns::STREAM {
+            let (condition, text) = match Element::parse(element, scope) {
+                Ok(error) => read_stream_error(&error),
+                Err(_) => (StreamCondition::UndefinedCondition, None),
+            };
+            return self.end(LinkEnd::Error { condition, text });
+        }
+        match &self.phase {
+            Phase::AwaitHandshake(_) => self.on_handshake(element),
+            Phase::Open(open)
+            | Phase::Closing(Closing {
+                open: Some(open), ..
+            }) => {
+                let open = open.clone();
+                self.on_stanza(&open, element, head);
+            }
+            Phase::AwaitHeader(_)
+            | Phase::AwaitAcceptance(_)
+            | Phase::Closing(Closing { open: None, .. })
+            | Phase::Closed => {}
+        }
+    }
+
+    fn on_handshake(&mut self, element: &[u8]) {
+        let Phase::AwaitHandshake(phase) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+            return;
+        };
+        let candidate = Element::parse(element, self.scanner.scope())
+            .ok()
+            .filter(|element| element.is("handshake", ns::COMPONENT))
+            .map(|element| element.text());
+        //= COMP-05
+        let refused = match candidate {
+            //= COMP-08
+            None => Some("a handshake comes first"),
+            //= COMP-06
+            Some(digest) => {
+                let is_right = self
+                    .domains
+                    .is_handshake(&phase.domain, &self.stream_id, &digest);
+                (!is_right).then_some("the handshake is wrong")
+            }
+        };
+        if let Some(text) = refused {
+            self.phase = Phase::AwaitHandshake(phase);
+            return self.fail(StreamCondition::NotAuthorized, text, None);
+        }
+        let AwaitHandshake {
+            deadline,
+            domain,
+            lang,
+        } = phase;
+        self.outputs
+            .push_back(ComponentOutput::Claim(domain.clone()));
+        self.phase = Phase::AwaitAcceptance(AwaitAcceptance {
+            deadline,
+            domain,
+            lang,
+        });
+    }
+
+    fn on_stanza(&mut self, open: &Open, element: &[u8], head: &Head) {
+        //= COMP-11
+        let is_content = matches!(
+            head.namespace(element, self.scanner.scope()),
+            ns::COMPONENT | ns::CLIENT | ns::SERVER | ""
+        );
+        let Some(kind) = StanzaKind::from_name(head.local(element)).filter(|_| is_content) else {
+            //= ROUTE-22
+            return self.event(ComponentEvent::Ignored {
+                domain: open.domain.clone(),
+                what: "an element that is no stanza",
+            });
+        };
+        //= COMP-09
+        //= COMP-10
+        let from = match head.from(element).as_deref().map(Jid::parse) {
+            Some(Ok(from)) => from,
+            Some(Err(BadJid::Part(domain))) => Jid::from(domain),
+            None | Some(Err(BadJid::Domain)) => {
+                let text = "a stanza without a valid 'from'";
+                return self.fail(StreamCondition::InvalidFrom, text, None);
+            }
+        };
+        if from.domain() != open.domain.domain() {
+            let text = "a stanza from a domain that is not this component's";
+            return self.fail(StreamCondition::InvalidFrom, text, None);
+        }
+        //= COMP-09
+        let refused = match head.to(element).as_deref().map(Jid::parse) {
+            Some(Ok(_) | Err(BadJid::Part(_))) => None,
+            Some(Err(BadJid::Domain)) => {
+                Some((StanzaCondition::JidMalformed, "the 'to' is no address"))
+            }
+            None => Some((StanzaCondition::BadRequest, "the stanza has no 'to'")),
+        };
+        if let Some((condition, text)) = refused {
+            let stanza = Stanza::build(
+                kind,
+                &from,
+                &Jid::from(open.domain.domain().clone()),
+                head.kind(element).as_deref(),
+                head.id(element).as_deref(),
+                "",
+            );
+            return self.reject(open, &stanza, condition, text);
+        }
+        let lang = open.lang.as_deref();
+        match Stanza::read(element, head, self.scanner.scope(), lang) {
+            Ok(stanza) => self.deliver(open, stanza),
+            Err(BadStanza::Stanza { stanza, condition }) => {
+                //= ROUTE-12
+                let text = if condition == StanzaCondition::JidMalformed {
+                    "an address of the stanza is malformed"
+                } else {
+                    "a name in the stanza is one that not every server can read"
+                };
+                self.reject(open, &stanza, condition, text);
+            }
+            Err(BadStanza::Stream(condition)) => self.fail(condition, "a stanza is bad", None),
+        }
+    }
+
+    fn deliver(&mut self, open: &Open, stanza: Stanza) {
+        let destination = match self.hosts.local(stanza.to()) {
+            //= ROUTE-25
+            Some(domain) => Destination::Local(domain),
+            None => {
+                let direction = Direction::Outbound;
+                match self.hosts.pair(direction, stanza.from(), stanza.to()) {
+                    Ok(pair) => Destination::Remote(pair),
+                    Err(_) => {
+                        let condition = StanzaCondition::InternalServerError;
+                        return self.reject(open, &stanza, condition, "no route");
+                    }
+                }
+            }
+        };
+        let admitted = Admitted::new(destination, stanza);
+        self.outputs.push_back(ComponentOutput::Deliver(admitted));
+    }
+
+    /// Answers a stanza of the component with an error; an error or a result that is bad is only told of.
+    fn reject(&mut self, open: &Open, stanza: &Stanza, condition: StanzaCondition, text: &str) {
+        self.event(ComponentEvent::Rejected {
+            domain: open.domain.clone(),
+            condition,
+        });
+        if let Some(error) = bounce(&self.hosts, stanza, condition, text) {
+            self.outputs.push_back(ComponentOutput::Deliver(error));
+        }
+    }
+
+    /// The component broke a rule of the stream: an error, our end tag, and the end, for nothing that follows can be
+    /// believed.
+    fn fail(&mut self, condition: StreamCondition, text: &str, application: Option<(&str, &str)>) {
+        let (domain, is_attached) = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::AwaitHeader(_) => {
+                // An error needs a stream to stand in (RFC 6120 §4.9.1.2).
+                //= COMP-02
+                self.write_header(None);
+                (None, false)
+            }
+            Phase::AwaitHandshake(phase) => (Some(phase.domain), false),
+            Phase::AwaitAcceptance(phase) => (Some(phase.domain), false),
+            Phase::Open(open) => (Some(open.domain), true),
+            closing @ Phase::Closing(_) => {
+                // Our end tag is out: nothing may follow it.
+                self.phase = closing;
+                return self.end(LinkEnd::Eof);
+            }
+            Phase::Closed => return,
+        };
+        self.write(|out| {
+            stream_error(out, condition, Some(text), application);
+            out.push_str(END);
+        });
+        let text = text.to_owned();
+        self.event(match (domain, is_attached) {
+            (domain @ Some(_), true) => ComponentEvent::Closed {
+                domain,
+                end: LinkEnd::Failed { condition, text },
+            },
+            (domain, _) => ComponentEvent::Refused {
+                domain,
+                condition,
+                text,
+            },
+        });
+        self.outputs.push_back(ComponentOutput::Close);
+    }
+
+    /// We want the link to end: error and end tag, and what the component still sends is taken until it ends as well.
+    fn close(&mut self, condition: StreamCondition, now: Instant) {
+        let open = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::AwaitHeader(_) => {
+                self.write_header(None);
+                None
+            }
+            Phase::AwaitHandshake(_) | Phase::AwaitAcceptance(_) => None,
+            Phase::Open(open) => Some(open),
+            other @ (Phase::Closing(_) | Phase::Closed) => {
+                self.phase = other;
+                return;
+            }
+        };
+        self.write(|out| {
+            stream_error(out, condition, None, None);
+            out.push_str(END);
+        });
+        self.phase = Phase::Closing(Closing {
+            deadline: now + seconds(self.limits.close_seconds),
+            condition,
+            open,
+        });
+        self.read();
+    }
+
+    /// The component, or the connection, came to an end by itself.
+    fn end(&mut self, end: LinkEnd) {
+        let (domain, end) = match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::AwaitHeader(_) => (None, end),
+            Phase::AwaitHandshake(AwaitHandshake { domain, .. })
+            | Phase::AwaitAcceptance(AwaitAcceptance { domain, .. })
+            | Phase::Open(Open { domain, .. }) => {
+                //= COMP-21
+                if end != LinkEnd::Eof {
+                    self.write(|out| out.push_str(END));
+                }
+                (Some(domain), end)
+            }
+            Phase::Closing(Closing {
+                condition, open, ..
+            }) => (open.map(|open| open.domain), LinkEnd::ByUs { condition }),
+            Phase::Closed => return,
+        };
+        self.event(ComponentEvent::Closed { domain, end });
+        self.outputs.push_back(ComponentOutput::Close);
+    }
+
+    fn write_header(&mut self, from: Option<LocalDomain>) {
+        //= COMP-01
+        //= COMP-04
+        let id = std::mem::take(&mut self.stream_id);
+        self.write(|out| {
+            out.push_str("<?xml version='1.0'?>");
+            Tag::new(out, "stream:stream")
+                .attribute("xmlns", ns::COMPONENT)
+                .attribute("xmlns:stream", ns::STREAM)
+                .attribute_if("from", from.as_ref().map(|domain| domain.domain().as_str()))
+                .attribute("id", &id)
+                .open();
+        });
+        self.stream_id = id;
+    }
+
+    fn write(&mut self, what: impl FnOnce(&mut String)) {
+        let mut out = String::new();
+        what(&mut out);
+        self.transmit.extend_from_slice(out.as_bytes());
+    }
+
+    fn event(&mut self, event: ComponentEvent) {
+        self.outputs.push_back(ComponentOutput::Event(event));
+    }
+}
+
+/// The end of our stream.
+const END: &str = "</stream:stream>";
+
+#[cfg(test)]
+mod tests;
