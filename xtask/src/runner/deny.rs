@@ -15,15 +15,18 @@ pub(super) fn run(place: &Place) -> Outcome {
                 "cargo-deny is missing (cargo install cargo-deny --version {VERSION} --locked)"
             ));
         }
-        // No default features: they serve the advisory database, which is not asked here.
-        let install = place.cargo().args([
-            "install",
-            "cargo-deny",
-            "--version",
-            VERSION,
-            "--locked",
-            "--no-default-features",
-        ]);
+        // Unoptimised: two minutes of work where its own release profile takes many, for one check of a second.
+        let install = place
+            .cargo()
+            .args([
+                "install",
+                "cargo-deny",
+                "--version",
+                VERSION,
+                "--locked",
+                "--debug",
+            ])
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
         let installed = super::gate(install);
         if installed.result != Ending::Passed {
             return installed;
