@@ -62,11 +62,9 @@ impl LocalServices {
                 return bounce(hosts, stanza, StanzaCondition::ItemNotFound, text);
             }
             //= LOCAL-06
-            (
-                Whom::Account,
-                Some(Question::Items | Question::UnknownNode),
-                ComponentState::None,
-            ) => query(ns::DISCO_ITEMS, |_| {}),
+            (Whom::Account, Some(Question::Items), ComponentState::None) => {
+                query(ns::DISCO_ITEMS, |_| {})
+            }
             //= ROUTE-19
             //= COMP-23
             (_, _, ComponentState::Absent) => {
@@ -538,6 +536,7 @@ mod tests {
                 "<query xmlns='http://jabber.org/protocol/disco#info'/>",
                 "<ping xmlns='urn:xmpp:ping'/>",
                 "<query xmlns='jabber:iq:version'/>",
+                "<query xmlns='http://jabber.org/protocol/disco#info' node='x'/>",
                 "<vCard xmlns='vcard-temp'/>",
             ] {
                 let answer = ask(&get(to, payload)).unwrap();

@@ -336,10 +336,10 @@ mod tests {
         let (board, now) = (board(2), Instant::now());
         let mut drains = Vec::new();
         for name in ["a.lit", "b.lit"] {
-            match board.route(admitted(name, "1"), now) {
-                Routed::Wanted(_, drain) => drains.push(drain),
-                other => panic!("{other:?}"),
-            }
+            let Routed::Wanted(_, drain) = board.route(admitted(name, "1"), now) else {
+                panic!("the first of a pair");
+            };
+            drains.push(drain);
         }
         assert!(matches!(
             board.route(admitted("c.lit", "1"), now),
@@ -454,8 +454,10 @@ mod tests {
                         routed
                             .filter_map(|routed| match routed {
                                 Routed::Wanted(_, drain) => Some(drain),
-                                Routed::Queued => None,
-                                other => panic!("{other:?}"),
+                                Routed::Queued
+                                | Routed::NoComponent(..)
+                                | Routed::Full(_)
+                                | Routed::TooManyPairs(_) => None,
                             })
                             .collect::<Vec<_>>()
                     })

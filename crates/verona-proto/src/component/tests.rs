@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' \
@@ -672,5 +674,45 @@ fn answers_to_nothing_are_ignored() {
         ComponentInput::Bytes(b"<!"),
     ] {
         assert_eq!(dialogue.tell(input), (String::new(), vec![]));
+    }
+}
+
+/// What a component may say, good and bad.
+const PHRASES: &[&str] = &[
+    "<message from='rooms.capulet.lit' to='b@montague.lit'><body>x</body></message>",
+    "<iq type='get' id='1' from='r@rooms.capulet.lit' to='files.capulet.lit'><x xmlns='urn:x'/></iq>",
+    "<message from='rooms.capulet.lit'/>",
+    "<presence from='rooms.capulet.lit' to='@x'/>",
+    "<x xmlns='urn:x'/>",
+    " \n",
+    "<message from='capulet.lit' to='b@montague.lit'/>",
+    "</stream:stream>",
+    "<!-- x -->",
+    "\u{0}",
+];
+
+proptest! {
+    #[test]
+    fn how_the_bytes_are_cut_does_not_matter(
+        phrases in prop::collection::vec(prop::sample::select(PHRASES), 0..8),
+        cuts in prop::collection::vec(1usize..60, 1..20),
+    ) {
+        let text = phrases.concat();
+        let (whole_out, whole) = Dialogue::open().says(&text);
+        let mut dialogue = Dialogue::open();
+        let (mut out, mut outputs) = (String::new(), Vec::new());
+        let mut rest = text.as_bytes();
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at(*cut.min(&rest.len()));
+            rest = later;
+            let (more_out, more) = dialogue.tell(ComponentInput::Bytes(now));
+            out.push_str(&more_out);
+            outputs.extend(more);
+        }
+        prop_assert_eq!(out, whole_out);
+        prop_assert_eq!(outputs, whole);
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn reply(
         StanzaClass::Error | StanzaClass::Answer => return None,
         StanzaClass::Request | StanzaClass::Other => {}
     }
-    let id = match (stanza.id(), stanza.kind()) {
+    let attributes = stanza.attributes();
+    let id = match (attributes.id, stanza.kind()) {
         //= ROUTE-17
         (None, StanzaKind::Iq) => Some(String::new()),
         (id, StanzaKind::Iq | StanzaKind::Message | StanzaKind::Presence) => id,
@@ -63,8 +64,8 @@ pub(crate) fn reply(
     //= ROUTE-16
     let reply = Stanza::build(
         stanza.kind(),
-        &stanza.recipient(),
-        &stanza.sender(),
+        &attributes.recipient,
+        &attributes.sender,
         Some(type_attribute),
         id.as_deref(),
         payload,

@@ -160,28 +160,46 @@ impl Stanza {
         &self.bytes
     }
 
-    /// The address of the sender. Read from the bytes at each call, like everything below.
+    /// The address of the sender. Read from the bytes at each call, like everything below: this is for the few stanzas
+    /// that are answered here.
     #[must_use]
     pub fn sender(&self) -> Jid {
-        self.address("from", &self.from)
+        self.attributes().sender
     }
 
     /// The address of the recipient.
     #[must_use]
     pub fn recipient(&self) -> Jid {
-        self.address("to", &self.to)
+        self.attributes().recipient
     }
 
     /// The 'id' attribute.
     #[must_use]
     pub fn id(&self) -> Option<String> {
-        self.attribute("id")
+        self.attributes().id
     }
 
     /// The 'type' attribute, whatever it says.
     #[must_use]
     pub fn type_attribute(&self) -> Option<String> {
-        self.attribute("type")
+        self.attributes().type_attribute
+    }
+
+    /// All four at once.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let root = self.element().ok();
+        let attribute = |name| root.as_ref().and_then(|root| root.attribute(name));
+        let address = |name, domain: &Domain| {
+            attribute(name)
+                .and_then(|text| Jid::parse(text).ok())
+                .unwrap_or_else(|| Jid::from(domain.clone()))
+        };
+        Attributes {
+            sender: address("from", &self.from),
+            recipient: address("to", &self.to),
+            id: attribute("id").map(str::to_owned),
+            type_attribute: attribute("type").map(str::to_owned),
+        }
     }
 
     /// The whole stanza as a tree, for those that answer it themselves. Its own namespace is the empty one.
@@ -191,17 +209,14 @@ impl Stanza {
     pub(crate) fn element(&self) -> Result<Element, verona_xml::Error> {
         Element::parse(&self.bytes, &Scope::default())
     }
+}
 
-    fn address(&self, attribute: &str, domain: &Domain) -> Jid {
-        self.attribute(attribute)
-            .and_then(|text| Jid::parse(&text).ok())
-            .unwrap_or_else(|| Jid::from(domain.clone()))
-    }
-
-    fn attribute(&self, name: &str) -> Option<String> {
-        let root = self.element().ok()?;
-        root.attribute(name).map(str::to_owned)
-    }
+/// What an answer needs to know of a stanza.
+pub(crate) struct Attributes {
+    pub(crate) sender: Jid,
+    pub(crate) recipient: Jid,
+    pub(crate) id: Option<String>,
+    pub(crate) type_attribute: Option<String>,
 }
 
 /// The three stanzas (RFC 6120 §8.2).
