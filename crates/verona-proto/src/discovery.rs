@@ -255,7 +255,7 @@ const NO_SERVICE: &str = ".";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
     use super::*;
 
     fn srv(priority: u16, weight: u16, target: &str) -> SrvRecord {

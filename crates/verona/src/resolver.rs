@@ -159,9 +159,11 @@ impl Resolver {
             .answers()
             .iter()
             .filter(|record| record.name == *name)
-            .find_map(|record| match &record.data {
-                RData::CNAME(alias) => Some(alias.0.clone()),
-                _ => None,
+            .find_map(|record| {
+                let RData::CNAME(alias) = &record.data else {
+                    return None;
+                };
+                Some(alias.0.clone())
             })
             .ok_or_else(|| format!("DNS contradicts itself about an alias at {name}"))
     }
@@ -236,13 +238,19 @@ impl Resolver {
                 (second, first)
             }
         };
-        let ipv6 = data(&aaaa, |data| match data {
-            RData::AAAA(address) => Some(address.0),
-            _ => None,
+        let ipv6 = data(&aaaa, |data| {
+            if let RData::AAAA(address) = data {
+                Some(address.0)
+            } else {
+                None
+            }
         });
-        let ipv4 = data(&a, |data| match data {
-            RData::A(address) => Some(address.0),
-            _ => None,
+        let ipv4 = data(&a, |data| {
+            if let RData::A(address) = data {
+                Some(address.0)
+            } else {
+                None
+            }
         });
         if !ipv6.is_empty() || !ipv4.is_empty() {
             return Ok((ipv6, ipv4));
@@ -304,9 +312,11 @@ fn srv_records(lookup: &Lookup, direct_tls: bool) -> SrvAnswer {
     let records: Vec<_> = lookup
         .answers()
         .iter()
-        .filter_map(|record| match &record.data {
-            RData::SRV(srv) => srv_record(srv, direct_tls),
-            _ => None,
+        .filter_map(|record| {
+            let RData::SRV(srv) = &record.data else {
+                return None;
+            };
+            srv_record(srv, direct_tls)
         })
         .collect();
     if records.is_empty() {
@@ -367,14 +377,16 @@ fn proven_absence(cause: &NetError) -> Option<&Name> {
     let NetError::Dns(DnsError::NoRecordsFound(none)) = cause else {
         return None;
     };
-    let proven = match none.response_code {
-        ResponseCode::NXDomain => true,
-        ResponseCode::NoError => none.soa.is_some() || none.ns.is_none(),
-        _ => false,
-    };
+    let is_referral = none.soa.is_none() && none.ns.is_some();
+    let proven = none.response_code == ResponseCode::NXDomain
+        || (none.response_code == ResponseCode::NoError && !is_referral);
     proven.then(|| none.query.name())
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum is a library's, and grows"
+)]
 fn failure(question: &Name, cause: &NetError) -> String {
     match cause {
         NetError::Timeout => format!("DNS did not answer for {question}"),

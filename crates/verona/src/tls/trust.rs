@@ -1,0 +1,158 @@
+//! The certificate authorities that we believe.
+//!
+//! An operator who names files wants those authorities and no others (TLS-33); an empty set is allowed and trusts
+//! nobody.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+
+use super::TlsError;
+
+/// Trust anchors. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct TrustRoots {
+    anchors: Arc<[TrustAnchor<'static>]>,
+}
+
+impl TrustRoots {
+    /// Loads the system's store, if `system`, and PEM files, all of whose certificates become roots.
+    ///
+    /// The system's store is the one that `SSL_CERT_FILE` and `SSL_CERT_DIR` can replace, as everywhere.
+    ///
+    /// # Errors
+    /// [`TlsError::Trust`] names the file that cannot be read or holds something other than certificates, or says
+    /// that the system has no store.
+    pub fn load(system: bool, files: &[PathBuf]) -> Result<Self, TlsError> {
+        let mut anchors = Vec::new();
+        //= TLS-33
+        if system {
+            anchors.extend(system_anchors()?);
+        }
+        for file in files {
+            let text = std::fs::read(file)
+                .map_err(|cause| trouble(file, format!("it cannot be read: {cause}")))?;
+            anchors.extend(parse(&text).map_err(|problem| trouble(file, problem))?);
+        }
+        Ok(Self {
+            anchors: anchors.into(),
+        })
+    }
+
+    /// Takes every certificate of a PEM text as a root.
+    ///
+    /// # Errors
+    /// [`TlsError::Trust`] when there is none, or one that cannot be used.
+    pub fn from_pem(pem: &str) -> Result<Self, TlsError> {
+        let anchors = parse(pem.as_bytes()).map_err(|problem| TlsError::Trust {
+            file: None,
+            problem,
+        })?;
+        Ok(Self {
+            anchors: anchors.into(),
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+}
+
+impl fmt::Debug for TrustRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrustRoots({})", self.len())
+    }
+}
+
+fn system_anchors() -> Result<Vec<TrustAnchor<'static>>, TlsError> {
+    let loaded = rustls_native_certs::load_native_certs();
+    // A store may hold oddities that its distributor put there; the others serve.
+    let anchors: Vec<_> = loaded
+        .certs
+        .iter()
+        .filter_map(|certificate| anchor(certificate).ok())
+        .collect();
+    if anchors.is_empty() {
+        let cause = loaded
+            .errors
+            .first()
+            .map(|error| format!(" ({error})"))
+            .unwrap_or_default();
+        return Err(TlsError::Trust {
+            file: None,
+            problem: format!(
+                "the system has no certificate authorities{cause}; install its package of them (ca-certificates), or \
+                 name a PEM file"
+            ),
+        });
+    }
+    Ok(anchors)
+}
+
+fn parse(pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, String> {
+    let mut anchors = Vec::new();
+    for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
+        let certificate = certificate
+            .map_err(|cause| format!("certificate {number} is damaged: {}", damage(&cause)))?;
+        let anchor = anchor(&certificate).map_err(|cause| {
+            format!("certificate {number} cannot be a root ({cause}); remove it")
+        })?;
+        anchors.push(anchor);
+    }
+    if anchors.is_empty() {
+        return Err(
+            "there is no certificate in it (a line \"-----BEGIN CERTIFICATE-----\" starts one)"
+                .to_owned(),
+        );
+    }
+    Ok(anchors)
+}
+
+fn anchor(certificate: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, webpki::Error> {
+    webpki::anchor_from_trusted_cert(certificate).map(|anchor| anchor.to_owned())
+}
+
+/// Says what is wrong with a PEM text, without the bytes that the library would list.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum is a library's, and grows"
+)]
+pub(super) fn damage(cause: &PemError) -> String {
+    match cause {
+        PemError::MissingSectionEnd { end_marker } => {
+            format!(
+                "the line \"-----END {}-----\" is missing",
+                String::from_utf8_lossy(end_marker)
+            )
+        }
+        PemError::IllegalSectionStart { line } => {
+            format!(
+                "the line \"{}\" starts nothing",
+                String::from_utf8_lossy(line).trim()
+            )
+        }
+        other => other.to_string(),
+    }
+}
+
+fn trouble(file: &Path, problem: String) -> TlsError {
+    TlsError::Trust {
+        file: Some(file.to_owned()),
+        problem,
+    }
+}
