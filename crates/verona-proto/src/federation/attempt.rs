@@ -1,0 +1,293 @@
+//! One search for a stream: discovery, targets in order, negotiation, and what to try when one fails.
+
+use std::collections::VecDeque;
+
+use super::StreamKey;
+use super::verification::VerificationKey;
+use crate::addr::DomainPair;
+use crate::discovery::{DiscoveryError, DiscoveryErrorKind, Target};
+use crate::stanza::condition::StanzaCondition;
+use crate::stream::{Cause, Check, Purpose, StreamError};
+
+/// One search for a stream to a remote domain.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) pair: DomainPair,
+    pub(super) aim: Aim,
+    pub(super) state: State,
+    /// Why the last target failed: what the sender of a stanza is told.
+    failure: Option<Failure>,
+}
+
+/// What the stream is for.
+#[derive(Debug)]
+pub(super) enum Aim {
+    /// To carry the pair's stanzas.
+    Carry {
+        /// Whether SASL EXTERNAL is tried: not again after it made the peer hang up (P12).
+        external: bool,
+        /// Whether bidi is requested: not again after it made the peer hang up (BIDI-69).
+        bidi: bool,
+    },
+    /// To have a key checked (D-08).
+    Verify(VerificationKey, Check),
+}
+
+/// Where the search stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Too many others are under way.
+    Waiting,
+    /// The servers are being looked up.
+    Discovering,
+    /// A server is being dialled.
+    Connecting {
+        target: Target,
+        rest: VecDeque<Target>,
+    },
+    /// A stream is being negotiated.
+    Negotiating {
+        stream: StreamKey,
+        target: Target,
+        rest: VecDeque<Target>,
+    },
+    /// There is nothing left to try.
+    Exhausted,
+}
+
+/// Why a domain could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) step: Step,
+    pub(super) text: String,
+}
+
+/// At which step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The domain has no servers (proven).
+    NotFound,
+    /// The look-up failed for now.
+    Discovery,
+    /// No connection.
+    Connect,
+    /// The stream failed.
+    Stream(Cause),
+    /// The peer called our key invalid.
+    Invalid,
+    /// We took part too long, or were told to stop.
+    Local,
+}
+
+impl Attempt {
+    pub(super) fn new(pair: DomainPair, aim: Aim) -> Self {
+        Self {
+            pair,
+            aim,
+            state: State::Waiting,
+            failure: None,
+        }
+    }
+
+    /// The servers are known, or there are none.
+    pub(super) fn on_discovered(
+        &mut self,
+        result: Result<Vec<Target>, DiscoveryError>,
+    ) -> Option<Target> {
+        match result {
+            Ok(targets) => {
+                let mut rest: VecDeque<Target> = targets.into();
+                let first = rest.pop_front();
+                if first.is_none() {
+                    self.fail(Step::NotFound, "DNS names no server for it".into());
+                }
+                self.connect(first, rest)
+            }
+            Err(error) => {
+                let step = match error.kind {
+                    DiscoveryErrorKind::NotFound => Step::NotFound,
+                    DiscoveryErrorKind::Temporary => Step::Discovery,
+                };
+                self.fail(step, error.text);
+                None
+            }
+        }
+    }
+
+    /// The dialled server did not answer: the next one, if any.
+    pub(super) fn on_unconnected(&mut self, text: String) -> Option<Target> {
+        let State::Connecting { rest, .. } = std::mem::replace(&mut self.state, State::Exhausted)
+        else {
+            return None;
+        };
+        self.note(Step::Connect, text);
+        self.next(rest)
+    }
+
+    /// The connection stands and a stream begins on it.
+    pub(super) fn on_connected(&mut self, stream: StreamKey) -> bool {
+        match std::mem::replace(&mut self.state, State::Exhausted) {
+            State::Connecting { target, rest } => {
+                self.state = State::Negotiating {
+                    stream,
+                    target,
+                    rest,
+                };
+                true
+            }
+            other @ (State::Waiting
+            | State::Discovering
+            | State::Negotiating { .. }
+            | State::Exhausted) => {
+                self.state = other;
+                false
+            }
+        }
+    }
+
+    /// The stream ended before it was of use: the same server in another way, or the next one.
+    pub(super) fn on_ended(&mut self) -> Option<Target> {
+        let State::Negotiating { target, rest, .. } =
+            std::mem::replace(&mut self.state, State::Exhausted)
+        else {
+            return None;
+        };
+        let sasl_failed = self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.step == Step::Stream(Cause::Sasl));
+        if let Aim::Carry { external, .. } = &mut self.aim {
+            //= SASL-20
+            // The peer hung up at <auth/>: once more without it (P12).
+            if sasl_failed && *external {
+                *external = false;
+                return self.connect(Some(target), rest);
+            }
+        }
+        let conclusive = self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| match failure.step {
+                // Another server of the domain would say the same.
+                Step::Invalid | Step::Stream(Cause::Identity) => true,
+                Step::NotFound
+                | Step::Discovery
+                | Step::Connect
+                | Step::Stream(_)
+                | Step::Local => false,
+            });
+        //= DNS-08
+        match conclusive {
+            true => None,
+            false => self.next(rest),
+        }
+    }
+
+    /// Why the stream of this attempt is ending.
+    pub(super) fn on_failed(&mut self, error: &StreamError) {
+        self.note(Step::Stream(error.cause), error.text.clone());
+    }
+
+    /// The peer refused our key, or did not answer.
+    pub(super) fn on_refused(&mut self, step: Step, text: String) {
+        self.note(step, text);
+    }
+
+    pub(super) fn stream(&self) -> Option<StreamKey> {
+        match &self.state {
+            State::Negotiating { stream, .. } => Some(*stream),
+            State::Waiting | State::Discovering | State::Connecting { .. } | State::Exhausted => {
+                None
+            }
+        }
+    }
+
+    pub(super) fn target(&self) -> Option<&Target> {
+        match &self.state {
+            State::Negotiating { target, .. } | State::Connecting { target, .. } => Some(target),
+            State::Waiting | State::Discovering | State::Exhausted => None,
+        }
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        match &self.aim {
+            Aim::Carry { external, bidi } => Purpose::Carry {
+                pair: self.pair.clone(),
+                external: *external,
+                bidi: *bidi,
+            },
+            Aim::Verify(_, check) => Purpose::Verify {
+                pair: self.pair.clone(),
+                checks: vec![check.clone()],
+            },
+        }
+    }
+
+    pub(super) fn failure(&self) -> Failure {
+        self.failure.clone().unwrap_or(Failure {
+            step: Step::Local,
+            text: "the attempt ended".into(),
+        })
+    }
+
+    fn next(&mut self, mut rest: VecDeque<Target>) -> Option<Target> {
+        let target = rest.pop_front();
+        self.connect(target, rest)
+    }
+
+    fn connect(&mut self, target: Option<Target>, rest: VecDeque<Target>) -> Option<Target> {
+        let target = target?;
+        self.state = State::Connecting {
+            target: target.clone(),
+            rest,
+        };
+        Some(target)
+    }
+
+    fn fail(&mut self, step: Step, text: String) {
+        self.state = State::Exhausted;
+        self.note(step, text);
+    }
+
+    /// The first conclusive reason stays: what follows on the same stream is its consequence.
+    fn note(&mut self, step: Step, text: String) {
+        let keep = self
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.step == Step::Invalid);
+        if !keep {
+            self.failure = Some(Failure { step, text });
+        }
+    }
+}
+
+impl Failure {
+    /// The error for stanzas that cannot be delivered because of this (ROUTE-13, DB-12, DB-14).
+    pub(super) fn stanza_condition(&self) -> StanzaCondition {
+        match self.step {
+            //= ROUTE-13
+            Step::NotFound => StanzaCondition::RemoteServerNotFound,
+            //= DB-12
+            Step::Invalid => StanzaCondition::InternalServerError,
+            //= DB-14
+            Step::Discovery | Step::Connect | Step::Stream(_) | Step::Local => {
+                StanzaCondition::RemoteServerTimeout
+            }
+        }
+    }
+
+    /// The error for a peer whose key could not be checked because of this (DB-38).
+    pub(super) fn dialback_condition(&self) -> StanzaCondition {
+        //= DB-38
+        match self.step {
+            Step::NotFound | Step::Discovery => StanzaCondition::RemoteServerNotFound,
+            Step::Connect => StanzaCondition::RemoteConnectionFailed,
+            Step::Stream(Cause::Tls | Cause::Identity) => StanzaCondition::PolicyViolation,
+            Step::Stream(
+                Cause::Stream | Cause::Sasl | Cause::Dialback | Cause::Established | Cause::Idle,
+            )
+            | Step::Invalid
+            | Step::Local => StanzaCondition::RemoteServerTimeout,
+        }
+    }
+}

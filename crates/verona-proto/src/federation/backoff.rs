@@ -1,0 +1,149 @@
+//! When a domain that could not be reached may be tried again (STREAM-56).
+//!
+//! Full jitter over a doubling span, so that a restarted peer is not met by everybody at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::addr::RemoteDomain;
+
+/// Failures by remote domain; a domain that was reached is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: BTreeMap<RemoteDomain, Failed>,
+}
+
+#[derive(Clone, Debug)]
+struct Failed {
+    count: u32,
+    until: Instant,
+    reason: String,
+}
+
+impl Backoff {
+    /// Notes a failure and says how long to wait. `random` gives a number below its argument.
+    pub(super) fn failed(
+        &mut self,
+        remote: &RemoteDomain,
+        reason: &str,
+        span: Span,
+        random: &mut dyn FnMut(u64) -> u64,
+        now: Instant,
+    ) -> Duration {
+        self.forget_old(now, span);
+        let count = self
+            .failures
+            .get(remote)
+            .map_or(0, |failed| failed.count)
+            .saturating_add(1);
+        let doubled = span
+            .min
+            .saturating_mul(1_u32.checked_shl(count.min(16)).unwrap_or(u32::MAX))
+            .min(span.max);
+        let millis = u64::try_from(doubled.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let wait = Duration::from_millis(random(millis)).max(span.min / 2);
+        self.failures.insert(
+            remote.clone(),
+            Failed {
+                count,
+                until: now + wait,
+                reason: reason.to_owned(),
+            },
+        );
+        wait
+    }
+
+    /// The domain was reached, or reached us.
+    pub(super) fn succeeded(&mut self, remote: &RemoteDomain) {
+        self.failures.remove(remote);
+    }
+
+    /// Until when the domain is to be left alone.
+    pub(super) fn until(&self, remote: &RemoteDomain, now: Instant) -> Option<Instant> {
+        self.failures
+            .get(remote)
+            .map(|failed| failed.until)
+            .filter(|until| *until > now)
+    }
+
+    /// Why the domain could not be reached the last time.
+    pub(super) fn reason(&self, remote: &RemoteDomain) -> Option<&str> {
+        self.failures
+            .get(remote)
+            .map(|failed| failed.reason.as_str())
+    }
+
+    /// What is long over says nothing about the next failure, and must not be kept for ever.
+    fn forget_old(&mut self, now: Instant, span: Span) {
+        if self.failures.len() > KEPT {
+            self.failures
+                .retain(|_, failed| failed.until + span.max > now);
+        }
+        while self.failures.len() > KEPT * 2 {
+            self.failures.pop_first();
+        }
+    }
+}
+
+/// The shortest and the longest wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) min: Duration,
+    pub(super) max: Duration,
+}
+
+/// Failures that are remembered before old ones are looked for.
+const KEPT: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+    use crate::addr::{Direction, Domain, Hosts};
+
+    fn remote() -> RemoteDomain {
+        let hosts = Hosts::new([Domain::parse("montague.lit").unwrap()]);
+        hosts
+            .pair(
+                Direction::Outbound,
+                &Domain::parse("montague.lit").unwrap(),
+                &Domain::parse("capulet.lit").unwrap(),
+            )
+            .unwrap()
+            .remote()
+            .clone()
+    }
+
+    #[test]
+    fn waits_grow_up_to_the_longest_and_end_with_success() {
+        //= STREAM-56
+        let mut backoff = Backoff::default();
+        let now = Instant::now();
+        let span = Span {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(300),
+        };
+        let mut longest = |below: u64| below - 1;
+        let waits: Vec<u64> = (0..12)
+            .map(|_| {
+                backoff
+                    .failed(&remote(), "refused", span, &mut longest, now)
+                    .as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [1, 3, 7, 15, 31, 63, 127, 255, 299, 299, 299, 299]);
+        assert!(backoff.until(&remote(), now).is_some());
+        assert!(
+            backoff
+                .until(&remote(), now + Duration::from_secs(300))
+                .is_none()
+        );
+        backoff.succeeded(&remote());
+        assert!(backoff.until(&remote(), now).is_none());
+        let mut shortest = |_: u64| 0;
+        let wait = backoff.failed(&remote(), "refused", span, &mut shortest, now);
+        assert_eq!(wait, Duration::from_millis(500));
+    }
+}

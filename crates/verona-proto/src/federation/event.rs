@@ -1,0 +1,166 @@
+//! What the federation is told, and what it wants done.
+
+use crate::addr::{Domain, DomainPair};
+use crate::dialback::Verdict;
+use crate::discovery::{DiscoveryError, Target};
+use crate::outbox::Drain;
+use crate::stanza::Stanza;
+use crate::stanza::condition::StanzaCondition;
+use crate::stream::{Event, Purpose, StreamError};
+
+/// Names a stream within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey(pub u64);
+
+/// Names an attempt to reach a domain within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptKey(pub u64);
+
+/// One thing that happens to the federation.
+#[derive(Debug)]
+pub enum Signal {
+    /// A pair has its first stanza (said once for each queue).
+    Wanted(DomainPair, Drain),
+    /// A connection was accepted.
+    Accepted(StreamKey),
+    /// Something happened on a stream.
+    Stream(StreamKey, Event),
+    /// A stream has ended; it hands back the queues that it carried.
+    Ended(StreamKey, Remains),
+    /// A domain's servers were looked up.
+    Discovered(AttemptKey, Result<Vec<Target>, DiscoveryError>),
+    /// A server was dialled: the stream that begins on the connection, or why there is none.
+    Connected(AttemptKey, Result<StreamKey, String>),
+    /// Nothing new is begun, and every stream ends.
+    Shutdown,
+    /// The deadline may have passed.
+    Tick,
+}
+
+/// What is left of a stream.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// The queues that it carried, what certainly did not arrive put back in front.
+    pub drains: Vec<(DomainPair, Drain)>,
+}
+
+/// What the federation wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// Look up the servers of a domain; the answer is [`Signal::Discovered`].
+    Discover {
+        /// For which attempt.
+        attempt: AttemptKey,
+        /// The domain.
+        remote: Domain,
+        /// Whether direct TLS is wanted as well (XEP-0368).
+        direct_tls: bool,
+    },
+    /// Open a connection and begin a stream on it; the answer is [`Signal::Connected`].
+    Connect {
+        /// For which attempt.
+        attempt: AttemptKey,
+        /// Where.
+        target: Target,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// Ask on a live stream for a further pair (XEP-0220 §2.6, XEP-0288 §2.2).
+    Request {
+        /// The stream.
+        stream: StreamKey,
+        /// The pair.
+        pair: DomainPair,
+    },
+    /// Tell a stream what the authoritative server said.
+    Verdict {
+        /// The stream that asked.
+        stream: StreamKey,
+        /// The pair in question.
+        pair: DomainPair,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// A stream gets a queue to write.
+    Carry {
+        /// The stream.
+        stream: StreamKey,
+        /// The pair.
+        pair: DomainPair,
+        /// Its queue.
+        drain: Drain,
+    },
+    /// A pair cannot be served: its queue goes to whoever filled it, to be answered with errors.
+    Return {
+        /// The pair.
+        pair: DomainPair,
+        /// Its queue.
+        drain: Drain,
+        /// The error.
+        condition: StanzaCondition,
+        /// Why, as a sentence for the sender.
+        text: String,
+    },
+    /// Stanzas waited too long: they go to their senders with an error.
+    Bounce {
+        /// The stanzas, oldest first.
+        stanzas: Vec<Stanza>,
+        /// The error.
+        condition: StanzaCondition,
+        /// Why, as a sentence for the sender.
+        text: String,
+    },
+    /// End a stream.
+    Close {
+        /// The stream.
+        stream: StreamKey,
+        /// Why.
+        error: StreamError,
+    },
+    /// Tell the operator.
+    Report(Report),
+}
+
+/// What an operator may want to know of the federation's decisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// We begin to look for a server of a domain.
+    Seeking {
+        /// The pair that wants it.
+        pair: DomainPair,
+    },
+    /// One of a domain's servers could not be used; the next one is tried, or the attempt fails.
+    TargetFailed {
+        /// The pair that wanted it.
+        pair: DomainPair,
+        /// Which server.
+        target: String,
+        /// Why.
+        text: String,
+    },
+    /// A domain cannot be reached now.
+    Unreachable {
+        /// The pair that wanted it.
+        pair: DomainPair,
+        /// Why.
+        text: String,
+        /// How many stanzas are returned to their senders.
+        stanzas: usize,
+        /// In how many seconds the next attempt may begin.
+        retry_seconds: u64,
+    },
+    /// A stream serves a pair from now on.
+    Carried {
+        /// The pair.
+        pair: DomainPair,
+        /// The stream.
+        stream: StreamKey,
+    },
+    /// A key could not be checked.
+    VerificationFailed {
+        /// The pair in question.
+        pair: DomainPair,
+        /// Why.
+        text: String,
+    },
+}

@@ -1,0 +1,722 @@
+//! Which stream carries which pair: the routes of all pairs, attempts to reach their remote domains, and the checking
+//! of dialback keys. Control only: no stanza passes through here.
+//!
+//! Contract: [`Federation::handle`] once, then [`Federation::poll`] to `None`, then the next. It waits for nobody.
+
+mod attempt;
+mod backoff;
+mod event;
+mod reuse;
+mod route;
+mod streams;
+mod verification;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use event::{AttemptKey, Command, Remains, Report, Signal, StreamKey};
+pub use route::Route;
+
+use crate::addr::{Direction, DomainPair};
+use crate::dialback::{Answer, Verdict};
+use crate::discovery::{DiscoveryError, Target};
+use crate::limits::{Limits, seconds, size};
+use crate::outbox::Drain;
+use crate::policy::{DirectTls, Federate, Policy};
+use crate::stanza::condition::{StanzaCondition, StreamCondition};
+use crate::stream::{Check, Event, Granted, KeyCheck, StreamError};
+use attempt::{Aim, Attempt, Step};
+use backoff::{Backoff, Span};
+use streams::Streams;
+use verification::{VerificationKey, Verifications};
+
+/// The routes of all pairs, and what is being done for those that have none.
+pub struct Federation {
+    policy: Arc<Policy>,
+    limits: Limits,
+    routes: BTreeMap<DomainPair, Route>,
+    streams: Streams,
+    attempts: BTreeMap<AttemptKey, Attempt>,
+    /// The attempts that negotiate on a stream.
+    negotiating: BTreeMap<StreamKey, AttemptKey>,
+    /// Attempts that wait for others to end.
+    queue: VecDeque<AttemptKey>,
+    verifications: Verifications,
+    backoff: Backoff,
+    /// When a waiting queue must be looked at.
+    deadlines: BTreeSet<(Instant, DomainPair)>,
+    commands: VecDeque<Command>,
+    last_attempt: u64,
+    phase: Phase,
+    random: Box<dyn FnMut(u64) -> u64 + Send>,
+}
+
+/// Whether new things are begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    ShuttingDown,
+}
+
+impl Federation {
+    /// No routes yet. `random` gives a number below its argument: time and chance are arguments here.
+    pub fn new(policy: Arc<Policy>, random: impl FnMut(u64) -> u64 + Send + 'static) -> Self {
+        Self {
+            limits: policy.defaults.limits.clone(),
+            policy,
+            routes: BTreeMap::new(),
+            streams: Streams::default(),
+            attempts: BTreeMap::new(),
+            negotiating: BTreeMap::new(),
+            queue: VecDeque::new(),
+            verifications: Verifications::default(),
+            backoff: Backoff::default(),
+            deadlines: BTreeSet::new(),
+            commands: VecDeque::new(),
+            last_attempt: 0,
+            phase: Phase::Serving,
+            random: Box::new(random),
+        }
+    }
+
+    /// Takes one signal. Drain [`Self::poll`] before the next.
+    pub fn handle(&mut self, signal: Signal, now: Instant) {
+        match signal {
+            Signal::Wanted(pair, drain) => self.serve(pair, drain, now),
+            Signal::Accepted(stream) => self.streams.begin(stream, false),
+            Signal::Stream(stream, event) => self.on_event(stream, event, now),
+            Signal::Ended(stream, remains) => self.on_ended(stream, remains, now),
+            Signal::Discovered(attempt, result) => self.on_discovered(attempt, result, now),
+            Signal::Connected(attempt, result) => self.on_connected(attempt, result, now),
+            Signal::Shutdown => self.on_shutdown(),
+            Signal::Tick => self.on_tick(now),
+        }
+    }
+
+    /// Takes the next command; `None` means drained.
+    pub fn poll(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Signal::Tick`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// How every pair is served, for status.
+    pub fn routes(&self) -> impl Iterator<Item = (&DomainPair, &Route)> {
+        self.routes.iter()
+    }
+
+    // Routes.
+
+    /// Finds a way for a queue: a stream that may carry it, one that may be asked, or an attempt.
+    fn serve(&mut self, pair: DomainPair, drain: Drain, now: Instant) {
+        let policy = self.policy.for_peer(pair.remote().domain());
+        if self.phase == Phase::ShuttingDown {
+            return self.give_back(
+                pair,
+                drain,
+                StanzaCondition::RemoteServerTimeout,
+                "verona is shutting down".into(),
+            );
+        }
+        //= ROUTE-26
+        if policy.federate == Federate::Deny {
+            let text = format!(
+                "the configuration forbids federation with {}",
+                pair.remote()
+            );
+            return self.give_back(pair, drain, StanzaCondition::NotAllowed, text);
+        }
+        //= BIDI-55
+        if let Some(stream) = self.streams.able(&pair) {
+            return self.carry(pair, drain, stream);
+        }
+        if let Some(stream) = reuse::stream_for(&pair, &self.streams, &policy) {
+            self.commands.push_back(Command::Request {
+                stream,
+                pair: pair.clone(),
+            });
+            return self.wait(pair, Route::Requested { drain, stream }, now);
+        }
+        match self.backoff.until(pair.remote(), now) {
+            Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
+            None => {
+                let attempt = self.attempt(
+                    pair.clone(),
+                    Aim::Carry {
+                        external: true,
+                        bidi: true,
+                    },
+                );
+                self.commands
+                    .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
+                self.wait(pair, Route::Seeking { drain, attempt }, now);
+            }
+        }
+    }
+
+    fn carry(&mut self, pair: DomainPair, drain: Drain, stream: StreamKey) {
+        self.routes.insert(pair.clone(), Route::Carried { stream });
+        self.commands.push_back(Command::Report(Report::Carried {
+            pair: pair.clone(),
+            stream,
+        }));
+        self.commands.push_back(Command::Carry {
+            stream,
+            pair,
+            drain,
+        });
+    }
+
+    fn wait(&mut self, pair: DomainPair, mut route: Route, now: Instant) {
+        let age = seconds(self.limits.outbox_age_seconds);
+        let oldest = route
+            .drain_mut()
+            .and_then(|drain| drain.oldest())
+            .unwrap_or(now);
+        let at = match &route {
+            Route::Resting { until, .. } => (*until).min(oldest + age),
+            Route::Seeking { .. } | Route::Requested { .. } | Route::Carried { .. } => oldest + age,
+        };
+        self.deadlines
+            .insert((at.max(now + Duration::from_millis(1)), pair.clone()));
+        self.routes.insert(pair, route);
+    }
+
+    fn give_back(
+        &mut self,
+        pair: DomainPair,
+        drain: Drain,
+        condition: StanzaCondition,
+        text: String,
+    ) {
+        self.commands.push_back(Command::Return {
+            pair,
+            drain,
+            condition,
+            text,
+        });
+    }
+
+    /// Takes a pair's queue back if it waits for `why`.
+    fn reclaim(&mut self, pair: &DomainPair, why: impl FnOnce(&Route) -> bool) -> Option<Drain> {
+        if !self.routes.get(pair).is_some_and(why) {
+            return None;
+        }
+        self.routes.remove(pair).and_then(Route::into_drain)
+    }
+
+    // Streams.
+
+    fn on_event(&mut self, stream: StreamKey, event: Event, now: Instant) {
+        self.streams.note(stream, &event);
+        match event {
+            Event::Granted(Granted {
+                pair, direction, ..
+            }) => {
+                self.backoff.succeeded(pair.remote());
+                match direction {
+                    Direction::Outbound => self.on_able(stream, &pair),
+                    Direction::Inbound => {}
+                }
+            }
+            Event::KeyReceived(check) => self.on_key(stream, check, now),
+            Event::Verified { check, verdict } => self.on_verified(stream, check, verdict, now),
+            Event::Refused { pair, answer } => self.on_refused(stream, &pair, Some(answer), now),
+            Event::Unanswered { pair } => self.on_refused(stream, &pair, None, now),
+            Event::Failed(error) => {
+                // The next server need not wait for this one's closing tag.
+                if let Some(key) = self.negotiating.remove(&stream) {
+                    if let Some(attempt) = self.attempts.get_mut(&key) {
+                        attempt.on_failed(&error);
+                    }
+                    self.on_attempt_ended(key, now);
+                }
+            }
+            Event::Identified(_)
+            | Event::Bidirectional
+            | Event::Multiplexes
+            | Event::SaslFailed { .. }
+            | Event::Vouched { .. }
+            | Event::Denied { .. }
+            | Event::Irregular { .. }
+            | Event::Closed { .. } => {}
+        }
+    }
+
+    /// A stream may now send for a pair: whoever waits for one gets it, wherever it came from (BIDI-52).
+    fn on_able(&mut self, stream: StreamKey, pair: &DomainPair) {
+        if let Some(key) = self.negotiating.get(&stream).copied() {
+            if self
+                .attempts
+                .get(&key)
+                .is_some_and(|attempt| attempt.pair == *pair)
+            {
+                self.drop_attempt(key);
+            }
+        }
+        let waiting = |route: &Route| match route {
+            Route::Seeking { .. } | Route::Requested { .. } | Route::Resting { .. } => true,
+            Route::Carried { .. } => false,
+        };
+        if let Some(drain) = self.reclaim(pair, waiting) {
+            self.carry(pair.clone(), drain, stream);
+        }
+    }
+
+    /// A request of ours was refused (`Some`) or not answered in time (`None`).
+    fn on_refused(
+        &mut self,
+        stream: StreamKey,
+        pair: &DomainPair,
+        answer: Option<Answer>,
+        now: Instant,
+    ) {
+        let (step, text) = match answer {
+            Some(Answer::Invalid) => (
+                Step::Invalid,
+                "the peer called our dialback key invalid".to_owned(),
+            ),
+            Some(Answer::Error(condition)) => (
+                Step::Stream(crate::stream::Cause::Dialback),
+                format!(
+                    "the peer could not accept our dialback key: {}",
+                    condition.name()
+                ),
+            ),
+            Some(Answer::Valid) => return,
+            None => (
+                Step::Stream(crate::stream::Cause::Dialback),
+                "the peer did not answer our dialback key in time".to_owned(),
+            ),
+        };
+        if let Some(key) = self.negotiating.get(&stream).copied() {
+            if self
+                .attempts
+                .get(&key)
+                .is_some_and(|attempt| attempt.pair == *pair)
+            {
+                if let Some(attempt) = self.attempts.get_mut(&key) {
+                    attempt.on_refused(step, text);
+                }
+                //= DB-13
+                self.close(stream, "our request was refused");
+                return self.give_up(key, now);
+            }
+        }
+        // A further pair on a stream that serves others: it gets a stream of its own (BIDI-76).
+        //= BIDI-76
+        if let Some(record) = self.streams.get_mut(stream) {
+            record.refuses_requests = true;
+        }
+        self.seek_again(pair, stream, now);
+    }
+
+    fn seek_again(&mut self, pair: &DomainPair, stream: StreamKey, now: Instant) {
+        let requested_here = |route: &Route| match route {
+            Route::Requested { stream: other, .. } => *other == stream,
+            Route::Seeking { .. } | Route::Carried { .. } | Route::Resting { .. } => false,
+        };
+        if let Some(drain) = self.reclaim(pair, requested_here) {
+            self.serve(pair.clone(), drain, now);
+        }
+    }
+
+    fn on_ended(&mut self, stream: StreamKey, remains: Remains, now: Instant) {
+        self.streams.end(stream);
+        //= DB-28
+        for key in self.verifications.forget(stream) {
+            self.abandon(key);
+        }
+        for (pair, drain) in remains.drains {
+            let carried_here = |route: &Route| matches!(route, Route::Carried { stream: other } if *other == stream);
+            if self.routes.get(&pair).is_some_and(carried_here) {
+                self.routes.remove(&pair);
+            }
+            // An idle pair is forgotten; its next stanza makes a new queue.
+            if let Err(drain) = drain.close_if_empty() {
+                self.serve(pair, drain, now);
+            }
+        }
+        let requested: Vec<DomainPair> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| matches!(route, Route::Requested { stream: other, .. } if *other == stream))
+            .map(|(pair, _)| pair.clone())
+            .collect();
+        for pair in requested {
+            self.seek_again(&pair, stream, now);
+        }
+        if let Some(key) = self.negotiating.remove(&stream) {
+            self.on_attempt_ended(key, now);
+        }
+    }
+
+    fn close(&mut self, stream: StreamKey, text: &str) {
+        self.commands.push_back(Command::Close {
+            stream,
+            error: StreamError::local(StreamCondition::UndefinedCondition, text).quietly(),
+        });
+    }
+
+    // Attempts.
+
+    fn attempt(&mut self, pair: DomainPair, aim: Aim) -> AttemptKey {
+        self.last_attempt += 1;
+        let key = AttemptKey(self.last_attempt);
+        self.attempts.insert(key, Attempt::new(pair, aim));
+        self.queue.push_back(key);
+        self.start_waiting();
+        key
+    }
+
+    /// Starts what waits, as far as the limit allows.
+    fn start_waiting(&mut self) {
+        while self.attempts.len().saturating_sub(self.queue.len())
+            < size(self.limits.attempts_concurrent_max)
+        {
+            let Some(key) = self.queue.pop_front() else {
+                return;
+            };
+            let Some(attempt) = self.attempts.get_mut(&key) else {
+                continue;
+            };
+            attempt.state = attempt::State::Discovering;
+            let remote = attempt.pair.remote().domain().clone();
+            let direct_tls = self.policy.for_peer(&remote).direct_tls == DirectTls::Auto;
+            self.commands.push_back(Command::Discover {
+                attempt: key,
+                remote,
+                direct_tls,
+            });
+        }
+    }
+
+    fn on_discovered(
+        &mut self,
+        key: AttemptKey,
+        result: Result<Vec<Target>, DiscoveryError>,
+        now: Instant,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
+        let target = attempt.on_discovered(result);
+        self.proceed(key, target, now);
+    }
+
+    fn on_connected(&mut self, key: AttemptKey, result: Result<StreamKey, String>, now: Instant) {
+        let stream = match result {
+            Ok(stream) => stream,
+            Err(text) => {
+                self.report_target(key, &text);
+                let target = self
+                    .attempts
+                    .get_mut(&key)
+                    .and_then(|attempt| attempt.on_unconnected(text));
+                return self.proceed(key, target, now);
+            }
+        };
+        self.streams.begin(stream, true);
+        let wanted = self
+            .attempts
+            .get_mut(&key)
+            .is_some_and(|attempt| attempt.on_connected(stream));
+        match wanted && self.phase == Phase::Serving {
+            true => {
+                self.negotiating.insert(stream, key);
+            }
+            false => self.close(stream, "nobody needs the connection any more"),
+        }
+    }
+
+    fn on_attempt_ended(&mut self, key: AttemptKey, now: Instant) {
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let text = attempt.failure().text;
+        self.report_target(key, &text);
+        let target = self.attempts.get_mut(&key).and_then(Attempt::on_ended);
+        self.proceed(key, target, now);
+    }
+
+    /// Dials the next target, or gives up where there is none.
+    fn proceed(&mut self, key: AttemptKey, target: Option<Target>, now: Instant) {
+        if !self.is_wanted(key) {
+            return self.drop_attempt(key);
+        }
+        let (Some(target), Some(attempt)) = (target, self.attempts.get(&key)) else {
+            return self.give_up(key, now);
+        };
+        let purpose = attempt.purpose();
+        self.commands.push_back(Command::Connect {
+            attempt: key,
+            target,
+            purpose,
+        });
+    }
+
+    /// Whether anybody still waits for what the attempt is to bring.
+    fn is_wanted(&self, key: AttemptKey) -> bool {
+        let Some(attempt) = self.attempts.get(&key) else {
+            return false;
+        };
+        match &attempt.aim {
+            Aim::Carry { .. } => self
+                .routes
+                .get(&attempt.pair)
+                .is_some_and(|route| seeks(route, key)),
+            Aim::Verify(_, _) => true,
+        }
+    }
+
+    /// Nothing is left to try: the pair's queue goes back to its senders, the asking peer gets its error.
+    fn give_up(&mut self, key: AttemptKey, now: Instant) {
+        let Some(attempt) = self.drop_attempt_quietly(key) else {
+            return;
+        };
+        let failure = attempt.failure();
+        match attempt.aim {
+            Aim::Carry { .. } => {
+                let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {
+                    return self.start_waiting();
+                };
+                let span = Span {
+                    min: seconds(self.limits.retry_seconds_min),
+                    max: seconds(self.limits.retry_seconds_max),
+                };
+                let wait = self.backoff.failed(
+                    attempt.pair.remote(),
+                    &failure.text,
+                    span,
+                    &mut self.random,
+                    now,
+                );
+                let text = format!(
+                    "could not reach {}: {}",
+                    attempt.pair.remote(),
+                    failure.text
+                );
+                self.commands
+                    .push_back(Command::Report(Report::Unreachable {
+                        pair: attempt.pair.clone(),
+                        text: text.clone(),
+                        stanzas: drain.queued(),
+                        retry_seconds: wait.as_secs(),
+                    }));
+                self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
+            }
+            Aim::Verify(question, _) => {
+                self.commands
+                    .push_back(Command::Report(Report::VerificationFailed {
+                        pair: attempt.pair,
+                        text: failure.text.clone(),
+                    }));
+                self.answer(question, Verdict::Error(failure.dialback_condition()));
+            }
+        }
+        self.start_waiting();
+    }
+
+    fn drop_attempt(&mut self, key: AttemptKey) {
+        self.drop_attempt_quietly(key);
+        self.start_waiting();
+    }
+
+    fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
+        self.queue.retain(|other| *other != key);
+        let attempt = self.attempts.remove(&key)?;
+        if let Some(stream) = attempt.stream() {
+            self.negotiating.remove(&stream);
+        }
+        Some(attempt)
+    }
+
+    /// The attempt serves nobody any more: its connection, if there is one, is closed.
+    fn abandon(&mut self, key: AttemptKey) {
+        let stream = self.attempts.get(&key).and_then(Attempt::stream);
+        self.drop_attempt(key);
+        if let Some(stream) = stream {
+            self.close(stream, "nobody needs the connection any more");
+        }
+    }
+
+    fn report_target(&mut self, key: AttemptKey, text: &str) {
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let Some(target) = attempt.target() else {
+            return;
+        };
+        self.commands
+            .push_back(Command::Report(Report::TargetFailed {
+                pair: attempt.pair.clone(),
+                target: target.to_string(),
+                text: text.to_owned(),
+            }));
+    }
+
+    // Verifications.
+
+    /// A peer sent a key: the authoritative server is asked, on a connection that we open for it (DB-23, BIDI-24).
+    fn on_key(&mut self, stream: StreamKey, check: KeyCheck, _now: Instant) {
+        let question = VerificationKey {
+            stream,
+            pair: check.pair.clone(),
+        };
+        //= DB-53
+        if self.verifications.len() >= size(self.limits.verifications_pending_max)
+            || self.phase == Phase::ShuttingDown
+        {
+            self.commands.push_back(Command::Verdict {
+                stream,
+                pair: check.pair,
+                verdict: Verdict::Error(StanzaCondition::ResourceConstraint),
+            });
+            return;
+        }
+        let aim = Aim::Verify(
+            question.clone(),
+            Check {
+                id: check.id,
+                key: check.key,
+            },
+        );
+        let attempt = self.attempt(check.pair, aim);
+        self.verifications.begin(question, attempt);
+    }
+
+    fn on_verified(&mut self, stream: StreamKey, check: KeyCheck, verdict: Verdict, _now: Instant) {
+        let Some(key) = self.negotiating.get(&stream).copied() else {
+            return;
+        };
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let Aim::Verify(question, asked) = &attempt.aim else {
+            return;
+        };
+        //= DB-27
+        if asked.id != check.id || asked.key != check.key || question.pair != check.pair {
+            return;
+        }
+        let question = question.clone();
+        self.drop_attempt(key);
+        self.answer(question, from_authority(verdict));
+    }
+
+    fn answer(&mut self, question: VerificationKey, verdict: Verdict) {
+        if self.verifications.settle(&question) {
+            self.commands.push_back(Command::Verdict {
+                stream: question.stream,
+                pair: question.pair,
+                verdict,
+            });
+        }
+    }
+
+    // Time, and the end.
+
+    fn on_tick(&mut self, now: Instant) {
+        while self.deadlines.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, pair)) = self.deadlines.pop_first() else {
+                return;
+            };
+            self.on_deadline(pair, now);
+        }
+    }
+
+    fn on_deadline(&mut self, pair: DomainPair, now: Instant) {
+        let Some(mut route) = self.routes.remove(&pair) else {
+            return;
+        };
+        let age = seconds(self.limits.outbox_age_seconds);
+        if let (Some(drain), Some(before)) = (route.drain_mut(), now.checked_sub(age)) {
+            //= ROUTE-24
+            let stanzas = drain.expire(before);
+            if !stanzas.is_empty() {
+                let text = match self.backoff.reason(pair.remote()) {
+                    Some(reason) => format!("could not reach {} in time: {reason}", pair.remote()),
+                    None => format!("could not reach {} in time", pair.remote()),
+                };
+                self.commands.push_back(Command::Bounce {
+                    stanzas,
+                    condition: StanzaCondition::RemoteServerTimeout,
+                    text,
+                });
+            }
+        }
+        match route {
+            Route::Resting { drain, until } if until <= now => match drain.close_if_empty() {
+                Ok(()) => {}
+                Err(drain) => self.serve(pair, drain, now),
+            },
+            route @ (Route::Resting { .. } | Route::Seeking { .. } | Route::Requested { .. }) => {
+                self.wait(pair, route, now);
+            }
+            route @ Route::Carried { .. } => {
+                self.routes.insert(pair, route);
+            }
+        }
+    }
+
+    fn on_shutdown(&mut self) {
+        self.phase = Phase::ShuttingDown;
+        let pairs: Vec<DomainPair> = self.routes.keys().cloned().collect();
+        for pair in pairs {
+            let held = |route: &Route| !matches!(route, Route::Carried { .. });
+            if let Some(drain) = self.reclaim(&pair, held) {
+                let text = "verona is shutting down".to_owned();
+                self.give_back(pair, drain, StanzaCondition::RemoteServerTimeout, text);
+            }
+        }
+        self.queue.clear();
+        self.attempts.clear();
+        self.negotiating.clear();
+        //= STREAM-59
+        let streams: Vec<StreamKey> = self.streams.iter().map(|(stream, _)| stream).collect();
+        for stream in streams {
+            self.commands.push_back(Command::Close {
+                stream,
+                error: StreamError::local(
+                    StreamCondition::SystemShutdown,
+                    "the server is shutting down",
+                ),
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Federation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Federation")
+            .field("routes", &self.routes)
+            .field("streams", &self.streams)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+fn seeks(route: &Route, key: AttemptKey) -> bool {
+    match route {
+        Route::Seeking { attempt, .. } => *attempt == key,
+        Route::Requested { .. } | Route::Carried { .. } | Route::Resting { .. } => false,
+    }
+}
+
+/// What the authoritative server's answer means to the peer that asked to be believed (DB-38).
+fn from_authority(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Valid | Verdict::Invalid => verdict,
+        //= DB-38
+        Verdict::Error(StanzaCondition::ItemNotFound) => {
+            Verdict::Error(StanzaCondition::RemoteServerNotFound)
+        }
+        Verdict::Error(_) => Verdict::Error(StanzaCondition::NotAcceptable),
+    }
+}

@@ -1,0 +1,135 @@
+//! The live streams: who is there, and for what each is able.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::StreamKey;
+use crate::addr::{Direction, Domain, DomainPair};
+use crate::stream::{Event, Granted};
+
+/// All streams that have begun and not ended.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    live: BTreeMap<StreamKey, Record>,
+    /// The streams that may send for a pair, the first one granted in front (BIDI-52).
+    able: BTreeMap<DomainPair, Vec<StreamKey>>,
+}
+
+/// What is known of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Our domain and the peer's of the stream's header; claimed, not proven.
+    pub(super) local: Option<Domain>,
+    pub(super) remote: Option<Domain>,
+    pub(super) bidirectional: bool,
+    pub(super) multiplexes: bool,
+    /// The peer refused, or did not answer, a further request: it is not asked again (BIDI-76).
+    pub(super) refuses_requests: bool,
+    /// Domains for which the peer is proven here.
+    pub(super) proven: BTreeSet<Domain>,
+    granted: BTreeSet<DomainPair>,
+    /// The stream takes no stanzas any more.
+    closing: bool,
+    /// Who opened it.
+    pub(super) initiating: bool,
+}
+
+impl Record {
+    /// Whether the stream still takes stanzas.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.closing
+    }
+
+    /// How many pairs we may send for on it.
+    pub(super) fn pairs(&self) -> usize {
+        self.granted.len()
+    }
+}
+
+impl Streams {
+    pub(super) fn begin(&mut self, stream: StreamKey, initiating: bool) {
+        self.live.insert(
+            stream,
+            Record {
+                initiating,
+                ..Record::default()
+            },
+        );
+    }
+
+    pub(super) fn get_mut(&mut self, stream: StreamKey) -> Option<&mut Record> {
+        self.live.get_mut(&stream)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (StreamKey, &Record)> {
+        self.live.iter().map(|(stream, record)| (*stream, record))
+    }
+
+    /// The stream that a pair's stanzas should take, if there is one already (BIDI-55).
+    pub(super) fn able(&self, pair: &DomainPair) -> Option<StreamKey> {
+        let able = self.able.get(pair)?;
+        //= BIDI-52
+        // If several are granted when the first stanza comes, the one that we opened.
+        let opened = able.iter().find(|stream| {
+            self.live
+                .get(stream)
+                .is_some_and(|record| record.initiating)
+        });
+        opened.or(able.first()).copied()
+    }
+
+    /// Keeps the books of what happened on a stream.
+    pub(super) fn note(&mut self, stream: StreamKey, event: &Event) {
+        let Some(record) = self.live.get_mut(&stream) else {
+            return;
+        };
+        match event {
+            Event::Identified(peer) => {
+                record.local = Some(peer.local.clone());
+                record.remote.clone_from(&peer.remote);
+            }
+            Event::Bidirectional => record.bidirectional = true,
+            Event::Multiplexes => record.multiplexes = true,
+            Event::Granted(Granted {
+                pair, direction, ..
+            }) => match direction {
+                Direction::Inbound => {
+                    record.proven.insert(pair.remote().domain().clone());
+                }
+                Direction::Outbound => {
+                    record.granted.insert(pair.clone());
+                    self.able.entry(pair.clone()).or_default().push(stream);
+                }
+            },
+            Event::Failed(_) | Event::Closed { .. } => self.close(stream),
+            Event::SaslFailed { .. }
+            | Event::KeyReceived(_)
+            | Event::Vouched { .. }
+            | Event::Refused { .. }
+            | Event::Unanswered { .. }
+            | Event::Denied { .. }
+            | Event::Verified { .. }
+            | Event::Irregular { .. } => {}
+        }
+    }
+
+    pub(super) fn end(&mut self, stream: StreamKey) {
+        self.close(stream);
+        self.live.remove(&stream);
+    }
+
+    /// The stream takes no more stanzas: nobody is sent to it again.
+    fn close(&mut self, stream: StreamKey) {
+        let Some(record) = self.live.get_mut(&stream) else {
+            return;
+        };
+        record.closing = true;
+        for pair in std::mem::take(&mut record.granted) {
+            if let Some(able) = self.able.get_mut(&pair) {
+                able.retain(|other| *other != stream);
+                if able.is_empty() {
+                    self.able.remove(&pair);
+                }
+            }
+        }
+    }
+}

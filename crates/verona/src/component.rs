@@ -1,0 +1,356 @@
+//! The task of one component's connection (XEP-0114): moves bytes between the socket and the link machine.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, mpsc};
+use verona_proto::addr::LocalDomain;
+use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
+use verona_proto::limits::{seconds, size};
+use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
+use verona_proto::stanza::{Stanza, StanzaCondition, StreamCondition};
+
+use crate::config::Conflict;
+use crate::observe::log;
+use crate::shared::{Shared, now};
+
+/// What others want of a component's connection.
+#[derive(Debug)]
+pub(crate) enum ComponentCommand {
+    /// The queue of a pair of this component's cannot be served: its stanzas are answered with errors.
+    Return {
+        drain: Drain,
+        condition: StanzaCondition,
+        text: String,
+    },
+    /// End the link.
+    Close(StreamCondition),
+}
+
+/// How others reach a component's connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ComponentHandle {
+    pub(crate) commands: mpsc::UnboundedSender<ComponentCommand>,
+    feeder: Feeder,
+}
+
+/// Serves one connection of a component until it ends.
+pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
+    shared: Arc<Shared>,
+    mut io: IO,
+    peer: String,
+) {
+    // Bounded by the pairs of one component: each queue is returned at most once at a time.
+    let (sender, commands) = mpsc::unbounded_channel();
+    let link = ComponentLink::new(
+        shared.components.clone(),
+        Arc::clone(&shared.hosts),
+        shared.limits.clone(),
+        shared.random.id(),
+        now(),
+    );
+    let mut task = ComponentTask {
+        shared,
+        peer,
+        link,
+        sender,
+        commands,
+        attached: None,
+        returns: VecDeque::new(),
+        bell: Arc::default(),
+        in_flight: 0,
+    };
+    task.drive(&mut io).await;
+    task.end().await;
+}
+
+struct ComponentTask {
+    shared: Arc<Shared>,
+    peer: String,
+    link: ComponentLink,
+    sender: mpsc::UnboundedSender<ComponentCommand>,
+    commands: mpsc::UnboundedReceiver<ComponentCommand>,
+    attached: Option<Attached>,
+    returns: VecDeque<ComponentCommand>,
+    bell: Arc<Notify>,
+    /// Stanzas of the component's own queue that are pulled and not yet written.
+    in_flight: usize,
+}
+
+/// The domain is the component's.
+struct Attached {
+    domain: LocalDomain,
+    feeder: Feeder,
+    drain: Drain,
+}
+
+impl ComponentTask {
+    async fn drive<IO: AsyncRead + AsyncWrite + Unpin>(&mut self, io: &mut IO) {
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let mut incoming = BytesMut::with_capacity(READ_BYTES);
+        let mut outgoing = BytesMut::new();
+        let mut closing = false;
+        let mut stop = self.shared.stop.subscribe();
+        loop {
+            if outgoing.is_empty() {
+                self.written();
+                self.fill().await;
+                outgoing = self.link.transmit().split();
+            }
+            if closing && outgoing.is_empty() {
+                let _ = writer.shutdown().await;
+                return;
+            }
+            let deadline = self.link.deadline().map_or_else(
+                || tokio::time::Instant::now() + seconds(3600),
+                tokio::time::Instant::from_std,
+            );
+            let bell = Arc::clone(&self.bell);
+            // At shutdown nothing more is taken from components while what was taken is delivered.
+            let reading = !closing && !*stop.borrow();
+            tokio::select! {
+                read = reader.read_buf(&mut incoming), if reading => {
+                    match read {
+                        Ok(0) | Err(_) => self.link.handle(ComponentInput::Eof, now()),
+                        Ok(_) => {
+                            self.link.handle(ComponentInput::Bytes(&incoming), now());
+                            incoming.clear();
+                        }
+                    }
+                    closing |= self.outputs().await;
+                }
+                written = writer.write(&outgoing), if !outgoing.is_empty() => {
+                    match written {
+                        Ok(count) if count > 0 => outgoing.advance(count.min(outgoing.len())),
+                        Ok(_) | Err(_) => {
+                            self.link.handle(ComponentInput::Eof, now());
+                            self.outputs().await;
+                            return;
+                        }
+                    }
+                }
+                command = self.commands.recv(), if !closing => {
+                    match command {
+                        Some(ComponentCommand::Close(condition)) => {
+                            self.link.handle(ComponentInput::Close(condition), now());
+                            closing |= self.outputs().await;
+                        }
+                        Some(command @ ComponentCommand::Return { .. }) => self.returns.push_back(command),
+                        None => return,
+                    }
+                }
+                () = bell.notified() => {}
+                _ = stop.changed(), if reading => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    self.link.handle(ComponentInput::Tick, now());
+                    if self.outputs().await {
+                        // What could not be written by now will not be.
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries out what the link wants; `true` when the connection is to end.
+    async fn outputs(&mut self) -> bool {
+        let mut closing = false;
+        while let Some(output) = self.link.poll() {
+            match output {
+                ComponentOutput::Claim(domain) => self.claim(domain),
+                ComponentOutput::Deliver(admitted) => self.shared.route(admitted).await,
+                ComponentOutput::Event(event) => log::component(&self.peer, &event),
+                ComponentOutput::Close => closing = true,
+            }
+        }
+        closing
+    }
+
+    fn claim(&mut self, domain: LocalDomain) {
+        let (feeder, mut drain) = outbox::new(OutboxLimit {
+            stanzas: size(self.shared.limits.component_backlog_stanzas_max),
+            bytes: size(self.shared.limits.component_backlog_bytes_max),
+        });
+        let bell = Arc::clone(&self.bell);
+        drain.ring_with(Arc::new(move || bell.notify_one()));
+        //= COMP-12
+        let attached = match self
+            .shared
+            .switchboard
+            .attach(domain.clone(), feeder.clone())
+        {
+            Ok(()) => true,
+            Err(_) => match self.shared.conflict(&domain) {
+                Conflict::RejectNew => false,
+                Conflict::KickOld => {
+                    self.shared
+                        .switchboard
+                        .replace(domain.clone(), feeder.clone());
+                    if let Some(old) = self.shared.attached().get(&domain) {
+                        let _ = old
+                            .commands
+                            .send(ComponentCommand::Close(StreamCondition::Conflict));
+                    }
+                    true
+                }
+            },
+        };
+        if !attached {
+            return self.link.handle(ComponentInput::Conflict, now());
+        }
+        self.shared.attached().insert(
+            domain.clone(),
+            ComponentHandle {
+                commands: self.sender.clone(),
+                feeder: feeder.clone(),
+            },
+        );
+        self.attached = Some(Attached {
+            domain,
+            feeder,
+            drain,
+        });
+        self.link.handle(ComponentInput::Accepted, now());
+    }
+
+    /// Fills the write buffer: the component's own queue first, then the errors for what could not be sent.
+    async fn fill(&mut self) {
+        while self.link.transmit().len() < WRITE_BYTES {
+            let Some(stanza) = self
+                .attached
+                .as_mut()
+                .and_then(|attached| attached.drain.pull())
+            else {
+                break;
+            };
+            if !self.link.send(&stanza) {
+                if let Some(attached) = &mut self.attached {
+                    attached.drain.requeue();
+                }
+                return;
+            }
+            self.in_flight += 1;
+        }
+        while self.link.transmit().len() < WRITE_BYTES && self.room() {
+            let Some(ComponentCommand::Return {
+                drain,
+                condition,
+                text,
+            }) = self.returns.front_mut()
+            else {
+                return;
+            };
+            match drain.pull() {
+                Some(stanza) => {
+                    drain.acknowledge(1);
+                    let (condition, text) = (*condition, text.clone());
+                    self.shared.bounce(&stanza, condition, &text).await;
+                }
+                None => {
+                    if let Some(ComponentCommand::Return {
+                        drain,
+                        condition,
+                        text,
+                    }) = self.returns.pop_front()
+                    {
+                        // A stanza may have come in between: then it is answered as well.
+                        if let Err(drain) = drain.close_if_empty() {
+                            self.returns.push_front(ComponentCommand::Return {
+                                drain,
+                                condition,
+                                text,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the component's own queue takes errors: no error is lost because the component is slow.
+    fn room(&self) -> bool {
+        self.attached
+            .as_ref()
+            .is_some_and(|attached| attached.feeder.queued() < RETURNS_AT_ONCE)
+    }
+
+    /// The write buffer has gone out.
+    fn written(&mut self) {
+        if let Some(attached) = &mut self.attached {
+            attached.drain.acknowledge(self.in_flight);
+            let count = u64::try_from(self.in_flight).unwrap_or(0);
+            self.shared
+                .counters
+                .delivered
+                .fetch_add(count, Ordering::Relaxed);
+        }
+        self.in_flight = 0;
+    }
+
+    /// The link is over: what waited for the component is answered.
+    async fn end(mut self) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            self.returns.push_back(command);
+        }
+        if let Some(Attached {
+            domain,
+            feeder,
+            drain,
+        }) = self.attached.take()
+        {
+            self.shared.switchboard.detach(&domain, &feeder);
+            {
+                let mut attached = self.shared.attached();
+                if attached
+                    .get(&domain)
+                    .is_some_and(|handle| handle.feeder.is_same(&feeder))
+                {
+                    attached.remove(&domain);
+                }
+            }
+            for stanza in drain.close() {
+                //= ROUTE-19
+                let text = "the component of this domain went away";
+                self.shared
+                    .bounce(&stanza, StanzaCondition::ServiceUnavailable, text)
+                    .await;
+            }
+        }
+        for command in self.returns {
+            match command {
+                ComponentCommand::Return {
+                    drain,
+                    condition,
+                    text,
+                } => {
+                    bounce_all(&self.shared, drain, condition, &text).await;
+                }
+                ComponentCommand::Close(_) => {}
+            }
+        }
+    }
+}
+
+/// Answers everything in a queue with errors, and ends the queue.
+pub(crate) async fn bounce_all(
+    shared: &Shared,
+    drain: Drain,
+    condition: StanzaCondition,
+    text: &str,
+) {
+    let stanzas: Vec<Stanza> = drain.close();
+    for stanza in stanzas {
+        shared.bounce(&stanza, condition, text).await;
+    }
+}
+
+/// A read takes at most this much.
+const READ_BYTES: usize = 16 * 1024;
+/// One write takes what is ready up to this much.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Errors that may wait for a component before the next are made.
+const RETURNS_AT_ONCE: usize = 1024;

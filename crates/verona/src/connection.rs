@@ -1,0 +1,598 @@
+//! The task of one connection with another server: moves bytes between the socket and the stream machine.
+//!
+//! It owns the socket, TLS, the [`Stream`] and the queues that the stream carries; others know it by its key.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use verona_proto::addr::{Direction, Domain, DomainPair};
+use verona_proto::dialback::Verdict;
+use verona_proto::federation::{Remains, Signal, StreamKey};
+use verona_proto::limits::seconds;
+use verona_proto::outbox::{Drain, Feeder};
+use verona_proto::policy::OnUncertain;
+use verona_proto::stanza::StanzaCondition;
+use verona_proto::stream::{
+    self, Command, Event, Input, Output, Purpose, Role, Secured, Stream, StreamError,
+};
+
+use crate::carried::Carried;
+use crate::gate::Admission;
+use crate::observe::log;
+use crate::shared::{Shared, lock, now};
+use crate::status::{Link, LinkPair, LinkRole, LinkTls, LinkTransport};
+use crate::tls::TlsFacts;
+use crate::trace::{Traced, TracedWhat};
+
+/// What the federation wants of a connection.
+#[derive(Debug)]
+pub(crate) enum ConnectionCommand {
+    Request { pair: DomainPair },
+    Verdict { pair: DomainPair, verdict: Verdict },
+    Carry { pair: DomainPair, drain: Drain },
+    Close(StreamError),
+}
+
+/// How others reach a connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionHandle {
+    pub(crate) commands: mpsc::Sender<ConnectionCommand>,
+    pub(crate) link: Arc<Mutex<Link>>,
+    pub(crate) abort: AbortHandle,
+}
+
+/// How a connection came about.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// A peer connected to us.
+    Accepted {
+        direct_tls: bool,
+        admission: Admission,
+    },
+    /// We connected to a peer.
+    Dialled {
+        direct_tls: bool,
+        purpose: Box<Purpose>,
+    },
+}
+
+/// Starts the task of a connection, and watches over it: should it panic, what it carried is given back all the same.
+pub(crate) fn spawn(
+    shared: &Arc<Shared>,
+    key: StreamKey,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    origin: Origin,
+) {
+    let local_address = tcp.local_addr().unwrap_or(peer);
+    let role = match &origin {
+        Origin::Accepted { .. } => LinkRole::Receiving,
+        Origin::Dialled { .. } => LinkRole::Initiating,
+    };
+    let link = Arc::new(Mutex::new(Link {
+        id: key.0,
+        role,
+        peer_address: peer,
+        local_address,
+        transport: LinkTransport::Plain,
+        tls: None,
+        bidi: false,
+        pairs: Vec::new(),
+        stanzas_in: 0,
+        stanzas_out: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        rtt_ms: None,
+        unacknowledged: 0,
+        since: SystemTime::now(),
+        state: "connecting",
+    }));
+    let pairs_max = verona_proto::limits::size(shared.limits.pairs_per_stream_max);
+    let (sender, commands) = mpsc::channel(pairs_max.saturating_add(COMMANDS_BESIDE_CARRY));
+    let feeders: Feeders = Arc::default();
+    let connection = Connection {
+        shared: Arc::clone(shared),
+        key,
+        link: Arc::clone(&link),
+        feeders: Arc::clone(&feeders),
+        commands,
+        carried: Carried::new(),
+        bytes_written: 0,
+        transport: LinkTransport::Plain,
+        admission: None,
+    };
+    let (start, started) = tokio::sync::oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        // Not before the registry knows us, or a command could find nobody.
+        let _ = started.await;
+        connection.run(tcp, origin).await;
+    });
+    shared.connections().insert(
+        key,
+        ConnectionHandle {
+            commands: sender,
+            link,
+            abort: task.abort_handle(),
+        },
+    );
+    let _ = start.send(());
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let ended = task.await;
+        shared.connections().remove(&key);
+        if let Err(error) = ended {
+            tracing::error!(
+                stream = key.0,
+                "the task of a connection ended abnormally: {error}"
+            );
+            let drains = lock(&feeders)
+                .drain(..)
+                .filter_map(|(pair, feeder)| feeder.reclaim().map(|drain| (pair, drain)))
+                .collect();
+            shared.signal(Signal::Ended(key, Remains { drains })).await;
+        }
+    });
+}
+
+/// The feeding ends of what a connection carries, kept outside its task for the case that it panics.
+type Feeders = Arc<Mutex<Vec<(DomainPair, Feeder)>>>;
+
+struct Connection {
+    shared: Arc<Shared>,
+    key: StreamKey,
+    link: Arc<Mutex<Link>>,
+    feeders: Feeders,
+    commands: mpsc::Receiver<ConnectionCommand>,
+    carried: Carried,
+    bytes_written: u64,
+    transport: LinkTransport,
+    admission: Option<Admission>,
+}
+
+/// Why the loop over a transport ended.
+enum Exit {
+    /// TLS is to take over the transport.
+    StartTls { role: Role, local: Option<Domain> },
+    /// The connection is over.
+    End,
+}
+
+impl Connection {
+    async fn run(mut self, mut tcp: TcpStream, origin: Origin) {
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
+        }
+        let (purpose, direct_tls) = match origin {
+            Origin::Accepted {
+                direct_tls,
+                admission,
+            } => {
+                self.admission = Some(admission);
+                (None, direct_tls)
+            }
+            Origin::Dialled {
+                direct_tls,
+                purpose,
+            } => (Some(*purpose), direct_tls),
+        };
+        if direct_tls {
+            let role = match purpose {
+                Some(_) => Role::Initiating,
+                None => Role::Receiving,
+            };
+            match self
+                .handshake(&mut tcp, role, None, purpose.as_ref(), true)
+                .await
+            {
+                Ok((mut tls, secured)) => {
+                    let mut stream = self.stream(purpose, Some(secured));
+                    self.outputs(&mut stream).await;
+                    self.drive(&mut tls, &mut stream).await;
+                }
+                Err(error) => self.fail(error).await,
+            }
+        } else {
+            let mut stream = self.stream(purpose.clone(), None);
+            if let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await {
+                match self
+                    .handshake(&mut tcp, role, local, purpose.as_ref(), false)
+                    .await
+                {
+                    Ok((mut tls, secured)) => {
+                        stream.handle(Input::Secured(secured), now());
+                        self.outputs(&mut stream).await;
+                        self.drive(&mut tls, &mut stream).await;
+                    }
+                    Err(error) => self.fail(error).await,
+                }
+            }
+        }
+        self.end().await;
+    }
+
+    fn stream(&self, purpose: Option<Purpose>, secured: Option<Secured>) -> Stream {
+        let config = Arc::clone(&self.shared.streams);
+        let ids = self.shared.stream_ids();
+        match purpose {
+            Some(purpose) => Stream::initiating(config, purpose, ids, secured, now()),
+            None => Stream::receiving(config, ids, secured, now()),
+        }
+    }
+
+    async fn handshake<'a>(
+        &mut self,
+        tcp: &'a mut TcpStream,
+        role: Role,
+        local: Option<Domain>,
+        purpose: Option<&Purpose>,
+        direct: bool,
+    ) -> Result<(tokio_rustls::TlsStream<&'a mut TcpStream>, Secured), StreamError> {
+        let deadline = seconds(self.shared.limits.tls_handshake_seconds);
+        let tls = Arc::clone(&self.shared.tls);
+        let own = |domain: &Domain| tls.certificates().get(domain).is_some();
+        let (handshake, own_certificate) = match (role, purpose) {
+            (Role::Initiating, Some(purpose)) => {
+                let pair = purpose.pair();
+                let (local, remote) = (pair.local().domain(), pair.remote().domain());
+                let handshake =
+                    tokio::time::timeout(deadline, tls.connect(tcp, local, remote, direct)).await;
+                (handshake, own(local))
+            }
+            (Role::Initiating | Role::Receiving, _) => {
+                let handshake =
+                    tokio::time::timeout(deadline, tls.accept(tcp, local.as_ref(), direct)).await;
+                (handshake, true)
+            }
+        };
+        match handshake {
+            Ok(Ok((stream, facts))) => {
+                self.secured(&facts, direct);
+                let secured = Secured {
+                    certificate: facts.evidence,
+                    own_certificate,
+                };
+                Ok((stream, secured))
+            }
+            //= TLS-09
+            Ok(Err(error)) => Err(StreamError::tls(error.to_string())),
+            Err(_) => Err(StreamError::tls(format!(
+                "the TLS handshake took longer than {} s",
+                deadline.as_secs()
+            ))),
+        }
+    }
+
+    fn secured(&mut self, facts: &TlsFacts, direct: bool) {
+        self.transport = match direct {
+            true => LinkTransport::Tls,
+            false => LinkTransport::StartTls,
+        };
+        {
+            let mut link = lock(&self.link);
+            link.transport = self.transport;
+            link.tls = Some(LinkTls {
+                version: facts.version.to_owned(),
+                cipher_suite: facts.cipher_suite.clone(),
+            });
+        }
+        self.trace(TracedWhat::Secured);
+    }
+
+    /// Moves bytes until the transport changes or ends.
+    async fn drive<IO: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        stream: &mut Stream,
+    ) -> Exit {
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let mut incoming = BytesMut::with_capacity(READ_BYTES);
+        let mut outgoing = BytesMut::new();
+        let mut unflushed = false;
+        let mut exit: Option<Exit> = self.outputs(stream).await;
+        loop {
+            if outgoing.is_empty() {
+                self.fill(stream);
+                outgoing = stream.transmit().split();
+                if !outgoing.is_empty() {
+                    self.trace(TracedWhat::Sent(&outgoing));
+                }
+            }
+            if outgoing.is_empty() && !unflushed {
+                if let Some(exit) = exit.take() {
+                    if matches!(exit, Exit::End) {
+                        //= TLS-28
+                        let _ =
+                            tokio::time::timeout(seconds(CLOSE_NOTIFY_SECONDS), writer.shutdown())
+                                .await;
+                    }
+                    return exit;
+                }
+            }
+            self.publish(stream);
+            let deadline = stream
+                .deadline()
+                .map_or_else(far_away, tokio::time::Instant::from_std);
+            let ready = self.carried.ready();
+            tokio::select! {
+                read = reader.read_buf(&mut incoming), if exit.is_none() => {
+                    match read {
+                        Ok(0) | Err(_) => stream.handle(Input::Eof, now()),
+                        Ok(_) => {
+                            lock(&self.link).bytes_in += u64::try_from(incoming.len()).unwrap_or(0);
+                            self.trace(TracedWhat::Received(&incoming));
+                            stream.handle(Input::Bytes(&incoming), now());
+                            incoming.clear();
+                        }
+                    }
+                    exit = self.outputs(stream).await;
+                }
+                written = write(&mut writer, &outgoing), if !outgoing.is_empty() || unflushed => {
+                    match written {
+                        Ok(Written::Some(count)) => {
+                            outgoing.advance(count.min(outgoing.len()));
+                            self.bytes_written += u64::try_from(count).unwrap_or(0);
+                            unflushed = true;
+                        }
+                        Ok(Written::Flushed) => {
+                            unflushed = false;
+                            self.acknowledge();
+                        }
+                        Err(_) => {
+                            outgoing.clear();
+                            unflushed = false;
+                            stream.handle(Input::Eof, now());
+                            exit = self.outputs(stream).await.or(Some(Exit::End));
+                            stream.transmit().clear();
+                        }
+                    }
+                }
+                command = self.commands.recv(), if exit.is_none() => {
+                    match command {
+                        Some(command) => self.on_command(command, stream),
+                        // The engine has ended.
+                        None => stream.handle(Input::Eof, now()),
+                    }
+                    exit = self.outputs(stream).await;
+                }
+                () = ready.notified(), if exit.is_none() => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    stream.handle(Input::Tick, now());
+                    let more = self.outputs(stream).await;
+                    if exit.is_none() {
+                        exit = more;
+                    } else {
+                        // What could not be written within the closing time will not be.
+                        return Exit::End;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: ConnectionCommand, stream: &mut Stream) {
+        match command {
+            ConnectionCommand::Request { pair } => {
+                stream.handle(Input::Command(Command::Request { pair }), now());
+            }
+            ConnectionCommand::Verdict { pair, verdict } => {
+                stream.handle(Input::Command(Command::Verdict { pair, verdict }), now());
+            }
+            ConnectionCommand::Carry { pair, drain } => {
+                lock(&self.feeders).push((pair.clone(), drain.feeder()));
+                self.carried.add(pair, drain);
+            }
+            ConnectionCommand::Close(error) => {
+                // What is queued for the stream goes out before its closing tag.
+                if matches!(error.fault, stream::Fault::Local) {
+                    self.fill(stream);
+                }
+                stream.handle(Input::Command(Command::Close(error)), now());
+            }
+        }
+    }
+
+    /// Pulls stanzas while the write buffer has room, fairly over the pairs that have some.
+    fn fill(&mut self, stream: &mut Stream) {
+        if !stream.is_open() {
+            return;
+        }
+        while stream.transmit().len() < WRITE_BYTES {
+            let Some((pair, stanza)) = self.carried.pull() else {
+                return;
+            };
+            // The drain came with the grant, so the stream permits it; if it ended meanwhile, nothing is lost:
+            // what is pulled and not acknowledged is still in its outbox.
+            if stream.send(&pair, &stanza, now()).is_err() {
+                debug_assert!(
+                    !stream.is_open(),
+                    "a stream was given a pair for which it may not send"
+                );
+                self.carried.put_back();
+                return;
+            }
+            let end = self.bytes_written + u64::try_from(stream.transmit().len()).unwrap_or(0);
+            self.carried.sent(&pair, end);
+        }
+    }
+
+    /// All that was handed to the transport has left it.
+    fn acknowledge(&mut self) {
+        let delivered = self.carried.acknowledge(self.bytes_written);
+        self.shared
+            .counters
+            .delivered
+            .fetch_add(delivered, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Carries out what the stream wants.
+    async fn outputs(&mut self, stream: &mut Stream) -> Option<Exit> {
+        let mut exit = None;
+        while let Some(output) = stream.poll() {
+            match output {
+                Output::Deliver(admitted) => self.shared.route(admitted).await,
+                Output::Event(event) => self.on_event(event).await,
+                Output::StartTls { role, local } => exit = Some(Exit::StartTls { role, local }),
+                Output::Close => exit = Some(Exit::End),
+            }
+        }
+        exit
+    }
+
+    async fn on_event(&mut self, event: Event) {
+        log::stream(self.key, &lock(&self.link).clone(), &event);
+        if let Event::Granted(granted) = &event {
+            if let Some(admission) = &mut self.admission {
+                admission.authenticated();
+            }
+            let mut link = lock(&self.link);
+            let (local, remote) = (
+                granted.pair.local().to_string(),
+                granted.pair.remote().to_string(),
+            );
+            let position = link
+                .pairs
+                .iter()
+                .position(|pair| pair.local == local && pair.remote == remote);
+            let mut pair = match position {
+                Some(position) => link.pairs.swap_remove(position),
+                None => LinkPair {
+                    local,
+                    remote,
+                    send: None,
+                    receive: None,
+                },
+            };
+            match granted.direction {
+                Direction::Outbound => pair.send = Some(granted.grounds),
+                Direction::Inbound => pair.receive = Some(granted.grounds),
+            }
+            link.pairs.push(pair);
+            link.pairs
+                .sort_by(|a, b| (&a.local, &a.remote).cmp(&(&b.local, &b.remote)));
+        }
+        if matches!(event, Event::Bidirectional) {
+            lock(&self.link).bidi = true;
+        }
+        self.shared.signal(Signal::Stream(self.key, event)).await;
+    }
+
+    async fn fail(&mut self, error: StreamError) {
+        self.on_event(Event::Failed(error)).await;
+    }
+
+    /// Gives back what the connection carried, commands that it did not get round to included.
+    async fn end(mut self) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                ConnectionCommand::Carry { pair, drain } => self.carried.add(pair, drain),
+                ConnectionCommand::Request { .. }
+                | ConnectionCommand::Verdict { .. }
+                | ConnectionCommand::Close(_) => {}
+            }
+        }
+        self.trace(TracedWhat::Closed);
+        lock(&self.feeders).clear();
+        let mut drains = Vec::new();
+        for (pair, mut drain, begun) in self.carried.into_drains(self.bytes_written) {
+            match (
+                begun,
+                self.shared
+                    .policy
+                    .for_peer(pair.remote().domain())
+                    .on_uncertain,
+            ) {
+                // Nothing of it reached the transport: it certainly did not arrive.
+                (false, _) | (true, OnUncertain::Resend) => drain.requeue(),
+                //= SM-12
+                (true, OnUncertain::Bounce) => {
+                    for stanza in drain.take_unacknowledged() {
+                        let text = format!(
+                            "the connection with {} was lost while this was being sent",
+                            pair.remote()
+                        );
+                        self.shared
+                            .bounce(&stanza, StanzaCondition::RemoteServerTimeout, &text)
+                            .await;
+                    }
+                }
+            }
+            drain.silence();
+            drains.push((pair, drain));
+        }
+        drop(self.admission);
+        self.shared
+            .signal(Signal::Ended(self.key, Remains { drains }))
+            .await;
+    }
+
+    fn publish(&self, stream: &Stream) {
+        let (stanzas_in, stanzas_out) = stream.stanzas();
+        let mut link = lock(&self.link);
+        link.stanzas_in = stanzas_in;
+        link.stanzas_out = stanzas_out;
+        link.bytes_out = self.bytes_written;
+        link.state = stream.state();
+    }
+
+    fn trace(&self, what: TracedWhat<'_>) {
+        let Some(trace) = &self.shared.config.trace else {
+            return;
+        };
+        let (role, local_address, peer_address) = {
+            let link = lock(&self.link);
+            (link.role, link.local_address, link.peer_address)
+        };
+        trace.show(&Traced {
+            link: self.key.0,
+            role,
+            local_address,
+            peer_address,
+            secured: self.transport != LinkTransport::Plain,
+            what,
+        });
+    }
+}
+
+/// What one call of [`write`] did.
+enum Written {
+    /// So many bytes were taken.
+    Some(usize),
+    /// Everything taken before has left us.
+    Flushed,
+}
+
+/// Writes what there is, or flushes where there is nothing. It may be given up at any await without loss.
+async fn write<IO: AsyncWrite>(
+    writer: &mut tokio::io::WriteHalf<IO>,
+    bytes: &[u8],
+) -> std::io::Result<Written> {
+    if bytes.is_empty() {
+        return writer.flush().await.map(|()| Written::Flushed);
+    }
+    match writer.write(bytes).await? {
+        0 => Err(std::io::ErrorKind::WriteZero.into()),
+        count => Ok(Written::Some(count)),
+    }
+}
+
+fn far_away() -> tokio::time::Instant {
+    tokio::time::Instant::now() + seconds(FAR_AWAY_SECONDS)
+}
+
+/// A read takes at most this much, and the tail of an incomplete stanza waits in the stream.
+const READ_BYTES: usize = 16 * 1024;
+/// One write takes what is ready up to this much: four TLS records.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Requests, verdicts and the closing beside one `Carry` for each pair.
+const COMMANDS_BESIDE_CARRY: usize = 16;
+/// How long our own close_notify may take to be written.
+const CLOSE_NOTIFY_SECONDS: u64 = 2;
+/// When nothing has a deadline.
+const FAR_AWAY_SECONDS: u64 = 3600;

@@ -1,0 +1,139 @@
+//! Opens a connection to one server of a domain, if it is safe to do so.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpSocket, TcpStream};
+use verona_proto::addr::Domain;
+use verona_proto::discovery::{DiscoveryError, Target};
+use verona_proto::federation::{AttemptKey, Signal};
+use verona_proto::limits::seconds;
+use verona_proto::policy::DirectTls;
+use verona_proto::stream::Purpose;
+
+use crate::connection::{self, Origin};
+use crate::network::is_special_purpose;
+use crate::shared::{Shared, lock};
+
+/// Finds the servers of a domain: the configured address, or what DNS says.
+pub(crate) async fn discover(
+    shared: Arc<Shared>,
+    attempt: AttemptKey,
+    remote: Domain,
+    direct_tls: bool,
+) {
+    let result = match shared.configured_address(&remote) {
+        //= DNS-09
+        Some(configured) => Ok(vec![Target {
+            address: configured.address,
+            direct_tls: configured.direct_tls,
+            host: configured.address.ip().to_string(),
+        }]),
+        None => look_up(&shared, &remote, direct_tls).await,
+    };
+    shared.signal(Signal::Discovered(attempt, result)).await;
+}
+
+async fn look_up(
+    shared: &Shared,
+    remote: &Domain,
+    direct_tls: bool,
+) -> Result<Vec<Target>, DiscoveryError> {
+    let wanted = direct_tls && shared.policy.for_peer(remote).direct_tls == DirectTls::Auto;
+    shared.resolver.discover(remote, wanted).await
+}
+
+/// Dials one server and begins a stream on the connection.
+pub(crate) async fn connect(
+    shared: Arc<Shared>,
+    attempt: AttemptKey,
+    target: Target,
+    purpose: Purpose,
+) {
+    let remote = purpose.pair().remote().domain().clone();
+    let connected = match is_allowed(&shared, &remote, target.address) {
+        Ok(()) => open(&shared, target.address).await,
+        Err(reason) => Err(reason),
+    };
+    match connected {
+        Ok(tcp) => {
+            let key = shared.next_stream();
+            // Before the connection's own first event.
+            shared.signal(Signal::Connected(attempt, Ok(key))).await;
+            let origin = Origin::Dialled {
+                direct_tls: target.direct_tls,
+                purpose: Box::new(purpose),
+            };
+            connection::spawn(&shared, key, tcp, target.address, origin);
+        }
+        Err(text) => shared.signal(Signal::Connected(attempt, Err(text))).await,
+    }
+}
+
+/// Whether an address that DNS named may be dialled: not inside networks that it has no business to name.
+fn is_allowed(shared: &Shared, remote: &Domain, address: SocketAddr) -> Result<(), String> {
+    //= DNS-27
+    if lock(&shared.listeners)
+        .iter()
+        .any(|own| is_same(*own, address))
+    {
+        return Err(format!("{address} is our own listener"));
+    }
+    if shared
+        .configured_address(remote)
+        .is_some_and(|configured| configured.address == address)
+    {
+        return Ok(());
+    }
+    match is_special_purpose(address.ip()) {
+        Some(reason)
+            if !shared
+                .config
+                .s2s
+                .allow_networks
+                .iter()
+                .any(|network| network.contains(address.ip())) =>
+        {
+            Err(format!(
+                "{address} is not a public address ({reason}); allow it by s2s.allow_networks or by an address in [[peer]]"
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_same(own: SocketAddr, address: SocketAddr) -> bool {
+    own.port() == address.port()
+        && (own.ip().to_canonical() == address.ip().to_canonical()
+            || (own.ip().is_unspecified() && address.ip().to_canonical().is_loopback()))
+}
+
+async fn open(shared: &Shared, address: SocketAddr) -> Result<TcpStream, String> {
+    let deadline = seconds(shared.limits.connect_seconds);
+    match tokio::time::timeout(deadline, dial(shared, address)).await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        Ok(Err(error)) => Err(format!("no connection to {address}: {error}")),
+        Err(_) => Err(format!(
+            "no connection to {address} within {} s",
+            deadline.as_secs()
+        )),
+    }
+}
+
+async fn dial(shared: &Shared, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    let source = shared
+        .config
+        .s2s
+        .bind
+        .iter()
+        .find(|source| source.is_ipv4() == address.is_ipv4());
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(IpAddr::clone(source), 0))?;
+    }
+    socket.connect(address).await
+}

@@ -1,0 +1,397 @@
+//! Starts the tasks, holds their handles, and ends them in good order.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use verona_proto::addr::{Domain, Hosts, Jid};
+use verona_proto::component::ComponentDomains;
+use verona_proto::dialback::{Secret, Secrets};
+use verona_proto::federation::Signal;
+use verona_proto::limits::{seconds, size};
+use verona_proto::local::LocalServices;
+use verona_proto::ns;
+use verona_proto::outbox::OutboxLimit;
+use verona_proto::stanza::{Stanza, StanzaKind, originate};
+use verona_proto::stream::StreamConfig;
+use verona_proto::switchboard::Switchboard;
+
+use crate::config::{Config, ListenAddress};
+use crate::federation;
+use crate::listener;
+use crate::ping::{Outcome, PingError};
+use crate::random::Random;
+use crate::resolver::{Resolver, ResolverError};
+use crate::shared::{Parts, Shared, lock};
+use crate::status::Link;
+use crate::tls::{Tls, TlsError};
+
+/// A running federation: listeners, connections, components, and the machine that assigns them.
+///
+/// It lives until [`Engine::shutdown`] or until it is dropped, which ends everything at once.
+#[derive(Debug)]
+pub struct Engine {
+    handle: Handle,
+    listeners: Vec<JoinHandle<()>>,
+    federation: JoinHandle<()>,
+    s2s_addresses: Vec<SocketAddr>,
+    component_addresses: Vec<ListenAddress>,
+}
+
+impl Engine {
+    /// Binds the listeners and starts.
+    ///
+    /// # Errors
+    /// [`StartError`], and then nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let random =
+            Arc::new(Random::from_system().map_err(|error| StartError::Random(error.to_string()))?);
+        let limits = config.policy.defaults.limits.clone();
+        let hosts = Arc::new(Hosts::new(
+            config.domains.iter().map(|hosted| hosted.name.clone()),
+        ));
+        let tls = Arc::new(
+            Tls::new(config.certificates.clone(), config.trust.clone()).map_err(StartError::Tls)?,
+        );
+        let resolver = Resolver::new(&config.dns_servers, seconds(limits.dns_seconds))
+            .map_err(StartError::Resolver)?;
+        let streams = Arc::new(StreamConfig {
+            hosts: Arc::clone(&hosts),
+            policy: Arc::new(config.policy.clone()),
+            secrets: Secrets {
+                current: config
+                    .dialback_secret
+                    .clone()
+                    .unwrap_or_else(|| Secret::new(&format!("{}{}", random.id(), random.id()))),
+                previous: config.dialback_previous_secret.clone(),
+            },
+            tls_available: !config.certificates.is_empty(),
+        });
+        let switchboard = Switchboard::new(
+            Arc::clone(&hosts),
+            OutboxLimit {
+                stanzas: size(limits.outbox_stanzas_max),
+                bytes: size(limits.outbox_bytes_max),
+            },
+            size(limits.pairs_max),
+        );
+        let components = ComponentDomains::new(config.domains.iter().filter_map(|hosted| {
+            let component = hosted.component.as_ref()?;
+            Some((hosts.local(&hosted.name)?, component.secret.to_string()))
+        }));
+        let (signals, receiver) = mpsc::channel(SIGNALS);
+        let local = LocalServices {
+            name: "verona".into(),
+            version: config.version.clone(),
+            ..LocalServices::default()
+        };
+        let shared = Arc::new(Shared::new(Parts {
+            config,
+            hosts,
+            streams,
+            switchboard,
+            local,
+            tls,
+            resolver,
+            components,
+            signals,
+            random,
+        }));
+        let mut engine = Self {
+            federation: tokio::spawn(federation::run(Arc::clone(&shared), receiver)),
+            handle: Handle { shared },
+            listeners: Vec::new(),
+            s2s_addresses: Vec::new(),
+            component_addresses: Vec::new(),
+        };
+        // A failure drops the engine, and with it what was started.
+        engine.listen().await?;
+        Ok(engine)
+    }
+
+    /// For everything that is asked of a running engine.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Where servers reach us: those for STARTTLS first, then those for direct TLS; ports chosen by the system are
+    /// filled in.
+    #[must_use]
+    pub fn s2s_addresses(&self) -> Vec<SocketAddr> {
+        self.s2s_addresses.clone()
+    }
+
+    /// Where components reach us; ports chosen by the system are filled in.
+    #[must_use]
+    pub fn component_addresses(&self) -> Vec<ListenAddress> {
+        self.component_addresses.clone()
+    }
+
+    /// Stops in good order: nothing new is taken, what was taken is delivered or returned, streams are closed. Takes
+    /// at most `drain_seconds` (10 by default).
+    pub async fn shutdown(self) -> Drained {
+        let shared = Arc::clone(&self.handle.shared);
+        let deadline = tokio::time::Instant::now() + seconds(shared.limits.drain_seconds);
+        for listener in &self.listeners {
+            listener.abort();
+        }
+        shared.stop.send_replace(true);
+        let _ = tokio::time::timeout_at(
+            deadline - CLOSING.min(seconds(shared.limits.drain_seconds)),
+            emptied(&shared),
+        )
+        .await;
+        //= STREAM-59
+        shared.signal(Signal::Shutdown).await;
+        let _ = tokio::time::timeout_at(deadline, ended(&shared)).await;
+        let counters = &shared.counters;
+        Drained {
+            delivered: counters.delivered.load(Ordering::Relaxed),
+            bounced: counters.bounced.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn listen(&mut self) -> Result<(), StartError> {
+        let shared = Arc::clone(&self.handle.shared);
+        let starttls = shared
+            .config
+            .s2s
+            .listen
+            .iter()
+            .map(|address| (*address, false));
+        let direct = shared
+            .config
+            .s2s
+            .listen_tls
+            .iter()
+            .map(|address| (*address, true));
+        for (address, direct_tls) in starttls.chain(direct) {
+            let (listener, bound) = bind(address).await?;
+            lock(&shared.listeners).push(bound);
+            self.s2s_addresses.push(bound);
+            self.listeners
+                .push(listener::servers(Arc::clone(&shared), listener, direct_tls));
+        }
+        for address in &shared.config.components {
+            match address {
+                ListenAddress::Tcp(address) => {
+                    let (listener, bound) = bind(*address).await?;
+                    lock(&shared.listeners).push(bound);
+                    self.component_addresses.push(ListenAddress::Tcp(bound));
+                    self.listeners
+                        .push(listener::components_tcp(Arc::clone(&shared), listener));
+                }
+                ListenAddress::Unix(path) => {
+                    let listener = bind_unix(path)?;
+                    self.component_addresses.push(address.clone());
+                    let shown = path.display().to_string();
+                    self.listeners.push(listener::components_unix(
+                        Arc::clone(&shared),
+                        listener,
+                        shown,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for listener in &self.listeners {
+            listener.abort();
+        }
+        for handle in self.handle.shared.connections().values() {
+            handle.abort.abort();
+        }
+        self.federation.abort();
+    }
+}
+
+/// Asks things of a running engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// All live connections with other servers, the oldest first.
+    #[must_use]
+    pub fn links(&self) -> Vec<Link> {
+        self.shared
+            .connections()
+            .values()
+            .map(|handle| lock(&handle.link).clone())
+            .collect()
+    }
+
+    /// The domains of the components that are attached now.
+    #[must_use]
+    pub fn components(&self) -> Vec<Domain> {
+        self.shared
+            .attached()
+            .keys()
+            .map(|domain| domain.domain().clone())
+            .collect()
+    }
+
+    /// Pings `to` from `from`, which must be hosted here (XEP-0199), and says how long the answer took. An error that
+    /// the other side itself sends proves that it lives, and counts as an answer (LOCAL-16).
+    ///
+    /// # Errors
+    /// [`PingError`] says why there was no answer.
+    pub async fn ping(
+        &self,
+        from: &Domain,
+        to: &Jid,
+        timeout: Duration,
+    ) -> Result<Duration, PingError> {
+        let shared = &self.shared;
+        if shared.hosts.local(from).is_none() {
+            return Err(PingError::NotHosted(from.to_string()));
+        }
+        //= LOCAL-16
+        let id = format!("ping-{}", shared.random.id());
+        let payload = format!("<ping xmlns='{}'/>", ns::PING);
+        let stanza = Stanza::build(
+            StanzaKind::Iq,
+            &Jid::from(from.clone()),
+            to,
+            Some("get"),
+            Some(&id),
+            &payload,
+        );
+        let Some(admitted) = originate(&shared.hosts, stanza) else {
+            return Err(PingError::BadRecipient(format!(
+                "{to} cannot be pinged from {from}"
+            )));
+        };
+        let began = tokio::time::Instant::now();
+        let answer = shared.pings.expect(id.clone(), to.clone());
+        shared.route(admitted).await;
+        let outcome = tokio::time::timeout(timeout, answer).await;
+        shared.pings.forget(&id);
+        match outcome {
+            Ok(Ok(Outcome::Answered)) => Ok(began.elapsed()),
+            Ok(Ok(Outcome::Undeliverable(text))) => Err(PingError::Undeliverable(text)),
+            Ok(Err(_)) | Err(_) => Err(PingError::NoAnswer {
+                to: to.to_string(),
+                seconds: timeout.as_secs(),
+            }),
+        }
+    }
+}
+
+/// What became of stanzas, from the start to the end of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Written to a peer or to a component.
+    pub delivered: u64,
+    /// Returned to their senders with an error.
+    pub bounced: u64,
+}
+
+/// Why an engine did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The system gave no random numbers.
+    Random(String),
+    /// TLS could not be set up.
+    Tls(TlsError),
+    /// Name resolution could not be set up.
+    Resolver(ResolverError),
+    /// A listener could not be bound.
+    Bind {
+        /// Where.
+        address: String,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random(error) => write!(f, "the system gave no random numbers: {error}"),
+            Self::Tls(error) => error.fmt(f),
+            Self::Resolver(error) => error.fmt(f),
+            Self::Bind { address, error } => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        f.write_str("; another program has it: stop that one or choose another")
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; ports below 1024 need a privilege")
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind {
+        address: address.to_string(),
+        error,
+    };
+    let listener = listener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Binds a socket in the file system; one that a former run left behind is replaced, one in use is not.
+fn bind_unix(path: &Path) -> Result<UnixListener, StartError> {
+    let failed = |error| StartError::Bind {
+        address: format!("unix:{}", path.display()),
+        error,
+    };
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(failed(error));
+            }
+            std::fs::remove_file(path).map_err(failed)?;
+            UnixListener::bind(path).map_err(failed)
+        }
+        other => other.map_err(failed),
+    }
+}
+
+/// Until nothing waits for a peer any more.
+async fn emptied(shared: &Shared) {
+    while shared
+        .switchboard
+        .pairs()
+        .iter()
+        .any(|(_, feeder)| feeder.queued() > 0)
+    {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Until all connections have ended.
+async fn ended(shared: &Shared) {
+    while !shared.connections().is_empty() {
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Signals that may wait for the federation; whoever sends one more waits.
+const SIGNALS: usize = 1024;
+/// How often the end is looked for.
+const POLL: Duration = Duration::from_millis(10);
+/// What is kept of the draining time for closing the streams.
+const CLOSING: Duration = Duration::from_secs(3);

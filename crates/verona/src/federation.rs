@@ -1,0 +1,176 @@
+//! The federation task: one machine, one loop, one match. It waits for nobody.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use verona_proto::addr::DomainPair;
+use verona_proto::federation::{Command, Federation, Remains, Signal, StreamKey};
+use verona_proto::outbox::Drain;
+use verona_proto::stanza::StanzaCondition;
+
+use crate::component::{ComponentCommand, bounce_all};
+use crate::connection::ConnectionCommand;
+use crate::dialer;
+use crate::observe::log;
+use crate::shared::{Shared, now};
+
+/// Runs until all senders of signals are gone.
+pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>) {
+    let random = Arc::clone(&shared.random);
+    let mut federation =
+        Federation::new(Arc::clone(&shared.policy), move |bound| random.below(bound));
+    loop {
+        let deadline = federation.deadline().map_or_else(
+            || tokio::time::Instant::now() + std::time::Duration::from_secs(3600),
+            tokio::time::Instant::from_std,
+        );
+        let signal = tokio::select! {
+            signal = signals.recv() => match signal {
+                Some(signal) => signal,
+                None => return,
+            },
+            () = tokio::time::sleep_until(deadline) => Signal::Tick,
+        };
+        federation.handle(signal, now());
+        while let Some(command) = federation.poll() {
+            if let Some(undone) = execute(&shared, command) {
+                // The stream is gone or deaf; its queue goes another way. Commands made so far stay in line.
+                federation.handle(undone, now());
+            }
+        }
+    }
+}
+
+/// Carries out one command; what could not be done comes back as a signal.
+fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
+    match command {
+        Command::Discover {
+            attempt,
+            remote,
+            direct_tls,
+        } => {
+            tokio::spawn(dialer::discover(
+                Arc::clone(shared),
+                attempt,
+                remote,
+                direct_tls,
+            ));
+            None
+        }
+        Command::Connect {
+            attempt,
+            target,
+            purpose,
+        } => {
+            tokio::spawn(dialer::connect(
+                Arc::clone(shared),
+                attempt,
+                target,
+                purpose,
+            ));
+            None
+        }
+        Command::Request { stream, pair } => {
+            send(shared, stream, ConnectionCommand::Request { pair })
+        }
+        Command::Verdict {
+            stream,
+            pair,
+            verdict,
+        } => send(shared, stream, ConnectionCommand::Verdict { pair, verdict }),
+        Command::Carry {
+            stream,
+            pair,
+            drain,
+        } => send(shared, stream, ConnectionCommand::Carry { pair, drain }),
+        Command::Close { stream, error } => send(shared, stream, ConnectionCommand::Close(error)),
+        Command::Return {
+            pair,
+            drain,
+            condition,
+            text,
+        } => {
+            give_back(shared, &pair, drain, condition, text);
+            None
+        }
+        Command::Bounce {
+            stanzas,
+            condition,
+            text,
+        } => {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move {
+                for stanza in stanzas {
+                    shared.bounce(&stanza, condition, &text).await;
+                }
+            });
+            None
+        }
+        Command::Report(report) => {
+            log::report(&report);
+            None
+        }
+    }
+}
+
+fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Option<Signal> {
+    let sent = match shared.connections().get(&stream) {
+        Some(handle) => handle
+            .commands
+            .try_send(command)
+            .map_err(|error| match error {
+                TrySendError::Closed(command) => command,
+                TrySendError::Full(command) => {
+                    // It does not read its commands any more: it is ended, and what it carried is given back.
+                    tracing::error!(
+                        stream = stream.0,
+                        "a connection does not follow; it is ended"
+                    );
+                    handle.abort.abort();
+                    command
+                }
+            }),
+        None => Err(command),
+    };
+    match sent {
+        Ok(()) => None,
+        Err(ConnectionCommand::Carry { pair, drain }) => {
+            let drains = vec![(pair, drain)];
+            Some(Signal::Ended(stream, Remains { drains }))
+        }
+        Err(ConnectionCommand::Request { .. }) => Some(Signal::Ended(stream, Remains::default())),
+        Err(ConnectionCommand::Verdict { .. } | ConnectionCommand::Close(_)) => None,
+    }
+}
+
+/// The queue of a pair that cannot be served goes to the component that filled it.
+fn give_back(
+    shared: &Arc<Shared>,
+    pair: &DomainPair,
+    drain: Drain,
+    condition: StanzaCondition,
+    text: String,
+) {
+    let handle = shared.attached().get(pair.local()).cloned();
+    let command = ComponentCommand::Return {
+        drain,
+        condition,
+        text,
+    };
+    let undone = match handle {
+        Some(handle) => handle.commands.send(command).err().map(|error| error.0),
+        None => Some(command),
+    };
+    match undone {
+        Some(ComponentCommand::Return {
+            drain,
+            condition,
+            text,
+        }) => {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move { bounce_all(&shared, drain, condition, &text).await });
+        }
+        Some(ComponentCommand::Close(_)) | None => {}
+    }
+}

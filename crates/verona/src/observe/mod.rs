@@ -1,0 +1,3 @@
+//! What the engine tells its operator.
+
+pub(crate) mod log;

@@ -1,0 +1,125 @@
+//! Pings of our own (XEP-0199): sent from a hosted domain, matched with their answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::oneshot;
+use verona_proto::addr::Jid;
+use verona_proto::stanza::{Stanza, StanzaClass};
+
+use crate::shared::lock;
+
+/// The pings that wait for their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Pings {
+    /// How many there are: nearly always none, and then a stanza that passes costs nothing.
+    count: AtomicUsize,
+    waiting: Mutex<BTreeMap<String, Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Who was asked: nobody else may answer (LOCAL-16).
+    to: Jid,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// How a ping came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The other side answered, with a result or an error: it lives (LOCAL-16).
+    Answered,
+    /// It could not be delivered.
+    Undeliverable(String),
+}
+
+impl Pings {
+    pub(crate) fn expect(&self, id: String, to: Jid) -> oneshot::Receiver<Outcome> {
+        let (answer, receiver) = oneshot::channel();
+        let mut waiting = lock(&self.waiting);
+        waiting.insert(id, Waiting { to, answer });
+        self.count.store(waiting.len(), Ordering::Relaxed);
+        receiver
+    }
+
+    pub(crate) fn forget(&self, id: &str) {
+        let mut waiting = lock(&self.waiting);
+        waiting.remove(id);
+        self.count.store(waiting.len(), Ordering::Relaxed);
+    }
+
+    /// Whether the stanza is the answer to a ping of ours; then it goes no further.
+    pub(crate) fn settles(&self, stanza: &Stanza) -> bool {
+        match stanza.class() {
+            StanzaClass::Answer | StanzaClass::Error => {}
+            StanzaClass::Request | StanzaClass::Other => return false,
+        }
+        //= LOCAL-16
+        self.take(stanza, |waiting, stanza| waiting.to == stanza.sender())
+            .is_some_and(|waiting| waiting.answer.send(Outcome::Answered).is_ok())
+    }
+
+    /// Whether the stanza is a ping of ours that could not be delivered.
+    pub(crate) fn fails(&self, stanza: &Stanza, text: &str) -> bool {
+        self.take(stanza, |waiting, stanza| waiting.to == stanza.recipient())
+            .is_some_and(|waiting| {
+                waiting
+                    .answer
+                    .send(Outcome::Undeliverable(text.to_owned()))
+                    .is_ok()
+            })
+    }
+
+    fn take(
+        &self,
+        stanza: &Stanza,
+        matches: impl FnOnce(&Waiting, &Stanza) -> bool,
+    ) -> Option<Waiting> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let id = stanza.id()?;
+        let mut waiting = lock(&self.waiting);
+        if !waiting.get(&id).is_some_and(|found| matches(found, stanza)) {
+            return None;
+        }
+        let found = waiting.remove(&id);
+        self.count.store(waiting.len(), Ordering::Relaxed);
+        found
+    }
+}
+
+/// Why a ping was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PingError {
+    /// The domain to ping from is not hosted here.
+    NotHosted(String),
+    /// The recipient is one of our own domains' addresses that cannot be asked, or no address at all.
+    BadRecipient(String),
+    /// The ping came back; the text says why.
+    Undeliverable(String),
+    /// Nobody answered in time.
+    NoAnswer {
+        /// The address that was asked.
+        to: String,
+        /// For how many seconds.
+        seconds: u64,
+    },
+}
+
+impl fmt::Display for PingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHosted(domain) => write!(
+                f,
+                "{domain} is not hosted here; ping from a domain of the configuration's [[domain]]"
+            ),
+            Self::BadRecipient(text) | Self::Undeliverable(text) => f.write_str(text),
+            Self::NoAnswer { to, seconds } => write!(f, "{to} did not answer within {seconds} s"),
+        }
+    }
+}
+
+impl std::error::Error for PingError {}

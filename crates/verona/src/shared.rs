@@ -1,0 +1,229 @@
+//! What every task of the engine shares: configuration, routing, the registry of connections.
+//!
+//! The routing of a stanza is here, once, for whoever read it: connection, component or the engine itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+use verona_proto::addr::{Domain, Hosts, LocalDomain};
+use verona_proto::component::ComponentDomains;
+use verona_proto::federation::{Signal, StreamKey};
+use verona_proto::limits::Limits;
+use verona_proto::local::{ComponentState, LocalServices};
+use verona_proto::policy::Policy;
+use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
+use verona_proto::stream::{StreamConfig, StreamIds};
+use verona_proto::switchboard::{Routed, Switchboard};
+
+use crate::component::ComponentHandle;
+use crate::config::{Config, Conflict};
+use crate::connection::ConnectionHandle;
+use crate::gate::Gate;
+use crate::ping::Pings;
+use crate::random::Random;
+use crate::resolver::Resolver;
+use crate::tls::Tls;
+
+/// What every task of the engine shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) limits: Limits,
+    pub(crate) streams: Arc<StreamConfig>,
+    pub(crate) switchboard: Switchboard,
+    pub(crate) local: LocalServices,
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) resolver: Resolver,
+    pub(crate) components: ComponentDomains,
+    pub(crate) signals: mpsc::Sender<Signal>,
+    pub(crate) random: Arc<Random>,
+    pub(crate) pings: Pings,
+    pub(crate) gate: Gate,
+    pub(crate) counters: Counters,
+    /// Our own listeners, once they are bound: never dialled (DNS-27).
+    pub(crate) listeners: Mutex<Vec<SocketAddr>>,
+    /// Turns true when nothing more is to be taken from components.
+    pub(crate) stop: watch::Sender<bool>,
+    connections: Mutex<BTreeMap<StreamKey, ConnectionHandle>>,
+    attached: Mutex<BTreeMap<LocalDomain, ComponentHandle>>,
+    last_stream: AtomicU64,
+}
+
+/// What happened to stanzas, since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Written to a peer or to a component.
+    pub(crate) delivered: AtomicU64,
+    /// Returned to their sender with an error.
+    pub(crate) bounced: AtomicU64,
+    /// Neither delivered nor returned: errors and answers that nobody takes, which must not be answered (ROUTE-14).
+    pub(crate) dropped: AtomicU64,
+}
+
+/// The parts of [`Shared`] that are made before it.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) streams: Arc<StreamConfig>,
+    pub(crate) switchboard: Switchboard,
+    pub(crate) local: LocalServices,
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) resolver: Resolver,
+    pub(crate) components: ComponentDomains,
+    pub(crate) signals: mpsc::Sender<Signal>,
+    pub(crate) random: Arc<Random>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let limits = parts.config.policy.defaults.limits.clone();
+        Self {
+            policy: Arc::clone(&parts.streams.policy),
+            gate: Gate::new(&limits),
+            limits,
+            config: parts.config,
+            hosts: parts.hosts,
+            streams: parts.streams,
+            switchboard: parts.switchboard,
+            local: parts.local,
+            tls: parts.tls,
+            resolver: parts.resolver,
+            components: parts.components,
+            signals: parts.signals,
+            random: parts.random,
+            pings: Pings::default(),
+            counters: Counters::default(),
+            listeners: Mutex::default(),
+            stop: watch::Sender::new(false),
+            connections: Mutex::default(),
+            attached: Mutex::default(),
+            last_stream: AtomicU64::new(0),
+        }
+    }
+
+    /// A name for a connection that begins.
+    pub(crate) fn next_stream(&self) -> StreamKey {
+        StreamKey(self.last_stream.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Stream ids for one connection (STREAM-15).
+    pub(crate) fn stream_ids(&self) -> StreamIds {
+        let random = Arc::clone(&self.random);
+        StreamIds::new(move || random.id())
+    }
+
+    /// Tells the federation. It ends only with the engine, so a failure means that nobody needs to know any more.
+    pub(crate) async fn signal(&self, signal: Signal) {
+        if self.signals.send(signal).await.is_err() {
+            tracing::debug!("the federation has ended; a signal was dropped");
+        }
+    }
+
+    /// Brings a stanza where it belongs; what cannot be brought is answered.
+    pub(crate) async fn route(&self, admitted: Admitted) {
+        let mut next = Some(admitted);
+        // An answer is never answered, so this ends after the second round at the latest.
+        while let Some(admitted) = next.take() {
+            if self.pings.settles(admitted.stanza()) {
+                return;
+            }
+            next = match self.switchboard.route(admitted, now()) {
+                Routed::Queued => None,
+                Routed::Wanted(pair, drain) => {
+                    self.signal(Signal::Wanted(pair, drain)).await;
+                    None
+                }
+                Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
+                Routed::Full(stanza) => {
+                    self.refuse(&stanza, "too much is waiting for its recipient already")
+                }
+                Routed::TooManyPairs(stanza) => {
+                    self.refuse(&stanza, "too many domains are being talked to already")
+                }
+            };
+        }
+    }
+
+    /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14).
+    pub(crate) async fn bounce(&self, stanza: &Stanza, condition: StanzaCondition, text: &str) {
+        if self.pings.fails(stanza, text) {
+            return;
+        }
+        match bounce(&self.hosts, stanza, condition, text) {
+            Some(error) => {
+                self.counters.bounced.fetch_add(1, Ordering::Relaxed);
+                self.route(error).await;
+            }
+            None => {
+                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {
+        let state = match self.components.contains(domain) {
+            true => ComponentState::Absent,
+            false => ComponentState::None,
+        };
+        self.local.answer(&self.hosts, stanza, domain, state)
+    }
+
+    fn refuse(&self, stanza: &Stanza, text: &str) -> Option<Admitted> {
+        //= ROUTE-23
+        let error = bounce(
+            &self.hosts,
+            stanza,
+            StanzaCondition::ResourceConstraint,
+            text,
+        );
+        let counter = match error {
+            Some(_) => &self.counters.bounced,
+            None => &self.counters.dropped,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        error
+    }
+
+    /// What a second connection of the domain's component meets (COMP-12).
+    pub(crate) fn conflict(&self, domain: &LocalDomain) -> Conflict {
+        self.config
+            .domains
+            .iter()
+            .find(|hosted| hosted.name == *domain.domain())
+            .and_then(|hosted| hosted.component.as_ref())
+            .map_or(Conflict::RejectNew, |component| component.conflict)
+    }
+
+    /// The configured address of a peer, if any.
+    pub(crate) fn configured_address(&self, remote: &Domain) -> Option<crate::config::PeerAddress> {
+        self.config
+            .addresses
+            .iter()
+            .find(|(pattern, _)| pattern.matches(remote))
+            .map(|(_, address)| *address)
+    }
+
+    pub(crate) fn connections(&self) -> MutexGuard<'_, BTreeMap<StreamKey, ConnectionHandle>> {
+        lock(&self.connections)
+    }
+
+    pub(crate) fn attached(&self) -> MutexGuard<'_, BTreeMap<LocalDomain, ComponentHandle>> {
+        lock(&self.attached)
+    }
+}
+
+/// Tokio's clock, so that a test that pauses time pauses the machines too.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A lock whose former holder panicked is as good as any other: every critical section leaves whole values behind.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
