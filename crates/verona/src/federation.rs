@@ -1,6 +1,7 @@
 //! The federation task: one machine, one loop, one match. It waits for nobody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -20,12 +21,18 @@ pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>
     let random = Arc::clone(&shared.random);
     let mut federation =
         Federation::new(Arc::clone(&shared.policy), move |bound| random.below(bound));
+    let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let deadline = federation.deadline().map_or_else(
-            || tokio::time::Instant::now() + std::time::Duration::from_secs(3600),
+            || tokio::time::Instant::now() + SWEEP,
             tokio::time::Instant::from_std,
         );
         let signal = tokio::select! {
+            _ = sweep.tick() => {
+                // Queues that ended leave their places to new pairs.
+                shared.switchboard.remove_closed();
+                continue;
+            }
             signal = signals.recv() => match signal {
                 Some(signal) => signal,
                 None => return,
@@ -174,3 +181,6 @@ fn give_back(
         Some(ComponentCommand::Close(_)) | None => {}
     }
 }
+
+/// How often the places of ended queues are looked for.
+const SWEEP: Duration = Duration::from_secs(60);

@@ -1,0 +1,207 @@
+//! Two engines on loopback federate over one connection, by certificate and by dialback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic"
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use verona::config::{HostedDomain, PeerAddress, S2s};
+use verona::status::{Link, LinkRole};
+use verona::tls::{Certificates, TrustRoots};
+use verona::{Config, Engine};
+use verona_proto::addr::{Domain, Jid};
+use verona_proto::policy::{DomainPattern, Policy};
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+fn config(domains: &[&str], certificates: Vec<(Domain, String)>, trust: &str) -> Config {
+    Config {
+        domains: domains
+            .iter()
+            .map(|name| HostedDomain {
+                name: domain(name),
+                component: None,
+            })
+            .collect(),
+        s2s: S2s {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..S2s::default()
+        },
+        certificates: Certificates::from_pem(certificates).unwrap(),
+        trust: match trust {
+            "" => TrustRoots::default(),
+            trust => TrustRoots::from_pem(trust).unwrap(),
+        },
+        dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
+        dialback_secret: None,
+        dialback_previous_secret: None,
+        components: Vec::new(),
+        policy: Policy::default(),
+        addresses: Vec::new(),
+        version: None,
+        trace: None,
+    }
+}
+
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn issue(&self, name: &str) -> (Domain, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (
+            domain(name),
+            format!("{}{}", certificate.pem(), key.serialize_pem()),
+        )
+    }
+}
+
+fn self_signed(name: &str) -> (Domain, String) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    (
+        domain(name),
+        format!("{}{}", certificate.pem(), key.serialize_pem()),
+    )
+}
+
+fn at(name: &str, address: SocketAddr) -> (DomainPattern, PeerAddress) {
+    let address = PeerAddress {
+        address,
+        direct_tls: false,
+    };
+    (DomainPattern::Exact(domain(name)), address)
+}
+
+/// Starts both; each knows where the other is, so the port of the second must be known before the first starts.
+async fn start(mut capulet: Config, mut montague: Config, montagues: &[&str]) -> (Engine, Engine) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = free.local_addr().unwrap();
+    drop(free);
+    capulet.s2s.listen = vec![here];
+    montague.addresses = vec![at("capulet.lit", here)];
+    let montague = Engine::start(montague).await.unwrap();
+    let there = montague.s2s_addresses()[0];
+    capulet.addresses = montagues.iter().map(|name| at(name, there)).collect();
+    (Engine::start(capulet).await.unwrap(), montague)
+}
+
+async fn ping(engine: &Engine, from: &str, to: &str) -> Duration {
+    engine
+        .handle()
+        .ping(
+            &domain(from),
+            &Jid::parse(to).unwrap(),
+            Duration::from_secs(10),
+        )
+        .await
+        .unwrap_or_else(|error| panic!("{from} to {to}: {error}"))
+}
+
+fn carrying(engine: &Engine) -> Vec<Link> {
+    let links = engine.handle().links();
+    links
+        .into_iter()
+        .filter(|link| link.stanzas_in + link.stanzas_out > 0)
+        .collect()
+}
+
+#[tokio::test]
+async fn by_certificate_one_connection_carries_both_directions() {
+    let ca = Ca::new();
+    let capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    let (capulet, montague) = start(capulet, montague, &["montague.lit"]).await;
+    ping(&capulet, "capulet.lit", "montague.lit").await;
+    ping(&montague, "montague.lit", "capulet.lit").await;
+    let (here, there) = (capulet.handle().links(), montague.handle().links());
+    assert_eq!((here.len(), there.len()), (1, 1), "{here:#?} {there:#?}");
+    assert_eq!(here[0].role, LinkRole::Initiating);
+    assert!(here[0].bidi && there[0].bidi);
+    assert_eq!((here[0].stanzas_out, here[0].stanzas_in), (2, 2));
+    let pair = &there[0].pairs[0];
+    assert_eq!(
+        (pair.receive.unwrap().by, pair.send.unwrap().inverse),
+        ("sasl", true)
+    );
+    let drained = capulet.shutdown().await;
+    assert_eq!((drained.delivered, drained.bounced), (2, 0));
+}
+
+#[tokio::test]
+async fn by_dialback_a_second_domain_proves_itself_in_the_reverse_direction() {
+    let capulet = config(&["capulet.lit"], vec![self_signed("capulet.lit")], "");
+    let montague = config(
+        &["montague.lit", "conference.montague.lit"],
+        vec![
+            self_signed("montague.lit"),
+            self_signed("conference.montague.lit"),
+        ],
+        "",
+    );
+    let (capulet, montague) = start(
+        capulet,
+        montague,
+        &["montague.lit", "conference.montague.lit"],
+    )
+    .await;
+    ping(&capulet, "capulet.lit", "montague.lit").await;
+    ping(&montague, "conference.montague.lit", "capulet.lit").await;
+    ping(&capulet, "capulet.lit", "conference.montague.lit").await;
+    let (here, there) = (carrying(&capulet), carrying(&montague));
+    assert_eq!((here.len(), there.len()), (1, 1), "{here:#?} {there:#?}");
+    assert_eq!(there[0].role, LinkRole::Receiving);
+    assert_eq!(there[0].pairs.len(), 2, "{:#?}", there[0].pairs);
+    assert!(
+        there[0]
+            .pairs
+            .iter()
+            .all(|pair| pair.send.is_some() && pair.receive.is_some())
+    );
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_is_told_why() {
+    let ca = Ca::new();
+    let mut montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    montague.addresses = vec![at("nobody.lit", closed)];
+    let montague = Engine::start(montague).await.unwrap();
+    let error = montague
+        .handle()
+        .ping(
+            &domain("montague.lit"),
+            &Jid::parse("nobody.lit").unwrap(),
+            Duration::from_secs(5),
+        )
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("no connection to"), "{error}");
+}
