@@ -181,7 +181,11 @@ const NAMES_SHOWN_MAX: usize = 5;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "a test may panic and read the clock"
+    )]
     use super::*;
     use std::time::Duration;
 

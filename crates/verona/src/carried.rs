@@ -71,11 +71,10 @@ impl Carried {
         let Some(pair) = self.last.take() else {
             return;
         };
-        if !self.in_flight.iter().any(|(other, _)| *other == pair) {
-            if let Some(drain) = self.drains.get_mut(&pair) {
+        if !self.in_flight.iter().any(|(other, _)| *other == pair)
+            && let Some(drain) = self.drains.get_mut(&pair) {
                 drain.requeue();
             }
-        }
     }
 
     /// The stanza pulled last ends at `end` in all that is written.

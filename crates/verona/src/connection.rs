@@ -303,8 +303,8 @@ impl Connection {
                     self.trace(TracedWhat::Sent(&outgoing));
                 }
             }
-            if outgoing.is_empty() && !unflushed {
-                if let Some(exit) = exit.take() {
+            if outgoing.is_empty() && !unflushed
+                && let Some(exit) = exit.take() {
                     if matches!(exit, Exit::End) {
                         //= TLS-28
                         let _ =
@@ -313,7 +313,6 @@ impl Connection {
                     }
                     return exit;
                 }
-            }
             self.publish(stream);
             let deadline = stream
                 .deadline()

@@ -326,10 +326,13 @@ impl fmt::Display for StartError {
             Self::Resolver(error) => error.fmt(f),
             Self::Bind { address, error } => {
                 write!(f, "cannot listen on {address}: {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        f.write_str("; another program has it: stop that one or choose another")
-                    }
+                if error.kind() == io::ErrorKind::AddrInUse {
+                    f.write_str("; another program has it: stop that one or choose another")?;
+                }
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    f.write_str("; ports below 1024 need a privilege")?;
+                }
+                Ok(())
                     io::ErrorKind::PermissionDenied => {
                         f.write_str("; ports below 1024 need a privilege")
                     }

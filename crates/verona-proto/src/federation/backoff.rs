@@ -99,7 +99,11 @@ const KEPT: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "a test may panic and read the clock"
+    )]
     use super::*;
     use crate::addr::{Direction, Domain, Hosts};
 

@@ -251,14 +251,13 @@ impl Federation {
 
     /// A stream may now send for a pair: whoever waits for one gets it, wherever it came from (BIDI-52).
     fn on_able(&mut self, stream: StreamKey, pair: &DomainPair) {
-        if let Some(key) = self.negotiating.get(&stream).copied() {
-            if self
+        if let Some(key) = self.negotiating.get(&stream).copied()
+            && self
                 .attempts
                 .get(&key)
                 .is_some_and(|attempt| attempt.pair == *pair)
-            {
-                self.drop_attempt(key);
-            }
+        {
+            self.drop_attempt(key);
         }
         let waiting = |route: &Route| match route {
             Route::Seeking { .. } | Route::Requested { .. } | Route::Resting { .. } => true,
@@ -295,19 +294,18 @@ impl Federation {
                 "the peer did not answer our dialback key in time".to_owned(),
             ),
         };
-        if let Some(key) = self.negotiating.get(&stream).copied() {
-            if self
+        if let Some(key) = self.negotiating.get(&stream).copied()
+            && self
                 .attempts
                 .get(&key)
                 .is_some_and(|attempt| attempt.pair == *pair)
-            {
-                if let Some(attempt) = self.attempts.get_mut(&key) {
-                    attempt.on_refused(step, text);
-                }
-                //= DB-13
-                self.close(stream, "our request was refused");
-                return self.give_up(key, now);
+        {
+            if let Some(attempt) = self.attempts.get_mut(&key) {
+                attempt.on_refused(step, text);
             }
+            //= DB-13
+            self.close(stream, "our request was refused");
+            return self.give_up(key, now);
         }
         // A further pair on a stream that serves others: it gets a stream of its own (BIDI-76).
         //= BIDI-76

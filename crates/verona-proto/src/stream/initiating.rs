@@ -25,11 +25,11 @@ use crate::stanza::condition::StreamCondition;
 /// What we wait for.
 #[derive(Debug)]
 pub(super) enum Phase {
-    AwaitHeader(AwaitHeader),
-    AwaitFeatures(AwaitFeatures),
-    AwaitProceed(AwaitProceed),
-    AwaitSecured(AwaitSecured),
-    AwaitSaslOutcome(AwaitSaslOutcome),
+    Header(AwaitHeader),
+    Features(AwaitFeatures),
+    Proceed(AwaitProceed),
+    Secured(AwaitSecured),
+    SaslOutcome(AwaitSaslOutcome),
 }
 
 /// Our header is out; the peer's is to come.
@@ -101,7 +101,7 @@ impl Phase {
             Purpose::Verify { .. } => now + seconds(context.policy.limits.verification_seconds),
         };
         write_header(&purpose, context);
-        Self::AwaitHeader(AwaitHeader {
+        Self::Header(AwaitHeader {
             purpose,
             stage: secured.map_or(Stage::Plain, Stage::Secured),
             deadline,
@@ -116,16 +116,12 @@ impl Phase {
         _now: Instant,
     ) -> Result<super::Phase, StreamError> {
         match self {
-            Self::AwaitHeader(wait) => Ok(super::Phase::Initiating(
+            Self::Header(wait) => Ok(super::Phase::Initiating(
                 wait.on_header(element, scope, context)?,
             )),
-            Self::AwaitFeatures(_)
-            | Self::AwaitProceed(_)
-            | Self::AwaitSecured(_)
-            | Self::AwaitSaslOutcome(_) => Err(StreamError::peer(
-                StreamCondition::BadFormat,
-                "a second stream header",
-            )),
+            Self::Features(_) | Self::Proceed(_) | Self::Secured(_) | Self::SaslOutcome(_) => Err(
+                StreamError::peer(StreamCondition::BadFormat, "a second stream header"),
+            ),
         }
     }
 
@@ -137,12 +133,12 @@ impl Phase {
     ) -> Result<super::Phase, StreamError> {
         context.count_unauthorized()?;
         match self {
-            Self::AwaitFeatures(wait) => wait.on_element(element, context, now),
-            Self::AwaitProceed(wait) => wait
+            Self::Features(wait) => wait.on_element(element, context, now),
+            Self::Proceed(wait) => wait
                 .on_element(element, context)
                 .map(super::Phase::Initiating),
-            Self::AwaitSaslOutcome(wait) => wait.on_element(element, context, now),
-            Self::AwaitHeader(_) | Self::AwaitSecured(_) => Err(StreamError::peer(
+            Self::SaslOutcome(wait) => wait.on_element(element, context, now),
+            Self::Header(_) | Self::Secured(_) => Err(StreamError::peer(
                 StreamCondition::BadFormat,
                 "an element before the stream header",
             )),
@@ -151,45 +147,45 @@ impl Phase {
 
     pub(super) fn on_secured(self, secured: Secured, context: &mut Context, _now: Instant) -> Self {
         match self {
-            Self::AwaitSecured(AwaitSecured { purpose, deadline }) => {
+            Self::Secured(AwaitSecured { purpose, deadline }) => {
                 write_header(&purpose, context);
-                Self::AwaitHeader(AwaitHeader {
+                Self::Header(AwaitHeader {
                     purpose,
                     stage: Stage::Secured(secured),
                     deadline,
                 })
             }
-            unchanged @ (Self::AwaitHeader(_)
-            | Self::AwaitFeatures(_)
-            | Self::AwaitProceed(_)
-            | Self::AwaitSaslOutcome(_)) => unchanged,
+            unchanged @ (Self::Header(_)
+            | Self::Features(_)
+            | Self::Proceed(_)
+            | Self::SaslOutcome(_)) => unchanged,
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match self {
-            Self::AwaitHeader(wait) => wait.deadline,
-            Self::AwaitFeatures(wait) => wait.deadline,
-            Self::AwaitProceed(wait) => wait.deadline,
-            Self::AwaitSecured(wait) => wait.deadline,
-            Self::AwaitSaslOutcome(wait) => wait.deadline,
+            Self::Header(wait) => wait.deadline,
+            Self::Features(wait) => wait.deadline,
+            Self::Proceed(wait) => wait.deadline,
+            Self::Secured(wait) => wait.deadline,
+            Self::SaslOutcome(wait) => wait.deadline,
         }
     }
 
     pub(super) fn cause(&self) -> Cause {
         match self {
-            Self::AwaitHeader(_) | Self::AwaitFeatures(_) => Cause::Stream,
-            Self::AwaitProceed(_) | Self::AwaitSecured(_) => Cause::Tls,
-            Self::AwaitSaslOutcome(_) => Cause::Sasl,
+            Self::Header(_) | Self::Features(_) => Cause::Stream,
+            Self::Proceed(_) | Self::Secured(_) => Cause::Tls,
+            Self::SaslOutcome(_) => Cause::Sasl,
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::AwaitHeader(_) => "waiting for the peer's header",
-            Self::AwaitFeatures(_) => "waiting for the peer's features",
-            Self::AwaitProceed(_) | Self::AwaitSecured(_) => "negotiating TLS",
-            Self::AwaitSaslOutcome(_) => "authenticating by SASL EXTERNAL",
+            Self::Header(_) => "waiting for the peer's header",
+            Self::Features(_) => "waiting for the peer's features",
+            Self::Proceed(_) | Self::Secured(_) => "negotiating TLS",
+            Self::SaslOutcome(_) => "authenticating by SASL EXTERNAL",
         }
     }
 }
@@ -205,7 +201,7 @@ impl AwaitHeader {
         // The peer's 'from' never changes whom we believe to talk to: the reference identity stays the pair's.
         let header = Header::read(element, scope)?;
         context.peer_lang.clone_from(&header.lang);
-        Ok(Phase::AwaitFeatures(AwaitFeatures {
+        Ok(Phase::Features(AwaitFeatures {
             purpose: self.purpose,
             stage: self.stage,
             header,
@@ -224,7 +220,7 @@ impl AwaitFeatures {
         if !element.is("features", ns::STREAM) {
             // Metronome's first stanza may come early, but nothing that is not a stanza does.
             context.irregular("an element before the stream features")?;
-            return Ok(super::Phase::Initiating(Phase::AwaitFeatures(self)));
+            return Ok(super::Phase::Initiating(Phase::Features(self)));
         }
         let features = Features::read(element);
         let Self {
@@ -265,7 +261,7 @@ impl AwaitProceed {
                 role: Role::Initiating,
                 local: Some(self.purpose.pair().local().domain().clone()),
             });
-            return Ok(Phase::AwaitSecured(AwaitSecured {
+            return Ok(Phase::Secured(AwaitSecured {
                 purpose: self.purpose,
                 deadline: self.deadline,
             }));
@@ -292,7 +288,7 @@ impl AwaitSaslOutcome {
             //= SASL-18
             context.restart = Some(Restart::Sasl);
             write_header(&self.purpose, context);
-            return Ok(super::Phase::Initiating(Phase::AwaitHeader(AwaitHeader {
+            return Ok(super::Phase::Initiating(Phase::Header(AwaitHeader {
                 purpose: self.purpose,
                 stage: Stage::Authenticated {
                     secured: self.secured,
@@ -317,7 +313,7 @@ impl AwaitSaslOutcome {
             );
         }
         context.irregular("an element instead of the outcome of SASL")?;
-        Ok(super::Phase::Initiating(Phase::AwaitSaslOutcome(self)))
+        Ok(super::Phase::Initiating(Phase::SaslOutcome(self)))
     }
 }
 
@@ -335,9 +331,10 @@ fn on_plain(
     if features.starttls || context.policy.tls == TlsPolicy::Required {
         //= BIDI-05
         context.write(starttls::write_request);
-        return Ok(super::Phase::Initiating(Phase::AwaitProceed(
-            AwaitProceed { purpose, deadline },
-        )));
+        return Ok(super::Phase::Initiating(Phase::Proceed(AwaitProceed {
+            purpose,
+            deadline,
+        })));
     }
     on_secured(purpose, features, None, header, deadline, context, now)
 }
@@ -414,7 +411,7 @@ fn on_secured(
         Some(secured) if features.external && secured.own_certificate && external => {
             //= BIDI-09
             context.write(|out| sasl::write_auth(out, pair.local().domain()));
-            Ok(super::Phase::Initiating(Phase::AwaitSaslOutcome(
+            Ok(super::Phase::Initiating(Phase::SaslOutcome(
                 AwaitSaslOutcome {
                     purpose,
                     secured,

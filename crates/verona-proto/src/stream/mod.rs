@@ -337,14 +337,14 @@ impl Stream {
             Ok(phase) => self.phase = phase,
             Err(error) => return self.fail(error, now),
         }
-        if let Phase::Open(open) = &self.phase {
-            if !was_open || self.context.limits_raised != open.is_authorized() {
-                self.context.limits_raised = open.is_authorized();
-                self.scanner.set_limits(match open.is_authorized() {
-                    true => self.context.policy.limits.xml(),
-                    false => self.context.policy.limits.negotiation_xml(),
-                });
-            }
+        if let Phase::Open(open) = &self.phase
+            && (!was_open || self.context.limits_raised != open.is_authorized())
+        {
+            self.context.limits_raised = open.is_authorized();
+            self.scanner.set_limits(match open.is_authorized() {
+                true => self.context.policy.limits.xml(),
+                false => self.context.policy.limits.negotiation_xml(),
+            });
         }
     }
 

@@ -214,11 +214,11 @@ impl Open {
                 Ok(super::Phase::Open(self))
             }
             Command::Verdict { pair, verdict } => self.on_verdict(&pair, verdict, context, now),
-            Command::Close(error) => match error.condition {
-                // A stream that ends in good order still hears what the peer is saying (BIDI-57).
-                StreamCondition::UndefinedCondition => Ok(self.close(error.cause, context, now)),
-                _ => Err(error),
-            },
+            // A stream that ends in good order still hears what the peer is saying (BIDI-57).
+            Command::Close(error) if error.condition == StreamCondition::UndefinedCondition => {
+                Ok(self.close(error.cause, context, now))
+            }
+            Command::Close(error) => Err(error),
         }
     }
 

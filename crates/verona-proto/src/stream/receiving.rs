@@ -24,9 +24,9 @@ use crate::stanza::condition::{StanzaCondition, StreamCondition};
 /// What we wait for.
 #[derive(Debug)]
 pub(super) enum Phase {
-    AwaitHeader(AwaitHeader),
-    AwaitChoice(Box<AwaitChoice>),
-    AwaitSecured(AwaitSecured),
+    Header(AwaitHeader),
+    Choice(Box<AwaitChoice>),
+    Secured(AwaitSecured),
 }
 
 /// The peer's header is to come.
@@ -83,7 +83,7 @@ struct Agreed {
 
 impl Phase {
     pub(super) fn start(secured: Option<Secured>, context: &Context, now: Instant) -> Self {
-        Self::AwaitHeader(AwaitHeader {
+        Self::Header(AwaitHeader {
             stage: secured.map_or(Stage::Plain, Stage::Secured),
             deadline: context.negotiation_deadline(now),
         })
@@ -97,8 +97,8 @@ impl Phase {
         now: Instant,
     ) -> Result<super::Phase, StreamError> {
         match self {
-            Self::AwaitHeader(wait) => wait.on_header(element, scope, context, now),
-            Self::AwaitChoice(_) | Self::AwaitSecured(_) => Err(StreamError::peer(
+            Self::Header(wait) => wait.on_header(element, scope, context, now),
+            Self::Choice(_) | Self::Secured(_) => Err(StreamError::peer(
                 StreamCondition::BadFormat,
                 "a second stream header",
             )),
@@ -113,8 +113,8 @@ impl Phase {
     ) -> Result<super::Phase, StreamError> {
         context.count_unauthorized()?;
         match self {
-            Self::AwaitChoice(wait) => wait.on_element(element, context, now),
-            Self::AwaitHeader(_) | Self::AwaitSecured(_) => Err(StreamError::peer(
+            Self::Choice(wait) => wait.on_element(element, context, now),
+            Self::Header(_) | Self::Secured(_) => Err(StreamError::peer(
                 StreamCondition::BadFormat,
                 "an element before the stream header",
             )),
@@ -123,36 +123,36 @@ impl Phase {
 
     pub(super) fn on_secured(self, secured: Secured, _now: Instant) -> Self {
         match self {
-            Self::AwaitSecured(AwaitSecured { deadline }) => Self::AwaitHeader(AwaitHeader {
+            Self::Secured(AwaitSecured { deadline }) => Self::Header(AwaitHeader {
                 stage: Stage::Secured(secured),
                 deadline,
             }),
-            unchanged @ (Self::AwaitHeader(_) | Self::AwaitChoice(_)) => unchanged,
+            unchanged @ (Self::Header(_) | Self::Choice(_)) => unchanged,
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match self {
-            Self::AwaitHeader(wait) => wait.deadline,
-            Self::AwaitChoice(wait) => wait.deadline,
-            Self::AwaitSecured(wait) => wait.deadline,
+            Self::Header(wait) => wait.deadline,
+            Self::Choice(wait) => wait.deadline,
+            Self::Secured(wait) => wait.deadline,
         }
     }
 
     pub(super) fn cause(&self) -> Cause {
         match self {
-            Self::AwaitHeader(_) => Cause::Stream,
-            Self::AwaitChoice(wait) if wait.vouched > 0 => Cause::Idle,
-            Self::AwaitChoice(_) => Cause::Stream,
-            Self::AwaitSecured(_) => Cause::Tls,
+            Self::Header(_) => Cause::Stream,
+            Self::Choice(wait) if wait.vouched > 0 => Cause::Idle,
+            Self::Choice(_) => Cause::Stream,
+            Self::Secured(_) => Cause::Tls,
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::AwaitHeader(_) => "waiting for the peer's header",
-            Self::AwaitChoice(_) => "waiting for the peer to authenticate",
-            Self::AwaitSecured(_) => "negotiating TLS",
+            Self::Header(_) => "waiting for the peer's header",
+            Self::Choice(_) => "waiting for the peer to authenticate",
+            Self::Secured(_) => "negotiating TLS",
         }
     }
 
@@ -160,8 +160,8 @@ impl Phase {
     pub(super) fn timed_out(&self) -> StreamError {
         let error = StreamError::timeout(self.cause());
         match self {
-            Self::AwaitChoice(wait) if wait.vouched > 0 => error.quietly(),
-            Self::AwaitHeader(_) | Self::AwaitChoice(_) | Self::AwaitSecured(_) => error,
+            Self::Choice(wait) if wait.vouched > 0 => error.quietly(),
+            Self::Header(_) | Self::Choice(_) | Self::Secured(_) => error,
         }
     }
 }
@@ -255,7 +255,7 @@ impl AwaitChoice {
         self.stay()
     }
 
-    fn on_starttls(self: Box<Self>, context: &mut Context) -> Result<super::Phase, StreamError> {
+    fn on_starttls(self, context: &mut Context) -> Result<super::Phase, StreamError> {
         //= TLS-08
         //= DTLS-04
         if self.secured.is_some() || !context.config.tls_available {
@@ -274,7 +274,7 @@ impl AwaitChoice {
             role: Role::Receiving,
             local: Some(self.addresses.local),
         });
-        Ok(super::Phase::Receiving(Phase::AwaitSecured(AwaitSecured {
+        Ok(super::Phase::Receiving(Phase::Secured(AwaitSecured {
             deadline: self.deadline,
         })))
     }
@@ -316,7 +316,7 @@ impl AwaitChoice {
                 //= STREAM-32
                 context.restart = Some(Restart::Sasl);
                 context.header_sent = false;
-                Ok(super::Phase::Receiving(Phase::AwaitHeader(AwaitHeader {
+                Ok(super::Phase::Receiving(Phase::Header(AwaitHeader {
                     stage: Stage::Authenticated {
                         secured,
                         addresses: self.addresses,
@@ -437,7 +437,7 @@ impl AwaitChoice {
         }
     }
 
-    fn open(self: Box<Self>, context: &mut Context, now: Instant) -> Open {
+    fn open(self, context: &mut Context, now: Instant) -> Open {
         if self.agreed.multiplexes {
             context.event(Event::Multiplexes);
         }
@@ -459,7 +459,7 @@ impl AwaitChoice {
     }
 
     fn stay(self: Box<Self>) -> Result<super::Phase, StreamError> {
-        Ok(super::Phase::Receiving(Phase::AwaitChoice(self)))
+        Ok(super::Phase::Receiving(Phase::Choice(self)))
     }
 }
 
@@ -480,13 +480,13 @@ fn addresses(header: &Header, context: &Context) -> Result<Addresses, StreamErro
         return Err(unknown(format!("{local} is not hosted here")));
     }
     //= STREAM-23
-    if let Some(remote) = &header.from {
-        if hosts.pair(Direction::Inbound, remote, &local).is_err() {
-            return Err(StreamError::peer(
-                StreamCondition::InvalidFrom,
-                format!("the peer claims to be {remote}, which is hosted here"),
-            ));
-        }
+    if let Some(remote) = &header.from
+        && hosts.pair(Direction::Inbound, remote, &local).is_err()
+    {
+        return Err(StreamError::peer(
+            StreamCondition::InvalidFrom,
+            format!("the peer claims to be {remote}, which is hosted here"),
+        ));
     }
     Ok(Addresses {
         local,
@@ -564,7 +564,7 @@ fn send_offer(
     //= STREAM-28
     //= STREAM-29
     context.write(|out| offer.write(out));
-    super::Phase::Receiving(Phase::AwaitChoice(Box::new(AwaitChoice {
+    super::Phase::Receiving(Phase::Choice(Box::new(AwaitChoice {
         secured,
         addresses,
         id,
