@@ -72,9 +72,10 @@ impl Carried {
             return;
         };
         if !self.in_flight.iter().any(|(other, _)| *other == pair)
-            && let Some(drain) = self.drains.get_mut(&pair) {
-                drain.requeue();
-            }
+            && let Some(drain) = self.drains.get_mut(&pair)
+        {
+            drain.requeue();
+        }
     }
 
     /// The stanza pulled last ends at `end` in all that is written.

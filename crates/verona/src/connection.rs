@@ -303,16 +303,17 @@ impl Connection {
                     self.trace(TracedWhat::Sent(&outgoing));
                 }
             }
-            if outgoing.is_empty() && !unflushed
-                && let Some(exit) = exit.take() {
-                    if matches!(exit, Exit::End) {
-                        //= TLS-28
-                        let _ =
-                            tokio::time::timeout(seconds(CLOSE_NOTIFY_SECONDS), writer.shutdown())
-                                .await;
-                    }
-                    return exit;
+            if outgoing.is_empty()
+                && !unflushed
+                && let Some(exit) = exit.take()
+            {
+                if matches!(exit, Exit::End) {
+                    //= TLS-28
+                    let _ = tokio::time::timeout(seconds(CLOSE_NOTIFY_SECONDS), writer.shutdown())
+                        .await;
                 }
+                return exit;
+            }
             self.publish(stream);
             let deadline = stream
                 .deadline()

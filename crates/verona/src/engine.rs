@@ -333,11 +333,6 @@ impl fmt::Display for StartError {
                     f.write_str("; ports below 1024 need a privilege")?;
                 }
                 Ok(())
-                    io::ErrorKind::PermissionDenied => {
-                        f.write_str("; ports below 1024 need a privilege")
-                    }
-                    _ => Ok(()),
-                }
             }
         }
     }
