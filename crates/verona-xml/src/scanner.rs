@@ -128,7 +128,11 @@ impl Scanner {
         self.work += examined as u64;
         let bytes_max = self.bytes_max();
         let good = self.characters.good();
-        let known = whole_characters(pending, good.min(bytes_max));
+        let known = if good > bytes_max {
+            whole_characters(pending, bytes_max)
+        } else {
+            good
+        };
         let bytes = pending.get(..known).unwrap_or(pending);
         let before = self.at;
         while let Some(&byte) = bytes.get(self.at) {
@@ -890,13 +894,12 @@ impl Content {
     }
 }
 
-/// The largest number of bytes, up to `length`, that does not end inside a character.
+/// The largest number of bytes, up to `length`, that does not end inside a character, given that those around it are
+/// good: so no character has begun more than three bytes before.
 fn whole_characters(bytes: &[u8], length: usize) -> usize {
-    let mut length = length.min(bytes.len());
-    while bytes.get(length).is_some_and(|byte| byte & 0xC0 == 0x80) {
-        length = length.saturating_sub(1);
-    }
-    length
+    let mut ends = (length.saturating_sub(3)..=length).rev();
+    ends.find(|&end| bytes.get(end).is_none_or(|byte| byte & 0xC0 != 0x80))
+        .unwrap_or(length)
 }
 
 /// The prefix that an attribute declares: `p` for `xmlns:p`, empty for `xmlns`.
