@@ -148,7 +148,9 @@ impl Switchboard {
         };
         match feeder.push(stanza, now) {
             Ok(()) => Routed::Queued,
-            Err(Refused::Full(stanza)) => Routed::Full(stanza),
+            Err(Refused::Full(stanza)) => {
+                Routed::Full(Admitted::new(Destination::Local(domain), stanza), feeder)
+            }
             Err(Refused::Closed(stanza)) => {
                 self.detach(&domain, &feeder);
                 Routed::NoComponent(stanza, domain)
@@ -162,7 +164,9 @@ impl Switchboard {
         };
         match feeder.push(stanza, now) {
             Ok(()) => Routed::Queued,
-            Err(Refused::Full(stanza)) => Routed::Full(stanza),
+            Err(Refused::Full(stanza)) => {
+                Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
+            }
             Err(Refused::Closed(stanza)) => self.route_to_new_pair(pair, stanza, now),
         }
     }
@@ -174,7 +178,10 @@ impl Switchboard {
             None => stanza,
             Some(feeder) => match feeder.push(stanza, now) {
                 Ok(()) => return Routed::Queued,
-                Err(Refused::Full(stanza)) => return Routed::Full(stanza),
+                Err(Refused::Full(stanza)) => {
+                    let feeder = feeder.clone();
+                    return Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder);
+                }
                 Err(Refused::Closed(stanza)) => {
                     pairs.remove(&pair);
                     stanza
@@ -191,7 +198,10 @@ impl Switchboard {
                 Routed::Wanted(pair, drain)
             }
             // It exceeds even an empty outbox: a pair without a stanza is not wanted.
-            Err(refused) => Routed::Full(refused.into_stanza()),
+            Err(refused) => {
+                let stanza = refused.into_stanza();
+                Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
+            }
         }
     }
 }
@@ -205,8 +215,9 @@ pub enum Routed {
     Wanted(DomainPair, Drain),
     /// Nothing serves the domain: the local services answer.
     NoComponent(Stanza, LocalDomain),
-    /// The outbox is full: `resource-constraint` (ROUTE-23).
-    Full(Stanza),
+    /// The outbox is full: what was to be routed comes back, with the outbox to wait for. `resource-constraint` when
+    /// waiting is of no use (ROUTE-23).
+    Full(Admitted, Feeder),
     /// There may be no further pair: `resource-constraint`.
     TooManyPairs(Stanza),
 }
@@ -304,7 +315,9 @@ mod tests {
         }
         //= ROUTE-23
         let routed = board.route(admitted("a@capulet.lit", "4"), now);
-        assert!(matches!(routed, Routed::Full(stanza) if stanza.id().as_deref() == Some("4")));
+        assert!(
+            matches!(routed, Routed::Full(admitted, _) if admitted.stanza().id().as_deref() == Some("4"))
+        );
         assert!(board.pair(&pair).unwrap().is_same(&drain.feeder()));
         assert_eq!(ids(drain), ["1", "2", "3"]);
     }
@@ -365,7 +378,7 @@ mod tests {
         };
         let board = Switchboard::new(hosts(), limit, 10);
         let routed = board.route(admitted("capulet.lit", "1"), Instant::now());
-        assert!(matches!(routed, Routed::Full(_)));
+        assert!(matches!(routed, Routed::Full(..)));
         assert!(board.pairs().is_empty());
     }
 
@@ -387,7 +400,7 @@ mod tests {
         }
         assert!(matches!(
             board.route(admitted(to, "5"), now),
-            Routed::Full(_)
+            Routed::Full(..)
         ));
         assert!(board.pairs().is_empty(), "nothing of it leaves the process");
         assert_eq!(drain.close().len(), 3);
@@ -456,7 +469,7 @@ mod tests {
                                 Routed::Wanted(_, drain) => Some(drain),
                                 Routed::Queued
                                 | Routed::NoComponent(..)
-                                | Routed::Full(_)
+                                | Routed::Full(..)
                                 | Routed::TooManyPairs(_) => None,
                             })
                             .collect::<Vec<_>>()

@@ -14,6 +14,7 @@ use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
 use verona_proto::stanza::{Stanza, StanzaCondition, StreamCondition};
 
 use crate::config::Conflict;
+use crate::held::{Held, RETRY};
 use crate::observe::log;
 use crate::shared::{Shared, now};
 
@@ -61,6 +62,7 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         attached: None,
         returns: VecDeque::new(),
         bell: Arc::default(),
+        held: Held::default(),
         in_flight: 0,
     };
     task.drive(&mut io).await;
@@ -76,6 +78,7 @@ struct ComponentTask {
     attached: Option<Attached>,
     returns: VecDeque<ComponentCommand>,
     bell: Arc<Notify>,
+    held: Held,
     /// Stanzas of the component's own queue that are pulled and not yet written.
     in_flight: usize,
 }
@@ -100,7 +103,7 @@ impl ComponentTask {
                 self.fill().await;
                 outgoing = self.link.transmit().split();
             }
-            if closing && outgoing.is_empty() {
+            if closing && outgoing.is_empty() && self.held.is_empty() {
                 let _ = writer.shutdown().await;
                 return;
             }
@@ -110,7 +113,7 @@ impl ComponentTask {
             );
             let bell = Arc::clone(&self.bell);
             // At shutdown nothing more is taken from components while what was taken is delivered.
-            let reading = !closing && !*stop.borrow();
+            let reading = !closing && !*stop.borrow() && self.held.is_empty();
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if reading => {
                     match read {
@@ -143,6 +146,7 @@ impl ComponentTask {
                     }
                 }
                 () = bell.notified() => {}
+                () = tokio::time::sleep(RETRY), if !self.held.is_empty() => self.held.retry(&self.shared).await,
                 _ = stop.changed(), if reading => {}
                 () = tokio::time::sleep_until(deadline) => {
                     self.link.handle(ComponentInput::Tick, now());
@@ -161,7 +165,9 @@ impl ComponentTask {
         while let Some(output) = self.link.poll() {
             match output {
                 ComponentOutput::Claim(domain) => self.claim(domain),
-                ComponentOutput::Deliver(admitted) => self.shared.route(admitted).await,
+                ComponentOutput::Deliver(admitted) => {
+                    self.held.deliver(&self.shared, admitted).await
+                }
                 ComponentOutput::Event(event) => log::component(&self.peer, &event),
                 ComponentOutput::Close => closing = true,
             }

@@ -24,6 +24,7 @@ use verona_proto::stream::{
 
 use crate::carried::Carried;
 use crate::gate::Admission;
+use crate::held::{Held, RETRY};
 use crate::observe::log;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkPair, LinkRole, LinkTls, LinkTransport};
@@ -103,6 +104,7 @@ pub(crate) fn spawn(
         feeders: Arc::clone(&feeders),
         commands,
         carried: Carried::new(),
+        held: Held::default(),
         bytes_written: 0,
         transport: LinkTransport::Plain,
         admission: None,
@@ -150,6 +152,7 @@ struct Connection {
     feeders: Feeders,
     commands: mpsc::Receiver<ConnectionCommand>,
     carried: Carried,
+    held: Held,
     bytes_written: u64,
     transport: LinkTransport,
     admission: Option<Admission>,
@@ -320,7 +323,7 @@ impl Connection {
                 .map_or_else(far_away, tokio::time::Instant::from_std);
             let ready = self.carried.ready();
             tokio::select! {
-                read = reader.read_buf(&mut incoming), if exit.is_none() => {
+                read = reader.read_buf(&mut incoming), if exit.is_none() && self.held.is_empty() => {
                     match read {
                         Ok(0) | Err(_) => stream.handle(Input::Eof, now()),
                         Ok(_) => {
@@ -361,6 +364,7 @@ impl Connection {
                     exit = self.outputs(stream).await;
                 }
                 () = ready.notified(), if exit.is_none() => {}
+                () = tokio::time::sleep(RETRY), if !self.held.is_empty() => self.held.retry(&self.shared).await,
                 () = tokio::time::sleep_until(deadline) => {
                     stream.handle(Input::Tick, now());
                     let more = self.outputs(stream).await;
@@ -435,7 +439,7 @@ impl Connection {
         let mut exit = None;
         while let Some(output) = stream.poll() {
             match output {
-                Output::Deliver(admitted) => self.shared.route(admitted).await,
+                Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
                 Output::Event(event) => self.on_event(event).await,
                 Output::StartTls { role, local } => exit = Some(Exit::StartTls { role, local }),
                 Output::Close => exit = Some(Exit::End),

@@ -277,7 +277,12 @@ impl Handle {
         };
         let began = tokio::time::Instant::now();
         let answer = shared.pings.expect(id.clone(), to.clone());
-        shared.route(admitted).await;
+        if let Some(full) = shared.route(admitted).await {
+            shared.pings.fails(
+                full.admitted.stanza(),
+                "too much is waiting for this domain already",
+            );
+        }
         let outcome = tokio::time::timeout(timeout, answer).await;
         shared.pings.forget(&id);
         match outcome {

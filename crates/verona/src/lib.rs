@@ -9,6 +9,7 @@ mod dialer;
 mod engine;
 mod federation;
 mod gate;
+mod held;
 mod listener;
 pub mod network;
 mod observe;

@@ -14,6 +14,7 @@ use verona_proto::component::ComponentDomains;
 use verona_proto::federation::{Signal, StreamKey};
 use verona_proto::limits::Limits;
 use verona_proto::local::{ComponentState, LocalServices};
+use verona_proto::outbox::Feeder;
 use verona_proto::policy::Policy;
 use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
 use verona_proto::stream::{StreamConfig, StreamIds};
@@ -64,6 +65,13 @@ pub(crate) struct Counters {
     pub(crate) bounced: AtomicU64,
     /// Neither delivered nor returned: errors and answers that nobody takes, which must not be answered (ROUTE-14).
     pub(crate) dropped: AtomicU64,
+}
+
+/// A stanza that found its outbox full.
+#[derive(Debug)]
+pub(crate) struct Full {
+    pub(crate) admitted: Admitted,
+    pub(crate) feeder: Feeder,
 }
 
 /// The parts of [`Shared`] that are made before it.
@@ -125,13 +133,14 @@ impl Shared {
         }
     }
 
-    /// Brings a stanza where it belongs; what cannot be brought is answered.
-    pub(crate) async fn route(&self, admitted: Admitted) {
+    /// Brings a stanza where it belongs; what cannot be brought is answered. A full outbox gives the stanza back: the
+    /// caller knows whether waiting is of use.
+    pub(crate) async fn route(&self, admitted: Admitted) -> Option<Full> {
         let mut next = Some(admitted);
         // An answer is never answered, so this ends after the second round at the latest.
         while let Some(admitted) = next.take() {
             if self.pings.settles(admitted.stanza()) {
-                return;
+                return None;
             }
             next = match self.switchboard.route(admitted, now()) {
                 Routed::Queued => None,
@@ -140,13 +149,26 @@ impl Shared {
                     None
                 }
                 Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
-                Routed::Full(stanza) => {
-                    self.refuse(&stanza, "too much is waiting for its recipient already")
-                }
+                Routed::Full(admitted, feeder) => return Some(Full { admitted, feeder }),
                 Routed::TooManyPairs(stanza) => {
                     self.refuse(&stanza, "too many domains are being talked to already")
                 }
             };
+        }
+        None
+    }
+
+    /// Routes what nobody waits for: an answer or an error. A full outbox drops it (house rule: counted).
+    async fn route_or_drop(&self, admitted: Admitted) {
+        if self.route(admitted).await.is_some() {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
+    pub(crate) async fn overflow(&self, stanza: &Stanza) {
+        if let Some(error) = self.refuse(stanza, "too much is waiting for its recipient already") {
+            self.route_or_drop(error).await;
         }
     }
 
@@ -158,7 +180,7 @@ impl Shared {
         match bounce(&self.hosts, stanza, condition, text) {
             Some(error) => {
                 self.counters.bounced.fetch_add(1, Ordering::Relaxed);
-                self.route(error).await;
+                self.route_or_drop(error).await;
             }
             None => {
                 self.counters.dropped.fetch_add(1, Ordering::Relaxed);

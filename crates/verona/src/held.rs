@@ -1,0 +1,100 @@
+//! Stanzas that found their outbox full: whoever read them stops reading for a moment, and only then are they refused.
+//!
+//! So a burst is slowed down by TCP instead of being answered with errors, and a recipient that does not keep up
+//! slows nobody for longer than that moment.
+
+use std::collections::VecDeque;
+
+use tokio::time::{Duration, Instant};
+use verona_proto::addr::Direction;
+use verona_proto::outbox::Feeder;
+use verona_proto::stanza::{Admitted, Destination};
+
+use crate::shared::{Full, Shared};
+
+/// What waits for room, in the order in which it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    waiting: VecDeque<Admitted>,
+    since: Option<Instant>,
+    /// Outboxes that did not get room in time, and how full they were: not waited for again until they are half empty.
+    slow: Vec<(Feeder, usize)>,
+}
+
+impl Held {
+    /// Routes a stanza, or keeps it behind those that wait.
+    pub(crate) async fn deliver(&mut self, shared: &Shared, admitted: Admitted) {
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(admitted);
+            return;
+        }
+        if let Some(full) = shared.route(admitted).await {
+            match self.is_worth_waiting(&full) {
+                true => {
+                    self.since = Some(Instant::now());
+                    self.waiting.push_front(full.admitted);
+                }
+                false => shared.overflow(full.admitted.stanza()).await,
+            }
+        }
+    }
+
+    /// Tries again what waits.
+    pub(crate) async fn retry(&mut self, shared: &Shared) {
+        while let Some(admitted) = self.waiting.pop_front() {
+            let Some(full) = shared.route(admitted).await else {
+                self.since = Some(Instant::now());
+                continue;
+            };
+            let waited = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+            if waited < PATIENCE && self.is_worth_waiting(&full) {
+                self.waiting.push_front(full.admitted);
+                return;
+            }
+            self.mark_slow(&full.feeder);
+            shared.overflow(full.admitted.stanza()).await;
+        }
+        self.since = None;
+    }
+
+    /// Whether nothing waits, so that more may be read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn is_worth_waiting(&mut self, full: &Full) -> bool {
+        self.slow
+            .retain(|(feeder, was)| !feeder.is_closed() && feeder.queued() > was / 2);
+        if self
+            .slow
+            .iter()
+            .any(|(feeder, _)| feeder.is_same(&full.feeder))
+        {
+            return false;
+        }
+        match direction(&full.admitted) {
+            // A component is near; it gets its moment.
+            Direction::Inbound => true,
+            // A peer that has not taken anything lately will not in the next moment.
+            Direction::Outbound => full.feeder.drained_within(crate::shared::now(), PATIENCE),
+        }
+    }
+
+    fn mark_slow(&mut self, feeder: &Feeder) {
+        if !self.slow.iter().any(|(other, _)| other.is_same(feeder)) {
+            self.slow.push((feeder.clone(), feeder.queued()));
+        }
+    }
+}
+
+fn direction(admitted: &Admitted) -> Direction {
+    match admitted.destination() {
+        Destination::Local(_) => Direction::Inbound,
+        Destination::Remote(_) => Direction::Outbound,
+    }
+}
+
+/// How long a reader waits for room.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How often it looks.
+pub(crate) const RETRY: Duration = Duration::from_millis(5);
