@@ -1,0 +1,14 @@
+//! Where the daemon is asked how it is: the page's API on one end, the command line on the other.
+//!
+//! What only reads, and ping, needs no token; nothing else is here yet.
+
+pub(crate) mod ask;
+mod client;
+mod guard;
+mod listener;
+mod routes;
+mod table;
+
+pub(crate) use listener::Listener;
+pub(crate) use routes::Admin;
+pub(crate) use table::aligned;

@@ -1,0 +1,188 @@
+//! What can be asked over HTTP (contract §3, §4).
+//!
+//! Every answer is a document with a version; every refusal is a sentence.
+
+use std::time::{Duration, SystemTime};
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use verona::Handle;
+use verona_proto::addr::{Domain, Jid};
+
+use super::guard;
+use crate::json::{
+    self, Component, Components, Failure, Links, Pong, Status, StatusDocument, VERSION,
+};
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    /// The running engine.
+    pub(crate) handle: Handle,
+    /// Our domains, and whether a component serves each.
+    pub(crate) domains: Vec<(Domain, bool)>,
+    /// Where servers reach us.
+    pub(crate) s2s: Vec<String>,
+    /// Where components attach.
+    pub(crate) components: Vec<String>,
+    /// When the daemon started.
+    pub(crate) since: SystemTime,
+}
+
+impl Admin {
+    /// All routes.
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/api/v1/status", get(status))
+            .route("/api/v1/links", get(links))
+            .route("/api/v1/components", get(components))
+            .route("/api/v1/ping", post(ping))
+            .fallback(nothing)
+            .method_not_allowed_fallback(not_this_way)
+            .layer(middleware::from_fn(guard::check))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(self)
+    }
+}
+
+/// The process serves.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Listeners are bound and certificates loaded: nothing is served before.
+async fn readyz() -> &'static str {
+    "ok\n"
+}
+
+async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
+    let links = admin.handle.links();
+    let status = Status {
+        verona: env!("CARGO_PKG_VERSION").to_owned(),
+        since: json::timestamp(admin.since),
+        domains: admin
+            .domains
+            .iter()
+            .map(|(domain, _)| domain.to_string())
+            .collect(),
+        s2s: admin.s2s,
+        components: admin.components,
+        links: u64::try_from(links.len()).unwrap_or(u64::MAX),
+        stanzas_in: links
+            .iter()
+            .map(|link| link.stanzas_in)
+            .fold(0, u64::saturating_add),
+        stanzas_out: links
+            .iter()
+            .map(|link| link.stanzas_out)
+            .fold(0, u64::saturating_add),
+    };
+    Json(StatusDocument {
+        version: VERSION,
+        status,
+    })
+}
+
+async fn links(State(admin): State<Admin>) -> Json<Links> {
+    Json(Links::new(admin.handle.links()))
+}
+
+async fn components(State(admin): State<Admin>) -> Json<Components> {
+    let attached = admin.handle.components();
+    let components = admin
+        .domains
+        .into_iter()
+        .filter(|(_, has_component)| *has_component)
+        .map(|(domain, _)| Component {
+            attached: attached.contains(&domain),
+            domain: domain.to_string(),
+        })
+        .collect();
+    Json(Components {
+        version: VERSION,
+        components,
+    })
+}
+
+/// `?from=DOMAIN&to=ADDRESS&timeout=SECONDS`
+#[derive(Deserialize)]
+struct PingQuery {
+    from: String,
+    to: String,
+    timeout: Option<u64>,
+}
+
+async fn ping(
+    State(admin): State<Admin>,
+    query: Result<Query<PingQuery>, QueryRejection>,
+) -> Result<Json<Pong>, Refusal> {
+    let bad = |sentence: String| Refusal(StatusCode::BAD_REQUEST, sentence);
+    let Query(query) = query.map_err(|_| {
+        bad("a ping needs ?from=DOMAIN&to=ADDRESS, and may have &timeout=SECONDS".into())
+    })?;
+    let from = Domain::parse(&query.from).map_err(|_| bad("`from` is not a domain name".into()))?;
+    let to = Jid::parse(&query.to).map_err(|error| bad(format!("`to` is no address: {error}")))?;
+    if !admin.domains.iter().any(|(domain, _)| *domain == from) {
+        return Err(bad(format!("{from} is not hosted here")));
+    }
+    let timeout = query.timeout.unwrap_or(TIMEOUT_SECONDS);
+    if !(1..=TIMEOUT_SECONDS_MAX).contains(&timeout) {
+        return Err(bad(format!(
+            "`timeout` is from 1 to {TIMEOUT_SECONDS_MAX} seconds"
+        )));
+    }
+    match admin
+        .handle
+        .ping(&from, &to, Duration::from_secs(timeout))
+        .await
+    {
+        Ok(round_trip) => Ok(Json(Pong {
+            version: VERSION,
+            from: from.to_string(),
+            to: to.to_string(),
+            rtt_ms: round_trip.as_secs_f64() * 1000.0,
+        })),
+        Err(error) => Err(Refusal(StatusCode::BAD_GATEWAY, error.to_string())),
+    }
+}
+
+async fn nothing() -> Refusal {
+    Refusal(
+        StatusCode::NOT_FOUND,
+        "there is nothing at this path".into(),
+    )
+}
+
+async fn not_this_way() -> Refusal {
+    Refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path wants another method".into(),
+    )
+}
+
+/// A status and a sentence.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let failure = Failure {
+            version: VERSION,
+            error: self.1,
+        };
+        (self.0, Json(failure)).into_response()
+    }
+}
+
+/// Nothing here reads a body.
+const BODY_BYTES_MAX: usize = 1024;
+
+const TIMEOUT_SECONDS: u64 = 30;
+const TIMEOUT_SECONDS_MAX: u64 = 60;

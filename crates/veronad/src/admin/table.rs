@@ -1,0 +1,139 @@
+//! Tables for people.
+//!
+//! Columns are as wide as what stands in them: addresses of IPv6 and of IPv4 differ by thirty characters.
+
+use std::fmt::Write as _;
+
+use crate::json::{Component, Link, Pair, Status};
+
+/// The links, each with its pairs below it.
+pub(super) fn links(links: &[Link]) -> String {
+    if links.is_empty() {
+        return "no live connection\n".to_owned();
+    }
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    rows.extend(links.iter().map(row));
+    let lines = aligned(&rows);
+    let mut lines = lines.into_iter();
+    let mut out = lines.next().unwrap_or_default();
+    for (line, link) in lines.zip(links) {
+        out.push_str(&line);
+        for pair in &link.pairs {
+            out.push_str(&self::pair(pair));
+        }
+    }
+    out
+}
+
+const HEAD: [&str; 9] = [
+    "ID",
+    "ROLE",
+    "PEER",
+    "TRANSPORT",
+    "BIDI",
+    "IN",
+    "OUT",
+    "RTT",
+    "SINCE",
+];
+
+fn row(link: &Link) -> Vec<String> {
+    let transport = match &link.tls {
+        Some(tls) => format!("{} {}", link.transport, tls.version),
+        None => link.transport.clone(),
+    };
+    vec![
+        link.id.to_string(),
+        link.role.clone(),
+        link.peer_address.to_string(),
+        transport,
+        if link.bidi { "yes" } else { "no" }.to_owned(),
+        link.stanzas_in.to_string(),
+        link.stanzas_out.to_string(),
+        link.rtt_ms
+            .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
+        link.since.clone(),
+    ]
+}
+
+fn pair(pair: &Pair) -> String {
+    let (arrow, grounds) = match (&pair.send, &pair.receive) {
+        (Some(send), Some(receive)) => (
+            "↔",
+            format!(
+                "sends by {}, receives by {}",
+                send.sentence(),
+                receive.sentence()
+            ),
+        ),
+        (Some(send), None) => ("→", format!("sends by {}", send.sentence())),
+        (None, Some(receive)) => ("←", format!("receives by {}", receive.sentence())),
+        (None, None) => ("·", "neither way yet".to_owned()),
+    };
+    format!("  {} {arrow} {}: {grounds}\n", pair.local, pair.remote)
+}
+
+/// The daemon in a few lines.
+pub(super) fn status(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "verona {} runs since {}", status.verona, status.since);
+    let _ = writeln!(out, "domains:     {}", listed(&status.domains));
+    let _ = writeln!(out, "servers:     {}", listed(&status.s2s));
+    let _ = writeln!(out, "components:  {}", listed(&status.components));
+    let _ = writeln!(
+        out,
+        "links:       {}, {} stanzas in, {} out",
+        status.links, status.stanzas_in, status.stanzas_out
+    );
+    out
+}
+
+/// The components, one a line.
+pub(super) fn components(components: &[Component]) -> String {
+    if components.is_empty() {
+        return "no domain has a component\n".to_owned();
+    }
+    let mut rows = vec![vec!["DOMAIN".to_owned(), "STATE".to_owned()]];
+    rows.extend(components.iter().map(|component| {
+        let state = if component.attached {
+            "attached"
+        } else {
+            "absent"
+        };
+        vec![component.domain.clone(), state.to_owned()]
+    }));
+    aligned(&rows).concat()
+}
+
+fn listed(items: &[String]) -> String {
+    if items.is_empty() {
+        "none".to_owned()
+    } else {
+        items.join(", ")
+    }
+}
+
+/// One line per row, each cell as wide as the widest of its column.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            format!("{}\n", cells.join("  ").trim_end())
+        })
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! The small tables: `[dns]`, `[dialback]`, `[components]`, `[admin]`, `[log]`.
+//!
+//! Each has one or two keys; a file for each would hide more than it shows.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use verona::config::ListenAddress;
+use verona_proto::dialback::Secret;
+
+use super::listeners::Listeners;
+use super::problem::Report;
+use super::section::Section;
+use super::{Base, address, secrets, unavailable};
+
+/// Where the daemon is asked how it is (contract §3, `[admin]`).
+#[derive(Clone, Debug)]
+pub(crate) struct AdminConfig {
+    /// Where HTTP is served.
+    pub(crate) listen: ListenAddress,
+    /// Whether the file says so, or nobody said anything else.
+    pub(crate) is_default: bool,
+}
+
+/// How the daemon speaks (contract §3, `[log]`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) level: &'static str,
+}
+
+/// Who reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+/// The name servers of `[dns]`.
+pub(super) fn dns(section: &mut Section<'_>, report: &mut Report) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    if let Some(node) = section.get("servers") {
+        for (item, text) in node.texts(report) {
+            servers.extend(address::socket(&item, text, 53, report));
+        }
+    }
+    if let Some(node) = section.get("dnssec")
+        && node.choice(&[("off", false), ("validate", true)], report) == Some(true)
+    {
+        unavailable::report(
+            &node,
+            "DNSSEC validation",
+            "write `dnssec = \"off\"`, or remove the key",
+            report,
+        );
+    }
+    if let Some(node) = section.get("trust_anchor_file") {
+        unavailable::report(
+            &node,
+            "DNSSEC validation",
+            "remove `trust_anchor_file`",
+            report,
+        );
+    }
+    servers
+}
+
+/// The secret of `[dialback]` and the one before.
+pub(super) fn dialback(
+    section: &mut Section<'_>,
+    base: &Base,
+    report: &mut Report,
+) -> (Option<Secret>, Option<Secret>) {
+    let current = secrets::read(section, base, report);
+    let previous = section
+        .get("previous_secret_file")
+        .and_then(|node| secrets::from_file(&node, base, report));
+    (
+        current.map(|text| Secret::new(&text)),
+        previous.map(|text| Secret::new(&text)),
+    )
+}
+
+/// Where components attach. Without a component nobody would: then there is no listener unless the file names one.
+pub(super) fn components(
+    section: &mut Section<'_>,
+    has_component: bool,
+    base: &Base,
+    listeners: &mut Listeners,
+    report: &mut Report,
+) -> Vec<ListenAddress> {
+    let Some(node) = section.get("listen") else {
+        if !has_component {
+            return Vec::new();
+        }
+        let address = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, COMPONENT_PORT).into());
+        listeners.add(
+            address.clone(),
+            section.place(),
+            "components.listen",
+            report,
+        );
+        return vec![address];
+    };
+    let items = node.texts(report);
+    if items.is_empty() && has_component && !report.has_errors() {
+        report
+            .warning(
+                &node.place(),
+                "`listen` is empty, but a `[[domain]]` has a component: it could not attach",
+            )
+            .suggest("such as `listen = [\"127.0.0.1:5347\"]`");
+    }
+    let mut addresses = Vec::new();
+    for (item, text) in items {
+        let Some(address) = address::local(&item, text, COMPONENT_PORT, base, report) else {
+            continue;
+        };
+        //= COMP-16
+        if let ListenAddress::Tcp(at) = &address
+            && !is_private(at.ip())
+        {
+            report
+                .warning(&item.place(), format!("components speak without TLS, and `{at}` can be reached from other machines"))
+                .suggest("listen on `127.0.0.1:5347` or on `unix:PATH`");
+        }
+        listeners.add(address.clone(), &item.place(), node.name, report);
+        addresses.push(address);
+    }
+    addresses
+}
+
+/// All of `[admin]`.
+pub(super) fn admin(
+    section: &mut Section<'_>,
+    base: &Base,
+    listeners: &mut Listeners,
+    report: &mut Report,
+) -> AdminConfig {
+    if let Some(node) = section.get("token_file") {
+        // Nothing asks for the token in this version; that it can be read is told all the same.
+        let _ = secrets::from_file(&node, base, report);
+    }
+    admin_listen(section, base, listeners, report)
+}
+
+/// Where the daemon is asked, without looking at files.
+pub(super) fn admin_listen(
+    section: &mut Section<'_>,
+    base: &Base,
+    listeners: &mut Listeners,
+    report: &mut Report,
+) -> AdminConfig {
+    let default = AdminConfig {
+        listen: ListenAddress::Tcp((Ipv4Addr::LOCALHOST, ADMIN_PORT).into()),
+        is_default: true,
+    };
+    let Some(node) = section.get("listen") else {
+        listeners.add(
+            default.listen.clone(),
+            section.place(),
+            "admin.listen",
+            report,
+        );
+        return default;
+    };
+    let address = node
+        .text(report)
+        .and_then(|text| address::local(&node, text, ADMIN_PORT, base, report));
+    let Some(listen) = address else {
+        return default;
+    };
+    if let ListenAddress::Tcp(at) = &listen
+        && !at.ip().is_loopback()
+    {
+        report
+            .warning(&node.place(), format!("whoever reaches `{at}` can read with whom this server talks: no token is asked for"))
+            .suggest("listen on `127.0.0.1:5280` or on `unix:PATH`, and put a proxy with authentication before it");
+    }
+    listeners.add(listen.clone(), &node.place(), node.name, report);
+    AdminConfig {
+        listen,
+        is_default: false,
+    }
+}
+
+/// How the daemon speaks.
+pub(super) fn log(section: &mut Section<'_>, report: &mut Report) -> LogConfig {
+    let format = section.get("format").and_then(|node| {
+        node.choice(
+            &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+            report,
+        )
+    });
+    let level = section
+        .get("level")
+        .and_then(|node| node.choice(LEVELS, report));
+    LogConfig {
+        format: format.unwrap_or(LogFormat::Text),
+        level: level.unwrap_or("info"),
+    }
+}
+
+/// Whether only this machine or a private network reaches the address.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+    }
+}
+
+const LEVELS: &[(&str, &str)] = &[
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+];
+
+const COMPONENT_PORT: u16 = 5347;
+const ADMIN_PORT: u16 = 5280;

@@ -1,0 +1,295 @@
+//! `[defaults]` and `[[peer]]`: what suffices for whom.
+//!
+//! Both tables know the same keys, so both are read by the same function.
+
+use verona::config::PeerAddress;
+use verona_proto::limits::{BadLimit, Limits};
+use verona_proto::policy::{
+    BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, Multiplex, OnUncertain,
+    PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy,
+};
+
+use super::problem::Report;
+use super::section::{Node, Section};
+use super::{address, suggest, unavailable};
+
+/// The policy for everybody, from `[defaults]`.
+pub(super) fn defaults(section: &mut Section<'_>, report: &mut Report) -> PeerPolicy {
+    let keys = Keys::read(section, Scope::Everybody, report);
+    let mut policy = PeerPolicy::default();
+    policy.tls = keys.tls.unwrap_or(policy.tls);
+    policy.identity = keys.identity.unwrap_or(policy.identity);
+    policy.bidi = keys.bidi.unwrap_or(policy.bidi);
+    policy.multiplex = keys.multiplex.unwrap_or(policy.multiplex);
+    policy.to = keys.to.unwrap_or(policy.to);
+    policy.federate = keys.federate.unwrap_or(policy.federate);
+    policy.on_uncertain = keys.on_uncertain.unwrap_or(policy.on_uncertain);
+    policy.direct_tls = keys.direct_tls.unwrap_or(policy.direct_tls);
+    for (name, value) in keys.limits {
+        // What cannot be set was reported when it was read.
+        let _ = policy.limits.set(&name, value);
+    }
+    if policy.limits.retry_seconds_min > policy.limits.retry_seconds_max {
+        report.error(
+            section.place(),
+            "`retry_seconds_min` is more than `retry_seconds_max`",
+        );
+    }
+    policy
+}
+
+/// The exceptions and the known addresses, from every `[[peer]]`.
+pub(super) fn peers(
+    sections: Vec<Section<'_>>,
+    defaults: PeerPolicy,
+    report: &mut Report,
+) -> (Policy, Vec<(DomainPattern, PeerAddress)>) {
+    let mut policy = Policy {
+        defaults,
+        peers: Vec::new(),
+    };
+    let mut addresses = Vec::new();
+    for mut section in sections {
+        let domain = section.get("domain");
+        let address = section
+            .get("address")
+            .and_then(|node| address::peer(&node, node.text(report)?, report));
+        let keys = Keys::read(&mut section, Scope::OnePeer, report);
+        let pattern = match domain {
+            Some(node) => node
+                .text(report)
+                .and_then(|text| address::pattern(&node, text, report)),
+            None => {
+                report
+                    .error(
+                        section.place(),
+                        "this `[[peer]]` does not say for whom it is",
+                    )
+                    .suggest(
+                        "add `domain = \"montague.lit\"`, or a pattern such as `\"*.example.net\"`",
+                    );
+                None
+            }
+        };
+        if let Some(pattern) = pattern {
+            if let Some(address) = address {
+                addresses.push((pattern.clone(), address));
+            }
+            policy.peers.push(keys.rule(pattern));
+        }
+        section.finish(report);
+    }
+    (policy, addresses)
+}
+
+/// For whom a table is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Everybody,
+    OnePeer,
+}
+
+/// The keys that both tables know, as far as they are set.
+struct Keys {
+    tls: Option<TlsPolicy>,
+    identity: Option<Vec<IdentityMethod>>,
+    bidi: Option<BidiPolicy>,
+    multiplex: Option<Multiplex>,
+    to: Option<Strictness>,
+    federate: Option<Federate>,
+    on_uncertain: Option<OnUncertain>,
+    direct_tls: Option<DirectTls>,
+    limits: Vec<(String, u64)>,
+}
+
+impl Keys {
+    fn read(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Self {
+        if let Some(node) = section.get("weaker")
+            && node.choice(WEAKER, report).is_some()
+        {
+            unavailable::no_effect(&node, "`weaker`", report);
+        }
+        Self {
+            tls: choice(section, "tls", TLS, report),
+            identity: section
+                .get("identity")
+                .and_then(|node| identity(&node, report)),
+            bidi: choice(section, "bidi", BIDI, report),
+            multiplex: choice(section, "multiplex", MULTIPLEX, report),
+            to: choice(section, "to", TO, report),
+            federate: choice(section, "federate", FEDERATE, report),
+            on_uncertain: choice(section, "on_uncertain", ON_UNCERTAIN, report),
+            direct_tls: choice(section, "direct_tls", DIRECT_TLS, report),
+            limits: limits(section, scope, report),
+        }
+    }
+
+    fn rule(self, domain: DomainPattern) -> PeerRule {
+        PeerRule {
+            domain,
+            tls: self.tls,
+            identity: self.identity,
+            bidi: self.bidi,
+            multiplex: self.multiplex,
+            to: self.to,
+            federate: self.federate,
+            on_uncertain: self.on_uncertain,
+            direct_tls: self.direct_tls,
+            limits: self.limits,
+        }
+    }
+}
+
+fn choice<T: Copy>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    choices: &[(&str, T)],
+    report: &mut Report,
+) -> Option<T> {
+    section.get(key)?.choice(choices, report)
+}
+
+fn identity(node: &Node<'_>, report: &mut Report) -> Option<Vec<IdentityMethod>> {
+    let items = node.items_or_report(report)?;
+    if items.is_empty() {
+        report
+            .error(
+                &node.place(),
+                "`identity` is empty: nothing could ever prove a peer",
+            )
+            .suggest("name at least one method, or write `federate = \"deny\"`");
+        return None;
+    }
+    let mut methods = Vec::new();
+    for item in &items {
+        let Some(method) = item.choice(IDENTITY, report) else {
+            continue;
+        };
+        match method {
+            IdentityMethod::Dane => unavailable::no_effect(item, "\"dane\"", report),
+            IdentityMethod::Posh => unavailable::no_effect(item, "\"posh\"", report),
+            IdentityMethod::Certificate | IdentityMethod::Dialback => {}
+        }
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    let works = |method: &IdentityMethod| {
+        matches!(
+            method,
+            IdentityMethod::Certificate | IdentityMethod::Dialback
+        )
+    };
+    if methods.len() == items.len() && !methods.iter().any(works) {
+        report
+            .error(
+                &node.place(),
+                "nothing in `identity` is available in this version: no peer could be proven",
+            )
+            .suggest("add \"certificate\" or \"dialback\"");
+    }
+    Some(methods)
+}
+
+fn limits(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Vec<(String, u64)> {
+    let Some(node) = section.get("limits") else {
+        return Vec::new();
+    };
+    let Some(mut table) = node.table(report) else {
+        return Vec::new();
+    };
+    let mut limits = Vec::new();
+    for name in Limits::names() {
+        let Some(node) = table.get(name) else {
+            continue;
+        };
+        let Some(value) = node.number(report) else {
+            continue;
+        };
+        match Limits::default().set(name, value) {
+            Ok(()) if value > most(name) => {
+                report.error(&node.place(), format!("`{name}` is at most {}", most(name)));
+            }
+            Ok(()) => {
+                if scope == Scope::OnePeer && OF_EVERYBODY.contains(name) {
+                    report
+                        .warning(
+                            &node.key_place(),
+                            format!("`{name}` has no effect for a single peer"),
+                        )
+                        .suggest("it belongs in `[defaults]`");
+                }
+                limits.push(((*name).to_owned(), value));
+            }
+            //= LIM-01
+            Err(BadLimit::BelowFloor(floor)) => {
+                report.error(
+                    &node.place(),
+                    format!("`{name}` is at least {floor}, not {value}"),
+                );
+            }
+            Err(BadLimit::Unknown) => {}
+        }
+    }
+    table.finish_with(report, |name| {
+        suggest::nearest(name, Limits::names()).map(|limit| format!("did you mean `{limit}`?"))
+    });
+    limits
+}
+
+/// The greatest value of a limit: what keeps clocks and memory in their range.
+fn most(name: &str) -> u64 {
+    match name {
+        // Contract §4: SIGTERM drains, at most 10 s.
+        "drain_seconds" => 10,
+        name if name.contains("_seconds") => SECONDS_MOST,
+        _ => COUNT_MOST,
+    }
+}
+
+const TLS: &[(&str, TlsPolicy)] = &[
+    ("required", TlsPolicy::Required),
+    ("optional", TlsPolicy::Optional),
+];
+const IDENTITY: &[(&str, IdentityMethod)] = &[
+    ("certificate", IdentityMethod::Certificate),
+    ("dane", IdentityMethod::Dane),
+    ("posh", IdentityMethod::Posh),
+    ("dialback", IdentityMethod::Dialback),
+];
+const BIDI: &[(&str, BidiPolicy)] = &[("auto", BidiPolicy::Auto), ("off", BidiPolicy::Off)];
+const MULTIPLEX: &[(&str, Multiplex)] = &[
+    ("auto", Multiplex::Auto),
+    ("off", Multiplex::Off),
+    ("on", Multiplex::On),
+];
+const TO: &[(&str, Strictness)] = &[
+    ("exact-pair", Strictness::ExactPair),
+    ("any-hosted", Strictness::AnyHosted),
+];
+const FEDERATE: &[(&str, Federate)] = &[("allow", Federate::Allow), ("deny", Federate::Deny)];
+const ON_UNCERTAIN: &[(&str, OnUncertain)] = &[
+    ("bounce", OnUncertain::Bounce),
+    ("resend", OnUncertain::Resend),
+];
+const DIRECT_TLS: &[(&str, DirectTls)] = &[("auto", DirectTls::Auto), ("off", DirectTls::Off)];
+const WEAKER: &[(&str, ())] = &[("refuse", ()), ("allow", ())];
+
+/// Limits of the engine as a whole: one peer cannot have its own.
+const OF_EVERYBODY: &[&str] = &[
+    "verifications_pending_max",
+    "attempts_concurrent_max",
+    "pairs_max",
+    "component_backlog_bytes_max",
+    "component_backlog_stanzas_max",
+    "component_handshake_seconds",
+    "streams_per_address_max",
+    "negotiations_max",
+    "drain_seconds",
+];
+
+/// A year: no wait of the protocol is longer, and a clock can always be that much ahead.
+const SECONDS_MOST: u64 = 365 * 24 * 60 * 60;
+
+/// A tebi: more than any machine has to give.
+const COUNT_MOST: u64 = 1 << 40;

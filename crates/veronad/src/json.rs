@@ -1,0 +1,202 @@
+//! The documents of the API and of `--json` (contract §4), written by the daemon and read by its command line.
+//!
+//! One set of types for both ends, so that a field cannot be called one thing here and another there.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use verona::status;
+
+/// `verona links --json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Links {
+    pub(crate) version: u32,
+    pub(crate) links: Vec<Link>,
+}
+
+/// One live connection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) id: u64,
+    pub(crate) role: String,
+    pub(crate) peer_address: SocketAddr,
+    pub(crate) local_address: SocketAddr,
+    pub(crate) transport: String,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) bidi: bool,
+    pub(crate) state: String,
+    pub(crate) pairs: Vec<Pair>,
+    pub(crate) stanzas_in: u64,
+    pub(crate) stanzas_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) rtt_ms: Option<f64>,
+    pub(crate) unacknowledged: u64,
+    pub(crate) since: String,
+}
+
+/// The parameters of TLS.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Tls {
+    pub(crate) version: String,
+    pub(crate) cipher_suite: String,
+}
+
+/// A pair of domains, and why it may flow in each direction.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pair {
+    pub(crate) local: String,
+    pub(crate) remote: String,
+    pub(crate) send: Option<Grounds>,
+    pub(crate) receive: Option<Grounds>,
+}
+
+/// Why a direction may flow.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Grounds {
+    pub(crate) by: String,
+    pub(crate) inverse: bool,
+}
+
+/// `verona status --json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatusDocument {
+    pub(crate) version: u32,
+    pub(crate) status: Status,
+}
+
+/// The daemon in a few numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// The version of the program.
+    pub(crate) verona: String,
+    pub(crate) since: String,
+    pub(crate) domains: Vec<String>,
+    pub(crate) s2s: Vec<String>,
+    pub(crate) components: Vec<String>,
+    pub(crate) links: u64,
+    /// Of the live links.
+    pub(crate) stanzas_in: u64,
+    /// Of the live links.
+    pub(crate) stanzas_out: u64,
+}
+
+/// `verona components --json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Components {
+    pub(crate) version: u32,
+    pub(crate) components: Vec<Component>,
+}
+
+/// A domain of ours that a component serves.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Component {
+    pub(crate) domain: String,
+    /// Whether one is connected now.
+    pub(crate) attached: bool,
+}
+
+/// The answer to a ping.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Pong {
+    pub(crate) version: u32,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) rtt_ms: f64,
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) version: u32,
+    /// A sentence.
+    pub(crate) error: String,
+}
+
+/// The version of all documents. Adding a field does not change it.
+pub(crate) const VERSION: u32 = 1;
+
+impl Links {
+    pub(crate) fn new(links: Vec<status::Link>) -> Self {
+        Self {
+            version: VERSION,
+            links: links.into_iter().map(Link::new).collect(),
+        }
+    }
+}
+
+impl Link {
+    fn new(link: status::Link) -> Self {
+        Self {
+            id: link.id,
+            role: match link.role {
+                status::LinkRole::Initiating => "initiating",
+                status::LinkRole::Receiving => "receiving",
+            }
+            .to_owned(),
+            peer_address: link.peer_address,
+            local_address: link.local_address,
+            transport: match link.transport {
+                status::LinkTransport::Plain => "plain",
+                status::LinkTransport::StartTls => "starttls",
+                status::LinkTransport::Tls => "tls",
+            }
+            .to_owned(),
+            tls: link.tls.map(|tls| Tls {
+                version: tls.version,
+                cipher_suite: tls.cipher_suite,
+            }),
+            bidi: link.bidi,
+            state: link.state.to_owned(),
+            pairs: link.pairs.into_iter().map(Pair::new).collect(),
+            stanzas_in: link.stanzas_in,
+            stanzas_out: link.stanzas_out,
+            bytes_in: link.bytes_in,
+            bytes_out: link.bytes_out,
+            rtt_ms: link.rtt_ms,
+            unacknowledged: link.unacknowledged,
+            since: timestamp(link.since),
+        }
+    }
+}
+
+impl Pair {
+    fn new(pair: status::LinkPair) -> Self {
+        let grounds = |grounds: verona_proto::grounds::Grounds| Grounds {
+            by: grounds.by.to_owned(),
+            inverse: grounds.inverse,
+        };
+        Self {
+            local: pair.local,
+            remote: pair.remote,
+            send: pair.send.map(grounds),
+            receive: pair.receive.map(grounds),
+        }
+    }
+}
+
+impl Grounds {
+    /// For people.
+    pub(crate) fn sentence(&self) -> String {
+        if self.inverse {
+            format!("inverse of {}", self.by)
+        } else {
+            self.by.clone()
+        }
+    }
+}
+
+/// A moment as RFC 3339 has it, in UTC and to the millisecond.
+pub(crate) fn timestamp(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// One document, indented, with a newline.
+pub(crate) fn document(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}

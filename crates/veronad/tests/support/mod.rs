@@ -1,0 +1,156 @@
+//! Directories with certificates and secrets, and the binary run in them.
+//! What a test of the daemon needs of a machine, made anew for each.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, and each test file uses its part"
+)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
+};
+
+/// Runs `verona` in `dir`, without the environment that changes what it says.
+pub(crate) fn verona(dir: &Path, arguments: &[&str]) -> Output {
+    command(dir, arguments).output().unwrap()
+}
+
+pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verona"));
+    command.current_dir(dir).args(arguments);
+    for name in [
+        "RUST_LOG",
+        "NOTIFY_SOCKET",
+        "NO_COLOR",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A certification authority that nobody knows.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "An authority of tests");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Chain and key for `names`.
+    pub(crate) fn issue(&self, names: &[&str], expired: bool) -> (String, String) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = if expired {
+            date_time_ymd(2020, 1, 2)
+        } else {
+            date_time_ymd(4000, 1, 1)
+        };
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// A file that only its owner reads.
+pub(crate) fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A directory with what an operator has: an authority, certificates in both layouts, secrets, and some of it wrong.
+pub(crate) fn machine() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let authority = Authority::new();
+    write(&at("ca.pem"), &authority.pem());
+    let (chain, key) = authority.issue(&["capulet.lit", "*.capulet.lit"], false);
+    write(&at("certs/capulet.lit.pem"), &format!("{chain}{key}"));
+    let (chain, key) = authority.issue(&["montague.lit", "conference.montague.lit"], false);
+    write(&at("certs/montague.lit/fullchain.pem"), &chain);
+    write(&at("certs/montague.lit/privkey.pem"), &key);
+    let (chain, _) = authority.issue(&["mismatch.lit"], false);
+    let (_, key) = authority.issue(&["mismatch.lit"], false);
+    write(&at("certs/mismatch.lit.pem"), &format!("{chain}{key}"));
+    let (chain, _) = authority.issue(&["keyless.lit"], false);
+    write(&at("certs/keyless.lit/fullchain.pem"), &chain);
+    let (chain, key) = authority.issue(&["expired.lit"], true);
+    write(&at("certs/expired.lit.pem"), &format!("{chain}{key}"));
+    write(&at("rooms.secret"), "s3cr3t\n");
+    write(&at("empty.secret"), "\n");
+    write(&at("open.secret"), "s3cr3t\n");
+    std::fs::set_permissions(at("open.secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    dir
+}
+
+/// A process that does not outlive its test.
+pub(crate) struct Child(pub(crate) std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends Ctrl-C.
+pub(crate) fn interrupt(child: &std::process::Child) {
+    signal(child, "INT");
+}
+
+/// Sends a signal by name.
+pub(crate) fn signal(child: &std::process::Child, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// One request over TCP: status and body.
+pub(crate) fn http(address: &str, request: &str) -> (u16, String) {
+    exchange(TcpStream::connect(address).unwrap(), request)
+}
+
+/// One request over any stream: status and body.
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    (status, body.to_owned())
+}
