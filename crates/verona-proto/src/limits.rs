@@ -39,12 +39,16 @@ pub struct Limits {
     pub connect_seconds: u64,
     /// Seconds for the discovery of a domain's servers (LIM-14).
     pub dns_seconds: u64,
+    /// Seconds for one attempt to reach a domain, all its servers together (LIM-14).
+    pub attempt_seconds: u64,
     /// Seconds between our `</stream:stream>` and the end of the connection, should the peer not answer (STREAM-46).
     pub close_seconds: u64,
     /// Seconds without a stanza in either direction after which a stream that we opened is closed (STREAM-55).
     pub idle_seconds: u64,
     /// Seconds without our sending anything after which white space keeps the stream alive (STREAM-54).
     pub keepalive_seconds: u64,
+    /// Seconds without a peer or component taking a byte of what is written to it, after which its connection ends (LIM-12).
+    pub write_stall_seconds: u64,
     /// Domain pairs of one stream (LIM-10).
     pub pairs_per_stream_max: u64,
     /// Keys of unproven pairs that may await a verdict on one stream (LIM-09, DB-53).
@@ -71,6 +75,8 @@ pub struct Limits {
     pub component_backlog_stanzas_max: u64,
     /// Seconds for a component's handshake (COMP-08).
     pub component_handshake_seconds: u64,
+    /// Connections to the component listeners, those that have not shaken hands included (LIM-09).
+    pub component_connections_max: u64,
     /// Streams that one address (IPv4, or an IPv6 /64) may have open towards us (LIM-08).
     pub streams_per_address_max: u64,
     /// Streams towards us that have not authenticated, all addresses together (LIM-08).
@@ -101,9 +107,11 @@ impl Default for Limits {
             tls_handshake_seconds: 10,
             connect_seconds: 10,
             dns_seconds: 10,
+            attempt_seconds: 60,
             close_seconds: 5,
             idle_seconds: 15 * 60,
             keepalive_seconds: 5 * 60,
+            write_stall_seconds: 60,
             pairs_per_stream_max: 256,
             verifications_per_stream_max: 4,
             irregular_elements_max: 5,
@@ -117,6 +125,7 @@ impl Default for Limits {
             component_backlog_bytes_max: 4 * 1024 * 1024,
             component_backlog_stanzas_max: 16_384,
             component_handshake_seconds: 30,
+            component_connections_max: 1024,
             streams_per_address_max: 32,
             negotiations_max: 200,
             retry_seconds_min: 1,
@@ -197,9 +206,11 @@ impl Limits {
             "tls_handshake_seconds" => &mut self.tls_handshake_seconds,
             "connect_seconds" => &mut self.connect_seconds,
             "dns_seconds" => &mut self.dns_seconds,
+            "attempt_seconds" => &mut self.attempt_seconds,
             "close_seconds" => &mut self.close_seconds,
             "idle_seconds" => &mut self.idle_seconds,
             "keepalive_seconds" => &mut self.keepalive_seconds,
+            "write_stall_seconds" => &mut self.write_stall_seconds,
             "pairs_per_stream_max" => &mut self.pairs_per_stream_max,
             "verifications_per_stream_max" => &mut self.verifications_per_stream_max,
             "irregular_elements_max" => &mut self.irregular_elements_max,
@@ -213,6 +224,7 @@ impl Limits {
             "component_backlog_bytes_max" => &mut self.component_backlog_bytes_max,
             "component_backlog_stanzas_max" => &mut self.component_backlog_stanzas_max,
             "component_handshake_seconds" => &mut self.component_handshake_seconds,
+            "component_connections_max" => &mut self.component_connections_max,
             "streams_per_address_max" => &mut self.streams_per_address_max,
             "negotiations_max" => &mut self.negotiations_max,
             "retry_seconds_min" => &mut self.retry_seconds_min,
@@ -263,9 +275,11 @@ const NAMES: &[&str] = &[
     "tls_handshake_seconds",
     "connect_seconds",
     "dns_seconds",
+    "attempt_seconds",
     "close_seconds",
     "idle_seconds",
     "keepalive_seconds",
+    "write_stall_seconds",
     "pairs_per_stream_max",
     "verifications_per_stream_max",
     "irregular_elements_max",
@@ -279,6 +293,7 @@ const NAMES: &[&str] = &[
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",
     "component_handshake_seconds",
+    "component_connections_max",
     "streams_per_address_max",
     "negotiations_max",
     "retry_seconds_min",

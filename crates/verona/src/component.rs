@@ -96,12 +96,15 @@ impl ComponentTask {
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let mut outgoing = BytesMut::new();
         let mut closing = false;
+        let stall = seconds(self.shared.limits.write_stall_seconds);
+        let mut progress = tokio::time::Instant::now();
         let mut stop = self.shared.stop.subscribe();
         loop {
             if outgoing.is_empty() {
                 self.written();
                 self.fill().await;
                 outgoing = self.link.transmit().split();
+                progress = tokio::time::Instant::now();
             }
             if closing && outgoing.is_empty() && self.held.is_empty() {
                 let _ = writer.shutdown().await;
@@ -113,7 +116,8 @@ impl ComponentTask {
             );
             let bell = Arc::clone(&self.bell);
             // At shutdown nothing more is taken from components while what was taken is delivered.
-            let reading = !closing && !*stop.borrow() && self.held.is_empty();
+            let room = self.link.transmit().len() < WRITE_BYTES;
+            let reading = !closing && room && !*stop.borrow() && self.held.is_empty();
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if reading => {
                     match read {
@@ -127,7 +131,10 @@ impl ComponentTask {
                 }
                 written = writer.write(&outgoing), if !outgoing.is_empty() => {
                     match written {
-                        Ok(count) if count > 0 => outgoing.advance(count.min(outgoing.len())),
+                        Ok(count) if count > 0 => {
+                            outgoing.advance(count.min(outgoing.len()));
+                            progress = tokio::time::Instant::now();
+                        }
                         Ok(_) | Err(_) => {
                             self.link.handle(ComponentInput::Eof, now());
                             self.outputs().await;
@@ -146,6 +153,13 @@ impl ComponentTask {
                     }
                 }
                 () = bell.notified() => {}
+                //= LIM-12
+                () = tokio::time::sleep_until(progress + stall), if !outgoing.is_empty() => {
+                    tracing::warn!(peer = self.peer, "a component took nothing for {} s; its connection ends", stall.as_secs());
+                    self.link.handle(ComponentInput::Eof, now());
+                    self.outputs().await;
+                    return;
+                }
                 () = tokio::time::sleep(RETRY), if !self.held.is_empty() => self.held.retry(&self.shared).await,
                 _ = stop.changed(), if reading => {}
                 () = tokio::time::sleep_until(deadline) => {

@@ -297,12 +297,15 @@ impl Connection {
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let mut outgoing = BytesMut::new();
         let mut unflushed = false;
+        let stall = seconds(self.shared.limits.write_stall_seconds);
+        let mut progress = tokio::time::Instant::now();
         let mut exit: Option<Exit> = self.outputs(stream).await;
         loop {
             if outgoing.is_empty() {
                 self.fill(stream);
                 outgoing = stream.transmit().split();
                 if !outgoing.is_empty() {
+                    progress = tokio::time::Instant::now();
                     self.trace(TracedWhat::Sent(&outgoing));
                 }
             }
@@ -322,8 +325,12 @@ impl Connection {
                 .deadline()
                 .map_or_else(far_away, tokio::time::Instant::from_std);
             let ready = self.carried.ready();
+            let writing = !outgoing.is_empty() || unflushed;
+            // A peer that asks and does not take the answers is not read from.
+            let reading =
+                exit.is_none() && self.held.is_empty() && stream.transmit().len() < WRITE_BYTES;
             tokio::select! {
-                read = reader.read_buf(&mut incoming), if exit.is_none() && self.held.is_empty() => {
+                read = reader.read_buf(&mut incoming), if reading => {
                     match read {
                         Ok(0) | Err(_) => stream.handle(Input::Eof, now()),
                         Ok(_) => {
@@ -335,12 +342,13 @@ impl Connection {
                     }
                     exit = self.outputs(stream).await;
                 }
-                written = write(&mut writer, &outgoing), if !outgoing.is_empty() || unflushed => {
+                written = write(&mut writer, &outgoing), if writing => {
                     match written {
                         Ok(Written::Some(count)) => {
                             outgoing.advance(count.min(outgoing.len()));
                             self.bytes_written += u64::try_from(count).unwrap_or(0);
                             unflushed = true;
+                            progress = tokio::time::Instant::now();
                         }
                         Ok(Written::Flushed) => {
                             unflushed = false;
@@ -364,6 +372,11 @@ impl Connection {
                     exit = self.outputs(stream).await;
                 }
                 () = ready.notified(), if exit.is_none() => {}
+                //= LIM-12
+                () = tokio::time::sleep_until(progress + stall), if writing => {
+                    self.fail(StreamError::stalled(stall)).await;
+                    return Exit::End;
+                }
                 () = tokio::time::sleep(RETRY), if !self.held.is_empty() => self.held.retry(&self.shared).await,
                 () = tokio::time::sleep_until(deadline) => {
                     stream.handle(Input::Tick, now());

@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 use verona_proto::federation::Signal;
 
 use crate::component;
@@ -20,6 +21,7 @@ pub(crate) fn servers(
     direct_tls: bool,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
+        let mut refusals = Refusals::default();
         loop {
             let (tcp, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -33,7 +35,7 @@ pub(crate) fn servers(
                 Err(limit) => {
                     //= LIM-08
                     //= ERR-04
-                    tracing::warn!(%peer, limit, "a connection was closed at once: too many from there, or in all");
+                    refusals.log(peer, limit);
                     continue;
                 }
             };
@@ -60,7 +62,7 @@ pub(crate) fn components_tcp(shared: Arc<Shared>, listener: TcpListener) -> Join
             match listener.accept().await {
                 Ok((tcp, peer)) => {
                     let _ = tcp.set_nodelay(true);
-                    tokio::spawn(component::serve(Arc::clone(&shared), tcp, peer.to_string()));
+                    serve_component(&shared, tcp, peer.to_string());
                 }
                 Err(error) => rest(&error).await,
             }
@@ -77,13 +79,54 @@ pub(crate) fn components_unix(
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((unix, _)) => {
-                    tokio::spawn(component::serve(Arc::clone(&shared), unix, path.clone()));
-                }
+                Ok((unix, _)) => serve_component(&shared, unix, path.clone()),
                 Err(error) => rest(&error).await,
             }
         }
     })
+}
+
+/// Serves a component's connection, if there may be one more.
+fn serve_component<IO>(shared: &Arc<Shared>, io: IO, peer: String)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    //= LIM-09
+    let Ok(place) = Arc::clone(&shared.component_places).try_acquire_owned() else {
+        tracing::warn!(
+            peer,
+            "a component's connection was closed at once: component_connections_max is reached"
+        );
+        return;
+    };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        component::serve(shared, io, peer).await;
+        drop(place);
+    });
+}
+
+/// Says at most once a second that connections are refused: a flood must not fill the log as well.
+#[derive(Debug, Default)]
+struct Refusals {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Refusals {
+    fn log(&mut self, peer: SocketAddr, limit: &str) {
+        let now = Instant::now();
+        if self
+            .last
+            .is_some_and(|last| now.duration_since(last) < Duration::from_secs(1))
+        {
+            self.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.last = Some(now);
+        tracing::warn!(%peer, limit, unsaid, "a connection was closed at once: too many from there, or in all");
+    }
 }
 
 /// Binds a listener; `[::]` takes IPv4 as well where the system does so.

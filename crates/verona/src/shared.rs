@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::component::ComponentDomains;
 use verona_proto::federation::{Signal, StreamKey};
-use verona_proto::limits::Limits;
+use verona_proto::limits::{Limits, size};
 use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::Feeder;
 use verona_proto::policy::Policy;
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Our own listeners, once they are bound: never dialled (DNS-27).
     pub(crate) listeners: Mutex<Vec<SocketAddr>>,
+    /// Places for connections to the component listeners.
+    pub(crate) component_places: Arc<Semaphore>,
     /// Turns true when nothing more is to be taken from components.
     pub(crate) stop: watch::Sender<bool>,
     connections: Mutex<BTreeMap<StreamKey, ConnectionHandle>>,
@@ -91,6 +93,7 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let limits = parts.config.policy.defaults.limits.clone();
+        let places = size(limits.component_connections_max);
         Self {
             policy: Arc::clone(&parts.streams.policy),
             gate: Gate::new(&limits),
@@ -108,6 +111,7 @@ impl Shared {
             pings: Pings::default(),
             counters: Counters::default(),
             listeners: Mutex::default(),
+            component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             stop: watch::Sender::new(false),
             connections: Mutex::default(),
             attached: Mutex::default(),

@@ -193,6 +193,13 @@ impl Attempt {
         self.note(step, text);
     }
 
+    /// Its time is up; what failed last is the better explanation, if anything did.
+    pub(super) fn on_late(&mut self) {
+        if self.failure.is_none() {
+            self.note(Step::Local, "its servers did not answer in time".into());
+        }
+    }
+
     pub(super) fn stream(&self) -> Option<StreamKey> {
         match &self.state {
             State::Negotiating { stream, .. } => Some(*stream),

@@ -47,6 +47,8 @@ pub struct Federation {
     backoff: Backoff,
     /// When a waiting queue must be looked at.
     deadlines: BTreeSet<(Instant, DomainPair)>,
+    /// When an attempt has taken long enough.
+    attempt_deadlines: BTreeSet<(Instant, AttemptKey)>,
     commands: VecDeque<Command>,
     last_attempt: u64,
     phase: Phase,
@@ -74,6 +76,7 @@ impl Federation {
             verifications: Verifications::default(),
             backoff: Backoff::default(),
             deadlines: BTreeSet::new(),
+            attempt_deadlines: BTreeSet::new(),
             commands: VecDeque::new(),
             last_attempt: 0,
             phase: Phase::Serving,
@@ -103,7 +106,9 @@ impl Federation {
     /// When to call [`Self::handle`] with [`Signal::Tick`].
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let routes = self.deadlines.first().map(|(at, _)| *at);
+        let attempts = self.attempt_deadlines.first().map(|(at, _)| *at);
+        routes.into_iter().chain(attempts).min()
     }
 
     /// How every pair is served, for status.
@@ -152,6 +157,7 @@ impl Federation {
                         external: true,
                         bidi: true,
                     },
+                    now,
                 );
                 self.commands
                     .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
@@ -226,7 +232,7 @@ impl Federation {
                 }
             }
             Event::KeyReceived(check) => self.on_key(stream, check, now),
-            Event::Verified { check, verdict } => self.on_verified(stream, check, verdict, now),
+            Event::Verified { check, verdict } => self.on_verified(stream, check, verdict),
             Event::Refused { pair, answer } => self.on_refused(stream, &pair, Some(answer), now),
             Event::Unanswered { pair } => self.on_refused(stream, &pair, None, now),
             Event::Failed(error) => {
@@ -364,9 +370,15 @@ impl Federation {
 
     // Attempts.
 
-    fn attempt(&mut self, pair: DomainPair, aim: Aim) -> AttemptKey {
+    fn attempt(&mut self, pair: DomainPair, aim: Aim, now: Instant) -> AttemptKey {
         self.last_attempt += 1;
         let key = AttemptKey(self.last_attempt);
+        //= LIM-14
+        let time = match aim {
+            Aim::Carry { .. } => self.limits.attempt_seconds,
+            Aim::Verify(..) => self.limits.verification_seconds,
+        };
+        self.attempt_deadlines.insert((now + seconds(time), key));
         self.attempts.insert(key, Attempt::new(pair, aim));
         self.queue.push_back(key);
         self.start_waiting();
@@ -562,7 +574,7 @@ impl Federation {
     // Verifications.
 
     /// A peer sent a key: the authoritative server is asked, on a connection that we open for it (DB-23, BIDI-24).
-    fn on_key(&mut self, stream: StreamKey, check: KeyCheck, _now: Instant) {
+    fn on_key(&mut self, stream: StreamKey, check: KeyCheck, now: Instant) {
         let question = VerificationKey {
             stream,
             pair: check.pair.clone(),
@@ -585,11 +597,11 @@ impl Federation {
                 key: check.key,
             },
         );
-        let attempt = self.attempt(check.pair, aim);
+        let attempt = self.attempt(check.pair, aim, now);
         self.verifications.begin(question, attempt);
     }
 
-    fn on_verified(&mut self, stream: StreamKey, check: KeyCheck, verdict: Verdict, _now: Instant) {
+    fn on_verified(&mut self, stream: StreamKey, check: KeyCheck, verdict: Verdict) {
         let Some(key) = self.negotiating.get(&stream).copied() else {
             return;
         };
@@ -626,6 +638,29 @@ impl Federation {
                 return;
             };
             self.on_deadline(pair, now);
+        }
+        while self
+            .attempt_deadlines
+            .first()
+            .is_some_and(|(at, _)| *at <= now)
+        {
+            let Some((_, key)) = self.attempt_deadlines.pop_first() else {
+                return;
+            };
+            self.on_attempt_late(key, now);
+        }
+    }
+
+    /// All servers of the domain together took too long.
+    fn on_attempt_late(&mut self, key: AttemptKey, now: Instant) {
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
+        attempt.on_late();
+        let stream = attempt.stream();
+        self.give_up(key, now);
+        if let Some(stream) = stream {
+            self.close(stream, "the attempt took too long");
         }
     }
 

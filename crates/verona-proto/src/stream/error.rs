@@ -146,6 +146,21 @@ impl StreamError {
         }
     }
 
+    /// The peer stopped taking what we write; only the driver sees that (LIM-12).
+    #[must_use]
+    pub fn stalled(after: std::time::Duration) -> Self {
+        Self {
+            condition: StreamCondition::ConnectionTimeout,
+            fault: Fault::Peer,
+            cause: Cause::Established,
+            text: format!(
+                "the peer took nothing of what was written for {} s",
+                after.as_secs()
+            ),
+            wire: Wire::Nothing,
+        }
+    }
+
     pub(super) fn received(condition: StreamCondition, text: Option<String>, cause: Cause) -> Self {
         let text = match text {
             Some(text) => format!(
