@@ -172,6 +172,14 @@ impl Phase {
         }
     }
 
+    /// Whether the next byte must be one of TLS.
+    pub(super) fn awaits_tls(&self) -> bool {
+        match self {
+            Self::Secured(_) => true,
+            Self::Header(_) | Self::Features(_) | Self::Proceed(_) | Self::SaslOutcome(_) => false,
+        }
+    }
+
     pub(super) fn cause(&self) -> Cause {
         match self {
             Self::Header(_) | Self::Features(_) => Cause::Stream,

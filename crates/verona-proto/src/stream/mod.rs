@@ -209,20 +209,22 @@ impl Stream {
     }
 
     fn on_bytes(&mut self, bytes: &[u8], now: Instant) {
-        if self.phase.is_deaf() {
-            return self.on_ignored_bytes(bytes);
-        }
         self.inbox.extend_from_slice(bytes);
         while !self.inbox.is_empty() {
             if self.phase.is_deaf() {
-                self.inbox.clear();
-                return;
+                return self.on_ignored_bytes();
+            }
+            //= TLS-07
+            // Bytes behind <starttls/> or <proceed/> were not protected and must never be read as if they were.
+            if self.phase.awaits_tls() {
+                self.fail(StreamError::injected(), now);
+                continue;
             }
             let scan = match self.scanner.scan(&self.inbox) {
                 Ok(scan) => scan,
                 Err(error) => {
                     self.fail(StreamError::from_xml(&error), now);
-                    return;
+                    continue;
                 }
             };
             let (len, frame) = match scan {
@@ -236,27 +238,22 @@ impl Stream {
             self.on_frame(frame, &element, now);
             match self.context.restart.take() {
                 None => {}
-                Some(Restart::Sasl) => self.scanner = self.fresh_scanner(),
-                Some(Restart::Tls) => {
-                    self.scanner = self.fresh_scanner();
-                    //= TLS-07
-                    // Bytes behind <starttls/> or <proceed/> were not protected and must never be read as if they were.
-                    if !self.inbox.is_empty() {
-                        self.fail(StreamError::injected(), now);
-                        return;
-                    }
-                }
+                Some(Restart::Sasl | Restart::Tls) => self.scanner = self.fresh_scanner(),
             }
         }
     }
 
-    /// After an error nothing is understood any more; but a peer that closes its side need not be waited for.
-    fn on_ignored_bytes(&mut self, bytes: &[u8]) {
-        let closed = bytes.trim_ascii_end().ends_with(b"</stream:stream>");
+    /// After an error nothing is understood any more; but a peer that closes its side need not be waited for. Only as
+    /// much is kept as may be the beginning of its closing tag.
+    fn on_ignored_bytes(&mut self) {
+        let closed = self.inbox.windows(CLOSE.len()).any(|bytes| bytes == CLOSE);
         if closed && self.phase.is_waiting_for_close() {
             self.context.outputs.push_back(Output::Close);
             self.phase = Phase::Closed;
+            self.inbox.clear();
         }
+        let kept = self.inbox.len().min(CLOSE.len() - 1);
+        self.inbox.advance(self.inbox.len() - kept);
     }
 
     fn on_frame(&mut self, frame: Frame, bytes: &[u8], now: Instant) {
@@ -349,7 +346,6 @@ impl Stream {
     }
 
     fn fail(&mut self, error: StreamError, now: Instant) {
-        self.inbox.clear();
         self.phase = closing::after_error(error, &mut self.context, now);
     }
 
@@ -568,6 +564,15 @@ impl Phase {
         }
     }
 
+    /// Whether the next byte must be one of TLS.
+    fn awaits_tls(&self) -> bool {
+        match self {
+            Self::Initiating(phase) => phase.awaits_tls(),
+            Self::Receiving(phase) => phase.awaits_tls(),
+            Self::Verifying(_) | Self::Open(_) | Self::Closing(_) | Self::Closed => false,
+        }
+    }
+
     /// Whether what the peer still sends is of no interest.
     fn is_deaf(&self) -> bool {
         match self {
@@ -577,6 +582,9 @@ impl Phase {
         }
     }
 }
+
+/// The peer's closing tag, as every server that we know writes it.
+const CLOSE: &[u8] = b"</stream:stream>";
 
 /// Bytes that were written leave the front of the transmit buffer.
 pub fn written(transmit: &mut BytesMut, count: usize) {
