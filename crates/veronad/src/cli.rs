@@ -20,7 +20,8 @@ use crate::{demo, output, run};
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    subcommand_required = true
+    subcommand_required = true,
+    after_long_help = MORE
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -148,3 +149,15 @@ fn address(text: &str) -> Result<Jid, String> {
 }
 
 const DEFAULT_FILE: &str = "/etc/verona/verona.toml";
+
+const MORE: &str = "\
+Begin with `verona demo`, which needs no configuration. Then:
+  verona gen-config > verona.toml     a commented starting point
+  verona check-config -c verona.toml  every mistake in it, with what to do
+  verona run -c verona.toml           the server; SIGTERM delivers what waits, and ends within 10 s
+
+The other commands ask a running server, found by `[admin] listen` of the same configuration.
+Results go to stdout, logs and complaints to stderr. `--json` prints one document with a version.
+NO_COLOR turns colours off; RUST_LOG overrides the level of the log.
+
+Exit status: 0 done, 1 the answer is no, 2 wrong usage.";

@@ -52,6 +52,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|domain| (domain.name.clone(), domain.component.is_some()))
         .collect();
+    let patience = settings.engine.policy.defaults.limits.drain_seconds;
     let listener = bind(&settings.admin).await?;
     let engine = Engine::start(settings.engine).await?;
     let s2s: Vec<String> = engine
@@ -89,7 +90,9 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
 
     signals.end().await;
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
-    tracing::info!("draining: connections are closed once everything is written, at most 10 s");
+    tracing::info!(
+        "draining: connections are closed once everything is written, within {patience} s"
+    );
     let code = tokio::select! {
         drained = engine.shutdown() => {
             tracing::info!(delivered = drained.delivered, bounced = drained.bounced, "stopped");

@@ -190,6 +190,44 @@ fn a_second_sigterm_ends_at_once() {
 }
 
 #[test]
+fn what_cannot_be_delivered_is_returned_before_the_end() {
+    let dir = machine();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = format!(
+        "{}[defaults]\nlimits = {{ drain_seconds = 2 }}\n[[peer]]\ndomain = \"montague.lit\"\naddress = \"{}\"\n",
+        with_socket(),
+        silent.local_addr().unwrap()
+    );
+    let daemon = Daemon::start(dir.path(), &config);
+    let at = address(
+        daemon
+            .log
+            .lines()
+            .find(|line| line.contains("listening for components"))
+            .unwrap(),
+    );
+    let mut component = support::component(&at, "rooms.capulet.lit", "s3cr3t");
+    assert_eq!(
+        stdout(&verona(dir.path(), &["components", "-c", "verona.toml"])),
+        "DOMAIN             STATE\nrooms.capulet.lit  attached\n"
+    );
+    component
+        .write_all(b"<message from='a@rooms.capulet.lit' to='romeo@montague.lit' id='m1'><body>x</body></message>")
+        .unwrap();
+    let _held = silent.accept().unwrap();
+    signal(&daemon.child.0, "TERM");
+    let mut received = String::new();
+    let _ = component.read_to_string(&mut received);
+    let (status, log) = daemon.end();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("bounced=1"), "{log}");
+    assert!(
+        received.contains("type='error'") && received.contains("id='m1'"),
+        "{received}"
+    );
+}
+
+#[test]
 fn the_command_line_asks_over_a_unix_socket() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = machine();

@@ -114,8 +114,13 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     }
     let domains = domains::read(root.sections("domain", report), base, report);
 
+    let mut section = root.section("defaults", report);
+    let defaults = policy::defaults(&mut section, report);
+    section.finish(report);
+    let (policy, addresses) = policy::peers(root.sections("peer", report), defaults, report);
+
     let mut section = root.section("tls", report);
-    let certificates = tls::certificates(&mut section, &domains, base, report);
+    let certificates = tls::certificates(&mut section, &domains, policy.defaults.tls, base, report);
     let trust = tls::trust(&mut section, base, report);
     section.finish(report);
 
@@ -135,11 +140,6 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     let mut section = root.section("admin", report);
     let admin = daemon::admin(&mut section, base, &mut listeners, report);
     section.finish(report);
-
-    let mut section = root.section("defaults", report);
-    let defaults = policy::defaults(&mut section, report);
-    section.finish(report);
-    let (policy, addresses) = policy::peers(root.sections("peer", report), defaults, report);
 
     let mut section = root.section("log", report);
     let log = daemon::log(&mut section, report);

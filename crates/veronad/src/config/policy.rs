@@ -283,6 +283,7 @@ const OF_EVERYBODY: &[&str] = &[
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",
     "component_handshake_seconds",
+    "component_connections_max",
     "streams_per_address_max",
     "negotiations_max",
     "drain_seconds",

@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
-use verona::tls::{CertificateProblem, Certificates, TrustRoots};
+use verona::tls::{CertificateProblem, CertificateProblemKind, Certificates, TrustRoots};
 use verona_proto::addr::Domain;
+use verona_proto::policy::TlsPolicy;
 
-use super::problem::Report;
+use super::problem::{Place, Problem, Report};
 use super::section::{Section, printable};
 use super::{Base, domains, secrets};
 
@@ -15,6 +16,7 @@ use super::{Base, domains, secrets};
 pub(super) fn certificates(
     section: &mut Section<'_>,
     domains: &[domains::Read],
+    policy: TlsPolicy,
     base: &Base,
     report: &mut Report,
 ) -> Certificates {
@@ -25,6 +27,9 @@ pub(super) fn certificates(
         },
         None => (DIRECTORY, section.place().clone()),
     };
+    if domains.is_empty() {
+        return Certificates::default();
+    }
     let directory = base.path(named);
     // Else every domain would be told that its own certificate is missing.
     if let Err(error) = std::fs::read_dir(&directory) {
@@ -40,7 +45,7 @@ pub(super) fn certificates(
         .collect();
     let (certificates, problems) = Certificates::from_directory(&directory, &names);
     for problem in &problems {
-        tell(problem, domains, report);
+        tell(problem, domains, policy, report);
     }
     warn_of_open_keys(&directory, domains, report);
     certificates
@@ -87,7 +92,12 @@ pub(super) fn trust(section: &mut Section<'_>, base: &Base, report: &mut Report)
     TrustRoots::load(system, &files).unwrap_or_default()
 }
 
-fn tell(problem: &CertificateProblem, domains: &[domains::Read], report: &mut Report) {
+fn tell(
+    problem: &CertificateProblem,
+    domains: &[domains::Read],
+    policy: TlsPolicy,
+    report: &mut Report,
+) {
     let Some(read) = domains
         .iter()
         .find(|read| read.domain.name == problem.domain)
@@ -95,13 +105,28 @@ fn tell(problem: &CertificateProblem, domains: &[domains::Read], report: &mut Re
         return;
     };
     let (message, suggestion) = split(&problem.to_string());
-    let noted = if problem.is_fatal() {
+    let noted = if problem.kind == CertificateProblemKind::Missing {
+        note(policy, &read.place, message, report)
+    } else if problem.is_fatal() {
         report.error(&read.place, message)
     } else {
         report.warning(&read.place, message)
     };
     if let Some(suggestion) = suggestion {
         noted.suggest(suggestion);
+    }
+}
+
+/// Without a certificate there is no TLS: an error, unless stanzas may flow without.
+fn note<'r>(
+    policy: TlsPolicy,
+    at: &Place,
+    message: String,
+    report: &'r mut Report,
+) -> &'r mut Problem {
+    match policy {
+        TlsPolicy::Required => report.error(at, message),
+        TlsPolicy::Optional => report.warning(at, message),
     }
 }
 

@@ -12,11 +12,13 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, date_time_ymd,
 };
+use sha1::{Digest as _, Sha1};
 
 /// Runs `verona` in `dir`, without the environment that changes what it says.
 pub(crate) fn verona(dir: &Path, arguments: &[&str]) -> Output {
@@ -153,4 +155,41 @@ pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, St
         .and_then(|status| status.parse().ok())
         .unwrap_or(0);
     (status, body.to_owned())
+}
+
+/// Attaches as the component of `domain` (XEP-0114).
+pub(crate) fn component(address: &str, domain: &str, secret: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    let header = format!(
+        "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='{domain}'>"
+    );
+    stream.write_all(header.as_bytes()).unwrap();
+    let answer = read_until(&mut stream, ">");
+    let answer = if answer.starts_with("<?xml") {
+        answer + &read_until(&mut stream, ">")
+    } else {
+        answer
+    };
+    let (_, rest) = answer.split_once(" id='").unwrap();
+    let id = rest.split('\'').next().unwrap();
+    let digest = Sha1::digest(format!("{id}{secret}"));
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    stream
+        .write_all(format!("<handshake>{hex}</handshake>").as_bytes())
+        .unwrap();
+    assert_eq!(read_until(&mut stream, ">"), "<handshake/>");
+    stream
+}
+
+fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    let mut byte = [0];
+    while !text.ends_with(end) {
+        stream.read_exact(&mut byte).unwrap();
+        text.push(char::from(byte[0]));
+    }
+    text
 }
