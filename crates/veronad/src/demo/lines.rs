@@ -110,13 +110,17 @@ impl Direction {
 
 /// The element on one line; `whole` leaves it as it is.
 pub(super) fn line(crossed: &Crossed, whole: bool) -> String {
+    // With `--hold` anybody's components may speak, and a terminal must not obey them.
+    let text = crossed
+        .xml
+        .replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
     if whole {
-        return crossed.xml.clone();
+        return text;
     }
-    let text = if crossed.xml.starts_with("<stream:stream") {
-        without_declarations(&crossed.xml)
+    let text = if text.starts_with("<stream:stream") {
+        without_declarations(&text)
     } else {
-        crossed.xml.clone()
+        text.replace('\n', " ")
     };
     let most = match crossed.kind {
         // What is offered is what the rest follows from, and stanzas are what it is for; keys are only long.

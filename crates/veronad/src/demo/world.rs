@@ -116,7 +116,8 @@ impl World {
             for domain in &server.domains {
                 let _ = writeln!(
                     text,
-                    "  {domain:<24} at {}, secret {}",
+                    "  {:<24} at {}, secret {}",
+                    domain.to_string(),
                     server.components,
                     secret(domain.as_str())
                 );
