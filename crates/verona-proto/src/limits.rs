@@ -247,7 +247,7 @@ pub enum BadLimit {
 /// Seconds as a duration, for the fields whose names end in `_seconds`.
 #[must_use]
 pub fn seconds(value: u64) -> Duration {
-    Duration::from_secs(value)
+    Duration::from_secs(value.min(SECONDS_CEILING))
 }
 
 /// A limit as a size in memory; what does not fit a `usize` is no limit.
@@ -255,6 +255,9 @@ pub fn seconds(value: u64) -> Duration {
 pub fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
+
+/// Ten years: what is longer is for ever, and must not overflow a clock.
+const SECONDS_CEILING: u64 = 10 * 365 * 24 * 3600;
 
 /// The smallest stanza limit that a server may set (RFC 6120 §13.12).
 pub const STANZA_BYTES_FLOOR: u64 = 10_000;

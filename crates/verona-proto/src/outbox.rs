@@ -203,6 +203,29 @@ impl Drain {
         ring(bell);
     }
 
+    /// As [`requeue`](Self::requeue), but takes out those of which `never_twice` says so: each of them may have arrived.
+    #[must_use = "each of them is to be returned to its sender"]
+    pub fn requeue_but(&mut self, never_twice: impl Fn(&Stanza) -> bool) -> Vec<Stanza> {
+        let mut taken = Vec::new();
+        {
+            let mut contents = self.0.lock();
+            let mut position = 0;
+            for _ in 0..contents.pulled {
+                if contents
+                    .entries
+                    .get(position)
+                    .is_some_and(|entry| never_twice(&entry.stanza))
+                {
+                    taken.extend(contents.remove(position, 1));
+                } else {
+                    position += 1;
+                }
+            }
+        }
+        self.requeue();
+        taken
+    }
+
     /// Takes out the stanzas that wait to be pulled and were pushed before `before` (ROUTE-24).
     #[must_use = "each of them is to be returned to its sender"]
     pub fn expire(&mut self, before: Instant) -> Vec<Stanza> {

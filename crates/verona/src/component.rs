@@ -14,7 +14,7 @@ use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
 use verona_proto::stanza::{Stanza, StanzaCondition, StreamCondition};
 
 use crate::config::Conflict;
-use crate::held::{Held, RETRY};
+use crate::held::Held;
 use crate::observe::log;
 use crate::shared::{Shared, now};
 
@@ -99,7 +99,18 @@ impl ComponentTask {
         let stall = seconds(self.shared.limits.write_stall_seconds);
         let mut progress = tokio::time::Instant::now();
         let mut stop = self.shared.stop.subscribe();
+        // The end has a deadline of its own, which nothing that the component does or does not do puts off.
+        let mut leave_at = None;
         loop {
+            if closing {
+                let at = *leave_at.get_or_insert_with(|| {
+                    tokio::time::Instant::now() + seconds(self.shared.limits.close_seconds)
+                });
+                if at <= tokio::time::Instant::now() {
+                    return;
+                }
+            }
+            let leave = leave_at.unwrap_or_else(tokio::time::Instant::now);
             if outgoing.is_empty() {
                 self.written();
                 self.fill().await;
@@ -160,15 +171,13 @@ impl ComponentTask {
                     self.outputs().await;
                     return;
                 }
-                () = tokio::time::sleep(RETRY), if !self.held.is_empty() => self.held.retry(&self.shared).await,
+                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared).await,
                 _ = stop.changed(), if reading => {}
-                () = tokio::time::sleep_until(deadline) => {
+                () = tokio::time::sleep_until(deadline), if !closing => {
                     self.link.handle(ComponentInput::Tick, now());
-                    if self.outputs().await {
-                        // What could not be written by now will not be.
-                        return;
-                    }
+                    closing |= self.outputs().await;
                 }
+                () = tokio::time::sleep_until(leave), if closing => {}
             }
         }
     }
@@ -316,6 +325,7 @@ impl ComponentTask {
         while let Ok(command) = self.commands.try_recv() {
             self.returns.push_back(command);
         }
+        self.held.give_up(&self.shared).await;
         if let Some(Attached {
             domain,
             feeder,

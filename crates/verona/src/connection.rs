@@ -17,14 +17,14 @@ use verona_proto::federation::{Remains, Signal, StreamKey};
 use verona_proto::limits::seconds;
 use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::policy::OnUncertain;
-use verona_proto::stanza::StanzaCondition;
+use verona_proto::stanza::{StanzaCondition, StanzaKind};
 use verona_proto::stream::{
     self, Command, Event, Input, Output, Purpose, Role, Secured, Stream, StreamError,
 };
 
 use crate::carried::Carried;
 use crate::gate::Admission;
-use crate::held::{Held, RETRY};
+use crate::held::Held;
 use crate::observe::log;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkPair, LinkRole, LinkTls, LinkTransport};
@@ -46,6 +46,8 @@ pub(crate) struct ConnectionHandle {
     pub(crate) commands: mpsc::Sender<ConnectionCommand>,
     pub(crate) link: Arc<Mutex<Link>>,
     pub(crate) abort: AbortHandle,
+    /// Notes a queue that is sent to the connection, so that it is given back whatever becomes of the connection.
+    pub(crate) feeders: Feeders,
 }
 
 /// How a connection came about.
@@ -63,14 +65,15 @@ pub(crate) enum Origin {
     },
 }
 
-/// Starts the task of a connection, and watches over it: should it panic, what it carried is given back all the same.
+/// Makes the task of a connection, and watches over it: should it panic, what it carried is given back all the same.
+/// It is in the registry at once and begins when told, so that whoever hears of it first can reach it.
 pub(crate) fn spawn(
     shared: &Arc<Shared>,
     key: StreamKey,
     tcp: TcpStream,
     peer: SocketAddr,
     origin: Origin,
-) {
+) -> Start {
     let local_address = tcp.local_addr().unwrap_or(peer);
     let role = match &origin {
         Origin::Accepted { .. } => LinkRole::Receiving,
@@ -101,7 +104,6 @@ pub(crate) fn spawn(
         shared: Arc::clone(shared),
         key,
         link: Arc::clone(&link),
-        feeders: Arc::clone(&feeders),
         commands,
         carried: Carried::new(),
         held: Held::default(),
@@ -112,8 +114,10 @@ pub(crate) fn spawn(
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         // Not before the registry knows us, or a command could find nobody.
-        let _ = started.await;
-        connection.run(tcp, origin).await;
+        match started.await {
+            Ok(()) => connection.run(tcp, origin).await,
+            Err(_) => connection.end().await,
+        }
     });
     shared.connections().insert(
         key,
@@ -121,9 +125,9 @@ pub(crate) fn spawn(
             commands: sender,
             link,
             abort: task.abort_handle(),
+            feeders: Arc::clone(&feeders),
         },
     );
-    let _ = start.send(());
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let ended = task.await;
@@ -133,23 +137,40 @@ pub(crate) fn spawn(
                 stream = key.0,
                 "the task of a connection ended abnormally: {error}"
             );
-            let drains = lock(&feeders)
+            let reclaimed: Vec<(DomainPair, Drain)> = lock(&feeders)
                 .drain(..)
                 .filter_map(|(pair, feeder)| feeder.reclaim().map(|drain| (pair, drain)))
                 .collect();
+            let mut drains = Vec::new();
+            for (pair, mut drain) in reclaimed {
+                let begun = drain.unacknowledged() > 0;
+                settle(&shared, &pair, &mut drain, begun).await;
+                drains.push((pair, drain));
+            }
             shared.signal(Signal::Ended(key, Remains { drains })).await;
         }
     });
+    Start(start)
+}
+
+/// Lets a connection that is in the registry begin. Dropping it ends the connection before it began.
+#[must_use = "the connection waits for it"]
+pub(crate) struct Start(tokio::sync::oneshot::Sender<()>);
+
+impl Start {
+    pub(crate) fn now(self) {
+        // A task that is gone already has said so.
+        let _ = self.0.send(());
+    }
 }
 
 /// The feeding ends of what a connection carries, kept outside its task for the case that it panics.
-type Feeders = Arc<Mutex<Vec<(DomainPair, Feeder)>>>;
+pub(crate) type Feeders = Arc<Mutex<Vec<(DomainPair, Feeder)>>>;
 
 struct Connection {
     shared: Arc<Shared>,
     key: StreamKey,
     link: Arc<Mutex<Link>>,
-    feeders: Feeders,
     commands: mpsc::Receiver<ConnectionCommand>,
     carried: Carried,
     held: Held,
@@ -171,6 +192,7 @@ impl Connection {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
+        notice_death(&tcp, self.key);
         let (purpose, direct_tls) = match origin {
             Origin::Accepted {
                 direct_tls,
@@ -300,7 +322,18 @@ impl Connection {
         let stall = seconds(self.shared.limits.write_stall_seconds);
         let mut progress = tokio::time::Instant::now();
         let mut exit: Option<Exit> = self.outputs(stream).await;
+        let mut leaving = None;
         loop {
+            // The end has a deadline of its own, which nothing that the peer does or does not do puts off.
+            let leave_at = *leaving.get_or_insert_with(|| match exit {
+                Some(_) => tokio::time::Instant::now() + seconds(self.shared.limits.close_seconds),
+                None => far_away(),
+            });
+            if exit.is_none() {
+                leaving = None;
+            } else if leave_at <= tokio::time::Instant::now() {
+                return Exit::End;
+            }
             if outgoing.is_empty() {
                 self.fill(stream);
                 outgoing = stream.transmit().split();
@@ -377,17 +410,12 @@ impl Connection {
                     self.fail(StreamError::stalled(stall)).await;
                     return Exit::End;
                 }
-                () = tokio::time::sleep(RETRY), if !self.held.is_empty() => self.held.retry(&self.shared).await,
-                () = tokio::time::sleep_until(deadline) => {
+                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared).await,
+                () = tokio::time::sleep_until(deadline), if exit.is_none() => {
                     stream.handle(Input::Tick, now());
-                    let more = self.outputs(stream).await;
-                    if exit.is_none() {
-                        exit = more;
-                    } else {
-                        // What could not be written within the closing time will not be.
-                        return Exit::End;
-                    }
+                    exit = self.outputs(stream).await;
                 }
+                () = tokio::time::sleep_until(leave_at), if exit.is_some() => {}
             }
         }
     }
@@ -401,7 +429,6 @@ impl Connection {
                 stream.handle(Input::Command(Command::Verdict { pair, verdict }), now());
             }
             ConnectionCommand::Carry { pair, drain } => {
-                lock(&self.feeders).push((pair.clone(), drain.feeder()));
                 self.carried.add(pair, drain);
             }
             ConnectionCommand::Close(error) => {
@@ -462,7 +489,7 @@ impl Connection {
     }
 
     async fn on_event(&mut self, event: Event) {
-        log::stream(self.key, &lock(&self.link).clone(), &event);
+        log::stream(self.key, &lock(&self.link), &event);
         if let Event::Granted(granted) = &event {
             if let Some(admission) = &mut self.admission {
                 admission.authenticated();
@@ -496,7 +523,9 @@ impl Connection {
         if matches!(event, Event::Bidirectional) {
             lock(&self.link).bidi = true;
         }
-        self.shared.signal(Signal::Stream(self.key, event)).await;
+        if concerns_federation(&event) {
+            self.shared.signal(Signal::Stream(self.key, event)).await;
+        }
     }
 
     async fn fail(&mut self, error: StreamError) {
@@ -514,32 +543,11 @@ impl Connection {
                 | ConnectionCommand::Close(_) => {}
             }
         }
+        self.held.give_up(&self.shared).await;
         self.trace(TracedWhat::Closed);
-        lock(&self.feeders).clear();
         let mut drains = Vec::new();
         for (pair, mut drain, begun) in self.carried.into_drains(self.bytes_written) {
-            match (
-                begun,
-                self.shared
-                    .policy
-                    .for_peer(pair.remote().domain())
-                    .on_uncertain,
-            ) {
-                // Nothing of it reached the transport: it certainly did not arrive.
-                (false, _) | (true, OnUncertain::Resend) => drain.requeue(),
-                //= SM-12
-                (true, OnUncertain::Bounce) => {
-                    for stanza in drain.take_unacknowledged() {
-                        let text = format!(
-                            "the connection with {} was lost while this was being sent",
-                            pair.remote()
-                        );
-                        self.shared
-                            .bounce(&stanza, StanzaCondition::RemoteServerTimeout, &text)
-                            .await;
-                    }
-                }
-            }
+            settle(&self.shared, &pair, &mut drain, begun).await;
             drain.silence();
             drains.push((pair, drain));
         }
@@ -599,6 +607,70 @@ async fn write<IO: AsyncWrite>(
     }
 }
 
+/// Has the system notice a peer that vanished without a word (reliability T7).
+pub(crate) fn notice_death(tcp: &TcpStream, key: StreamKey) {
+    let socket = socket2::SockRef::from(tcp);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(seconds(VANISHED_SECONDS))
+        .with_interval(seconds(VANISHED_SECONDS / 4));
+    let set = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(seconds(VANISHED_SECONDS))));
+    if let Err(error) = set {
+        tracing::debug!(
+            stream = key.0,
+            "the socket's time-outs could not be set: {error}"
+        );
+    }
+}
+
+/// Decides what becomes of stanzas that were being written when a connection was lost.
+async fn settle(shared: &Shared, pair: &DomainPair, drain: &mut Drain, begun: bool) {
+    let text = format!(
+        "the connection with {} was lost while this was being sent",
+        pair.remote()
+    );
+    let uncertain = match (
+        begun,
+        shared.policy.for_peer(pair.remote().domain()).on_uncertain,
+    ) {
+        // Nothing of it reached the transport: it certainly did not arrive.
+        (false, _) => {
+            drain.requeue();
+            return;
+        }
+        //= SM-12
+        // An IQ may have had its effect: it is never sent twice.
+        (true, OnUncertain::Resend) => drain.requeue_but(|stanza| stanza.kind() == StanzaKind::Iq),
+        (true, OnUncertain::Bounce) => drain.take_unacknowledged(),
+    };
+    for stanza in uncertain {
+        shared
+            .bounce(&stanza, StanzaCondition::RemoteServerTimeout, &text)
+            .await;
+    }
+}
+
+/// Whether the federation acts on an event; what it only would throw away must not fill its queue.
+fn concerns_federation(event: &Event) -> bool {
+    match event {
+        Event::Identified(_)
+        | Event::Bidirectional
+        | Event::Multiplexes
+        | Event::KeyReceived(_)
+        | Event::Granted(_)
+        | Event::Refused { .. }
+        | Event::Unanswered { .. }
+        | Event::Verified { .. }
+        | Event::Failed(_)
+        | Event::Closed { .. } => true,
+        Event::SaslFailed { .. }
+        | Event::Vouched { .. }
+        | Event::Denied { .. }
+        | Event::Irregular { .. } => false,
+    }
+}
+
 fn far_away() -> tokio::time::Instant {
     tokio::time::Instant::now() + seconds(FAR_AWAY_SECONDS)
 }
@@ -611,5 +683,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 const COMMANDS_BESIDE_CARRY: usize = 16;
 /// How long our own close_notify may take to be written.
 const CLOSE_NOTIFY_SECONDS: u64 = 2;
+/// How long the system waits for a peer that acknowledges nothing.
+const VANISHED_SECONDS: u64 = 60;
 /// When nothing has a deadline.
 const FAR_AWAY_SECONDS: u64 = 3600;

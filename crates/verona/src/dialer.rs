@@ -59,13 +59,14 @@ pub(crate) async fn connect(
     match connected {
         Ok(tcp) => {
             let key = shared.next_stream();
-            // Before the connection's own first event.
-            shared.signal(Signal::Connected(attempt, Ok(key))).await;
             let origin = Origin::Dialled {
                 direct_tls: target.direct_tls,
                 purpose: Box::new(purpose),
             };
-            connection::spawn(&shared, key, tcp, target.address, origin);
+            let start = connection::spawn(&shared, key, tcp, target.address, origin);
+            // Before the connection's own first event.
+            shared.signal(Signal::Connected(attempt, Ok(key))).await;
+            start.now();
         }
         Err(text) => shared.signal(Signal::Connected(attempt, Err(text))).await,
     }

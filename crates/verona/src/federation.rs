@@ -11,10 +11,10 @@ use verona_proto::outbox::Drain;
 use verona_proto::stanza::StanzaCondition;
 
 use crate::component::{ComponentCommand, bounce_all};
-use crate::connection::ConnectionCommand;
+use crate::connection::{ConnectionCommand, ConnectionHandle};
 use crate::dialer;
 use crate::observe::log;
-use crate::shared::{Shared, now};
+use crate::shared::{Shared, lock, now};
 
 /// Runs until all senders of signals are gone.
 pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>) {
@@ -121,23 +121,39 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
     }
 }
 
+/// Hands a command to a connection, or back.
+fn give(
+    handle: &ConnectionHandle,
+    stream: StreamKey,
+    command: ConnectionCommand,
+) -> Result<(), ConnectionCommand> {
+    let noted = match &command {
+        ConnectionCommand::Carry { pair, drain } => Some((pair.clone(), drain.feeder())),
+        ConnectionCommand::Request { .. }
+        | ConnectionCommand::Verdict { .. }
+        | ConnectionCommand::Close(_) => None,
+    };
+    match handle.commands.try_send(command) {
+        Ok(()) => {
+            lock(&handle.feeders).extend(noted);
+            Ok(())
+        }
+        Err(TrySendError::Closed(command)) => Err(command),
+        Err(TrySendError::Full(command)) => {
+            // It does not read its commands any more: it is ended, and what it carried is given back.
+            tracing::error!(
+                stream = stream.0,
+                "a connection does not follow; it is ended"
+            );
+            handle.abort.abort();
+            Err(command)
+        }
+    }
+}
+
 fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Option<Signal> {
     let sent = match shared.connections().get(&stream) {
-        Some(handle) => handle
-            .commands
-            .try_send(command)
-            .map_err(|error| match error {
-                TrySendError::Closed(command) => command,
-                TrySendError::Full(command) => {
-                    // It does not read its commands any more: it is ended, and what it carried is given back.
-                    tracing::error!(
-                        stream = stream.0,
-                        "a connection does not follow; it is ended"
-                    );
-                    handle.abort.abort();
-                    command
-                }
-            }),
+        Some(handle) => give(handle, stream, command),
         None => Err(command),
     };
     match sent {

@@ -17,6 +17,8 @@ use crate::shared::{Full, Shared};
 pub(crate) struct Held {
     waiting: VecDeque<Admitted>,
     since: Option<Instant>,
+    /// When to look for room again; kept, so that other work cannot put it off.
+    next: Option<Instant>,
     /// Outboxes that did not get room in time, and how full they were: not waited for again until they are half empty.
     slow: Vec<(Feeder, usize)>,
 }
@@ -31,7 +33,9 @@ impl Held {
         if let Some(full) = shared.route(admitted).await {
             match self.is_worth_waiting(&full) {
                 true => {
-                    self.since = Some(Instant::now());
+                    let now = Instant::now();
+                    self.since = Some(now);
+                    self.next = Some(now + RETRY);
                     self.waiting.push_front(full.admitted);
                 }
                 false => shared.overflow(full.admitted.stanza()).await,
@@ -41,6 +45,7 @@ impl Held {
 
     /// Tries again what waits.
     pub(crate) async fn retry(&mut self, shared: &Shared) {
+        self.next = Some(Instant::now() + RETRY);
         while let Some(admitted) = self.waiting.pop_front() {
             let Some(full) = shared.route(admitted).await else {
                 self.since = Some(Instant::now());
@@ -55,6 +60,21 @@ impl Held {
             shared.overflow(full.admitted.stanza()).await;
         }
         self.since = None;
+        self.next = None;
+    }
+
+    /// The reader ends: what did not find room is answered, for nobody else knows of it.
+    pub(crate) async fn give_up(&mut self, shared: &Shared) {
+        while let Some(admitted) = self.waiting.pop_front() {
+            if let Some(full) = shared.route(admitted).await {
+                shared.overflow(full.admitted.stanza()).await;
+            }
+        }
+    }
+
+    /// When to try again; only asked while something waits.
+    pub(crate) fn next(&self) -> Instant {
+        self.next.unwrap_or_else(Instant::now)
     }
 
     /// Whether nothing waits, so that more may be read.
@@ -97,4 +117,4 @@ fn direction(admitted: &Admitted) -> Direction {
 /// How long a reader waits for room.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How often it looks.
-pub(crate) const RETRY: Duration = Duration::from_millis(5);
+const RETRY: Duration = Duration::from_millis(5);

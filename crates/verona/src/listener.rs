@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep};
-use verona_proto::federation::Signal;
+use verona_proto::federation::{Signal, StreamKey};
 
 use crate::component;
 use crate::connection::{self, Origin};
@@ -40,17 +40,13 @@ pub(crate) fn servers(
                 }
             };
             let key = shared.next_stream();
+            let origin = Origin::Accepted {
+                direct_tls,
+                admission,
+            };
+            let start = connection::spawn(&shared, key, tcp, peer, origin);
             shared.signal(Signal::Accepted(key)).await;
-            connection::spawn(
-                &shared,
-                key,
-                tcp,
-                peer,
-                Origin::Accepted {
-                    direct_tls,
-                    admission,
-                },
-            );
+            start.now();
         }
     })
 }
@@ -62,6 +58,7 @@ pub(crate) fn components_tcp(shared: Arc<Shared>, listener: TcpListener) -> Join
             match listener.accept().await {
                 Ok((tcp, peer)) => {
                     let _ = tcp.set_nodelay(true);
+                    connection::notice_death(&tcp, StreamKey(0));
                     serve_component(&shared, tcp, peer.to_string());
                 }
                 Err(error) => rest(&error).await,

@@ -252,9 +252,13 @@ fn domain(element: &Element, attribute: &str) -> Option<Domain> {
 fn id(element: &Element) -> Option<String> {
     element
         .attribute("id")
-        .filter(|id| !id.is_empty())
+        // What is echoed must not be large: an id is a few dozen characters.
+        .filter(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX)
         .map(str::to_owned)
 }
+
+/// The longest stream id that is taken up; real ones have 8 to 64 characters.
+const ID_BYTES_MAX: usize = 256;
 
 fn key(element: &Element) -> String {
     //= DB-36

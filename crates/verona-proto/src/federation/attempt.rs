@@ -200,6 +200,12 @@ impl Attempt {
         }
     }
 
+    /// Whether it has one of the places of attempts to carry stanzas.
+    pub(super) fn is_carrying(&self) -> bool {
+        let started = !matches!(self.state, State::Waiting);
+        started && matches!(self.aim, Aim::Carry { .. })
+    }
+
     pub(super) fn stream(&self) -> Option<StreamKey> {
         match &self.state {
             State::Negotiating { stream, .. } => Some(*stream),

@@ -43,6 +43,9 @@ pub struct Federation {
     negotiating: BTreeMap<StreamKey, AttemptKey>,
     /// Attempts that wait for others to end.
     queue: VecDeque<AttemptKey>,
+    /// How many attempts to carry stanzas are under way. Verifications have a bound of their own, so that neither can
+    /// starve the other.
+    carrying: usize,
     verifications: Verifications,
     backoff: Backoff,
     /// When a waiting queue must be looked at.
@@ -73,6 +76,7 @@ impl Federation {
             attempts: BTreeMap::new(),
             negotiating: BTreeMap::new(),
             queue: VecDeque::new(),
+            carrying: 0,
             verifications: Verifications::default(),
             backoff: Backoff::default(),
             deadlines: BTreeSet::new(),
@@ -146,6 +150,7 @@ impl Federation {
                 stream,
                 pair: pair.clone(),
             });
+            self.streams.note_request(stream, &pair);
             return self.wait(pair, Route::Requested { drain, stream }, now);
         }
         match self.backoff.until(pair.remote(), now) {
@@ -332,7 +337,7 @@ impl Federation {
     }
 
     fn on_ended(&mut self, stream: StreamKey, remains: Remains, now: Instant) {
-        self.streams.end(stream);
+        let requested = self.streams.end(stream);
         //= DB-28
         for key in self.verifications.forget(stream) {
             self.abandon(key);
@@ -347,12 +352,6 @@ impl Federation {
                 self.serve(pair, drain, now);
             }
         }
-        let requested: Vec<DomainPair> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| matches!(route, Route::Requested { stream: other, .. } if *other == stream))
-            .map(|(pair, _)| pair.clone())
-            .collect();
         for pair in requested {
             self.seek_again(&pair, stream, now);
         }
@@ -379,32 +378,43 @@ impl Federation {
             Aim::Verify(..) => self.limits.verification_seconds,
         };
         self.attempt_deadlines.insert((now + seconds(time), key));
+        let verifies = matches!(aim, Aim::Verify(..));
         self.attempts.insert(key, Attempt::new(pair, aim));
-        self.queue.push_back(key);
-        self.start_waiting();
+        if verifies {
+            self.start(key);
+        } else {
+            self.queue.push_back(key);
+            self.start_waiting();
+        }
         key
     }
 
     /// Starts what waits, as far as the limit allows.
     fn start_waiting(&mut self) {
-        while self.attempts.len().saturating_sub(self.queue.len())
-            < size(self.limits.attempts_concurrent_max)
-        {
+        while self.carrying < size(self.limits.attempts_concurrent_max) {
             let Some(key) = self.queue.pop_front() else {
                 return;
             };
-            let Some(attempt) = self.attempts.get_mut(&key) else {
-                continue;
-            };
-            attempt.state = attempt::State::Discovering;
-            let remote = attempt.pair.remote().domain().clone();
-            let direct_tls = self.policy.for_peer(&remote).direct_tls == DirectTls::Auto;
-            self.commands.push_back(Command::Discover {
-                attempt: key,
-                remote,
-                direct_tls,
-            });
+            // One that was dropped while it waited is passed over.
+            if self.attempts.contains_key(&key) {
+                self.carrying += 1;
+                self.start(key);
+            }
         }
+    }
+
+    fn start(&mut self, key: AttemptKey) {
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
+        attempt.state = attempt::State::Discovering;
+        let remote = attempt.pair.remote().domain().clone();
+        let direct_tls = self.policy.for_peer(&remote).direct_tls == DirectTls::Auto;
+        self.commands.push_back(Command::Discover {
+            attempt: key,
+            remote,
+            direct_tls,
+        });
     }
 
     fn on_discovered(
@@ -539,10 +549,12 @@ impl Federation {
     }
 
     fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
-        self.queue.retain(|other| *other != key);
         let attempt = self.attempts.remove(&key)?;
         if let Some(stream) = attempt.stream() {
             self.negotiating.remove(&stream);
+        }
+        if attempt.is_carrying() {
+            self.carrying = self.carrying.saturating_sub(1);
         }
         Some(attempt)
     }
@@ -689,7 +701,12 @@ impl Federation {
                 Ok(()) => {}
                 Err(drain) => self.serve(pair, drain, now),
             },
-            route @ (Route::Resting { .. } | Route::Seeking { .. } | Route::Requested { .. }) => {
+            // Nobody waits for the attempt any more: it leaves its place to another.
+            Route::Seeking { drain, attempt } => match drain.close_if_empty() {
+                Ok(()) => self.abandon(attempt),
+                Err(drain) => self.wait(pair, Route::Seeking { drain, attempt }, now),
+            },
+            route @ (Route::Resting { .. } | Route::Requested { .. }) => {
                 self.wait(pair, route, now);
             }
             route @ Route::Carried { .. } => {
@@ -709,7 +726,9 @@ impl Federation {
             }
         }
         self.queue.clear();
+        self.carrying = 0;
         self.attempts.clear();
+        self.attempt_deadlines.clear();
         self.negotiating.clear();
         //= STREAM-59
         let streams: Vec<StreamKey> = self.streams.iter().map(|(stream, _)| stream).collect();

@@ -15,7 +15,7 @@ pub(super) fn stream_for(
     policy: &PeerPolicy,
 ) -> Option<StreamKey> {
     streams
-        .iter()
+        .towards(pair.remote().domain())
         .find(|(_, record)| may_ask(pair, record, policy))
         .map(|(stream, _)| stream)
 }

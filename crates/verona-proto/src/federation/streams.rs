@@ -12,6 +12,9 @@ pub(super) struct Streams {
     live: BTreeMap<StreamKey, Record>,
     /// The streams that may send for a pair, the first one granted in front (BIDI-52).
     able: BTreeMap<DomainPair, Vec<StreamKey>>,
+    /// The streams on which a further pair of a remote domain might be asked for: those that we opened to it, and
+    /// those on which it is proven.
+    towards: BTreeMap<Domain, BTreeSet<StreamKey>>,
 }
 
 /// What is known of one stream.
@@ -27,6 +30,8 @@ pub(super) struct Record {
     /// Domains for which the peer is proven here.
     pub(super) proven: BTreeSet<Domain>,
     granted: BTreeSet<DomainPair>,
+    /// Pairs that were asked for on it, and whose queues wait for the answer.
+    requested: BTreeSet<DomainPair>,
     /// The stream takes no stanzas any more.
     closing: bool,
     /// Who opened it.
@@ -60,6 +65,22 @@ impl Streams {
         self.live.get_mut(&stream)
     }
 
+    /// The streams on which a further pair of `remote` might be asked for.
+    pub(super) fn towards(&self, remote: &Domain) -> impl Iterator<Item = (StreamKey, &Record)> {
+        self.towards
+            .get(remote)
+            .into_iter()
+            .flatten()
+            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, record)))
+    }
+
+    /// A pair's queue waits for the answer to a request on the stream.
+    pub(super) fn note_request(&mut self, stream: StreamKey, pair: &DomainPair) {
+        if let Some(record) = self.live.get_mut(&stream) {
+            record.requested.insert(pair.clone());
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamKey, &Record)> {
         self.live.iter().map(|(stream, record)| (*stream, record))
     }
@@ -86,6 +107,12 @@ impl Streams {
             Event::Identified(peer) => {
                 record.local = Some(peer.local.clone());
                 record.remote.clone_from(&peer.remote);
+                if let (true, Some(remote)) = (record.initiating, &peer.remote) {
+                    self.towards
+                        .entry(remote.clone())
+                        .or_default()
+                        .insert(stream);
+                }
             }
             Event::Bidirectional => record.bidirectional = true,
             Event::Multiplexes => record.multiplexes = true,
@@ -93,7 +120,9 @@ impl Streams {
                 pair, direction, ..
             }) => match direction {
                 Direction::Inbound => {
-                    record.proven.insert(pair.remote().domain().clone());
+                    let remote = pair.remote().domain().clone();
+                    record.proven.insert(remote.clone());
+                    self.towards.entry(remote).or_default().insert(stream);
                 }
                 Direction::Outbound => {
                     record.granted.insert(pair.clone());
@@ -112,9 +141,21 @@ impl Streams {
         }
     }
 
-    pub(super) fn end(&mut self, stream: StreamKey) {
+    /// The stream is over; says which pairs still waited for an answer on it.
+    pub(super) fn end(&mut self, stream: StreamKey) -> BTreeSet<DomainPair> {
         self.close(stream);
-        self.live.remove(&stream);
+        let Some(record) = self.live.remove(&stream) else {
+            return BTreeSet::new();
+        };
+        for remote in record.remote.iter().chain(&record.proven) {
+            if let Some(streams) = self.towards.get_mut(remote) {
+                streams.remove(&stream);
+                if streams.is_empty() {
+                    self.towards.remove(remote);
+                }
+            }
+        }
+        record.requested
     }
 
     /// The stream takes no more stanzas: nobody is sent to it again.
