@@ -4,8 +4,9 @@
 
 mod support;
 
+use rxml::strings::NcNameStr;
 use support::{Numbers, nasty, read, rxml_accepts};
-use verona_xml::{ErrorKind, Limits};
+use verona_xml::{ErrorKind, Limits, Scan, Scanner};
 
 /// spec STREAM-35 STREAM-36 STREAM-37 STREAM-38
 #[test]
@@ -95,6 +96,30 @@ fn rxml_differs_where_it_is_known_to() {
         [] as [u64; 0],
         "all known differences are of documents that exist"
     );
+}
+
+/// Every character there is, as a name and inside one. rxml lacks one range of the fifth edition.
+#[test]
+fn names_are_those_of_the_fifth_edition() {
+    let mut scanner = Scanner::new(Limits::default());
+    assert!(matches!(scanner.scan(b"<s>"), Ok(Scan::Header { .. })));
+    for character in ('!'..=char::MAX).filter(|it| !"/>&<:".contains(*it)) {
+        for name in [format!("{character}"), format!("a{character}")] {
+            let theirs = NcNameStr::from_str(&name).is_ok();
+            let element = format!("<{name}/>");
+            let ours = match scanner.scan(element.as_bytes()) {
+                Ok(Scan::Element { .. }) => true,
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => false,
+            };
+            if !ours {
+                scanner = Scanner::new(Limits::default());
+                assert!(matches!(scanner.scan(b"<s>"), Ok(Scan::Header { .. })));
+            }
+            let lacking = matches!(character, '\u{FDF0}'..='\u{FFFD}');
+            assert_eq!(ours, theirs || lacking, "{name:?}");
+        }
+    }
 }
 
 const KNOWN_DIFFERENCES: [(u64, &str); 8] = [

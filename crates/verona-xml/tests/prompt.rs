@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{HEADER, read};
+use support::{FOOTER, HEADER, read};
 use verona_xml::{Error, ErrorKind, Limits, Scan, Scanner};
 
 /// The last byte of each decides, however they arrive.
@@ -159,6 +159,16 @@ fn limits_are_exact_and_prompt() {
             "<a>xxxxxx\u{1F600}".to_owned(),
         ),
         (
+            // And that in a name.
+            "stanza_bytes_max",
+            Limits {
+                stanza_bytes_max: 10,
+                ..all
+            },
+            "<xxx\u{F8}\u{F8}/>".to_owned(),
+            "<xxxxxxxx\u{F8}".to_owned(),
+        ),
+        (
             "name_bytes_max",
             Limits {
                 name_bytes_max: 15,
@@ -306,6 +316,45 @@ fn other_limits_hold_at_once() {
         (error.kind(), error.what()),
         (ErrorKind::TooLarge, "stanza_bytes_max")
     );
+}
+
+/// The innermost declaration of a prefix counts, and only where it is in force.
+///
+/// spec STREAM-36
+#[test]
+fn the_innermost_declaration_counts() {
+    for (inside, accepted) in [
+        (
+            "<m xmlns:p='urn:a' xmlns:q='urn:b'><x xmlns:p='urn:b' p:a='' q:a=''/></m>",
+            false,
+        ),
+        (
+            "<m xmlns:p='urn:a' xmlns:q='urn:a'><x xmlns:p='urn:b' p:a='' q:a=''/></m>",
+            true,
+        ),
+        (
+            "<m xmlns:p='urn:a' xmlns:q='urn:a'><x xmlns:p='urn:b'/><x p:a='' q:a=''/></m>",
+            false,
+        ),
+        (
+            "<m xmlns:db='urn:a' xmlns:q='jabber:server:dialback' q:a='' db:a=''/>",
+            true,
+        ),
+        (
+            "<m xmlns:q='jabber:server:dialback' q:a='' db:a=''/>",
+            false,
+        ),
+        ("<m xmlns:q='jabber:server' a='' q:a=''/>", true),
+        ("<m xmlns:q='http://www.w3.org/XML/1998/namespace'/>", false),
+        ("<m xml:lang='a' xml:lang='b'/>", false),
+    ] {
+        let reading = read(
+            format!("{HEADER}{inside}{FOOTER}").as_bytes(),
+            Limits::default(),
+            || 1,
+        );
+        assert_eq!(reading.is_accepted(), accepted, "{inside}: {reading:?}");
+    }
 }
 
 /// What was refused stays refused.

@@ -197,6 +197,44 @@ fn what_is_written_where_it_has_to_be() {
     }
 }
 
+/// Streams with more declarations than a set of small numbers holds: too much may be declared, never twice.
+#[test]
+fn many_prefixes_on_a_header() {
+    let declarations: String = (0..80).map(|n| format!(" xmlns:p{n}='urn:{n}'")).collect();
+    let header = format!("<stream xmlns='jabber:server'{declarations}>");
+    let limits = Limits {
+        namespaces_max: 100,
+        ..Limits::default()
+    };
+    for stanza in [
+        "<message xmlns:p70='urn:mine'><p70:a/><p75:a/><p3:a/></message>",
+        "<message><p62:a/><p63:a/><p79:a/></message>",
+        "<message p0:a='1'/>",
+    ] {
+        let mut scanner = Scanner::new(limits);
+        assert!(matches!(
+            scanner.scan(header.as_bytes()),
+            Ok(Scan::Header { .. })
+        ));
+        let Ok(Scan::Element { head, .. }) = scanner.scan(stanza.as_bytes()) else {
+            panic!("{stanza}");
+        };
+        let rewritten = rewrite(stanza.as_bytes(), &head, scanner.scope(), &Edit::default());
+        let mut there = Scanner::new(limits);
+        assert!(matches!(
+            there.scan(COMPONENT_HEADER.as_bytes()),
+            Ok(Scan::Header { .. })
+        ));
+        assert!(
+            matches!(there.scan(&rewritten), Ok(Scan::Element { .. })),
+            "{stanza}"
+        );
+        let before = Element::parse(stanza.as_bytes(), scanner.scope()).unwrap();
+        let after = Element::parse(&rewritten, there.scope()).unwrap();
+        assert!(is_taken_on(&before, &after, &Edit::default()), "{stanza}");
+    }
+}
+
 /// Nothing panics and nothing is invented when bytes, head and scope do not belong together.
 #[test]
 fn what_does_not_belong_together_comes_back() {
