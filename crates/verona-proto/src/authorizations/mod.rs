@@ -165,7 +165,7 @@ impl Authorizations {
     pub fn admit(
         &self,
         hosts: &Hosts,
-        strictness: Strictness,
+        strictness: impl FnOnce(&Domain) -> Strictness,
         stanza: Stanza,
     ) -> Result<Admitted, Rejected> {
         let local = self.admits(hosts, strictness, stanza.from(), stanza.to())?;
@@ -179,7 +179,7 @@ impl Authorizations {
     pub fn admits(
         &self,
         hosts: &Hosts,
-        strictness: Strictness,
+        strictness: impl FnOnce(&Domain) -> Strictness,
         from: &Domain,
         to: &Domain,
     ) -> Result<LocalDomain, Rejected> {
@@ -209,7 +209,7 @@ impl Authorizations {
             return Err(Rejected::InvalidFrom);
         }
         //= ROUTE-05
-        match strictness {
+        match strictness(from) {
             Strictness::ExactPair => Err(Rejected::HostUnknown),
             Strictness::AnyHosted => Ok(pair.local().clone()),
         }

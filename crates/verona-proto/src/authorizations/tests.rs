@@ -29,7 +29,12 @@ fn main_pair() -> DomainPair {
 
 fn admits(table: &Authorizations, from: &str, to: &str) -> Result<(), Rejected> {
     table
-        .admits(&hosts(), Strictness::ExactPair, &domain(from), &domain(to))
+        .admits(
+            &hosts(),
+            |_| Strictness::ExactPair,
+            &domain(from),
+            &domain(to),
+        )
         .map(|_| ())
 }
 
@@ -105,7 +110,12 @@ fn any_hosted_takes_a_proven_sender_to_any_domain_of_ours() {
     table.prove(main_pair(), Proof::Sasl).unwrap();
     let to = |to: &str, from: &str| {
         table
-            .admits(&hosts(), Strictness::AnyHosted, &domain(from), &domain(to))
+            .admits(
+                &hosts(),
+                |_| Strictness::AnyHosted,
+                &domain(from),
+                &domain(to),
+            )
             .map(|local| local.to_string())
     };
     assert_eq!(

@@ -39,13 +39,17 @@ impl Closing {
         context: &mut Context,
         _now: Instant,
     ) -> Result<Phase, StreamError> {
-        if let Some(open) = &self.open {
-            // What is wrong now ends a stream that is ending anyway: it is not delivered, and that is all.
-            if let Err(error) = open.receive(stanza, context) {
+        let Some(open) = &self.open else {
+            return Ok(Phase::Closing(self));
+        };
+        // What is wrong now ends a stream that is ending anyway: it is not delivered, and nothing more is heard.
+        match open.receive(stanza, context) {
+            Ok(()) => Ok(Phase::Closing(self)),
+            Err(error) => {
                 context.event(Event::Failed(error));
+                Ok(Phase::Closing(Self { open: None, ..self }))
             }
         }
-        Ok(Phase::Closing(self))
     }
 
     pub(super) fn on_element(

@@ -70,14 +70,19 @@ pub(super) struct Context {
     pub(super) last_written: Instant,
     irregular: u64,
     unauthorized_elements: u64,
+    /// Dialback questions that the peer may still ask at once, and since when it may ask more (LIM-16).
+    questions: u64,
+    questions_since: Instant,
     scratch: String,
 }
 
-/// Why the stream starts anew on the same connection (RFC 6120 §4.3.3).
+/// Where the stream starts anew on the same connection (RFC 6120 §4.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Restart {
-    Tls,
-    Sasl,
+    /// Behind the element being handled.
+    Now,
+    /// With the header that comes: what the peer sent behind `<auth/>` unasked is of the old stream (BIDI-15).
+    AtHeader,
 }
 
 impl Context {
@@ -102,6 +107,8 @@ impl Context {
             last_written: now,
             irregular: 0,
             unauthorized_elements: 0,
+            questions: QUESTIONS_AT_ONCE,
+            questions_since: now,
             scratch: String::new(),
         }
     }
@@ -151,7 +158,32 @@ impl Context {
         Ok(())
     }
 
+    /// Counts a dialback question of the peer's: answering costs us more than asking costs the peer (LIM-16, DB-52).
+    pub(super) fn count_question(&mut self, now: Instant) -> Result<(), StreamError> {
+        //= LIM-16
+        let seconds = now
+            .saturating_duration_since(self.questions_since)
+            .as_secs();
+        if seconds > 0 {
+            let more = seconds.saturating_mul(QUESTIONS_PER_SECOND);
+            self.questions = self.questions.saturating_add(more).min(QUESTIONS_AT_ONCE);
+            self.questions_since = now;
+        }
+        self.questions = self.questions.checked_sub(1).ok_or_else(|| {
+            StreamError::peer(
+                StreamCondition::PolicyViolation,
+                "too many dialback elements in too short a time",
+            )
+        })?;
+        Ok(())
+    }
+
     pub(super) fn negotiation_deadline(&self, now: Instant) -> Instant {
         now + seconds(self.policy.limits.negotiation_seconds)
     }
 }
+
+/// Dialback questions that a peer may ask at once: a peer of 256 domains proves them all in a burst.
+const QUESTIONS_AT_ONCE: u64 = 512;
+/// Dialback questions that a peer may ask in the long run.
+const QUESTIONS_PER_SECOND: u64 = 4;

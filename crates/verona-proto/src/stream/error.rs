@@ -108,6 +108,14 @@ impl StreamError {
         }
     }
 
+    /// The same error, of which the peer is told nothing.
+    pub(super) fn silently(self) -> Self {
+        Self {
+            wire: Wire::Nothing,
+            ..self
+        }
+    }
+
     pub(super) fn from_xml(error: &verona_xml::Error) -> Self {
         use verona_xml::ErrorKind;
         let condition = match error.kind() {
@@ -164,8 +172,9 @@ impl StreamError {
     pub(super) fn received(condition: StreamCondition, text: Option<String>, cause: Cause) -> Self {
         let text = match text {
             Some(text) => format!(
-                "the peer ended the stream with {}: {text}",
-                condition.name()
+                "the peer ended the stream with {}: {}",
+                condition.name(),
+                quoted(&text)
             ),
             None => format!("the peer ended the stream with {}", condition.name()),
         };
@@ -222,6 +231,22 @@ impl Cause {
         }
     }
 }
+
+/// A peer's words, fit for a log line and for an error text: short, and without control characters.
+pub(super) fn quoted(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(WORDS_MAX)
+        .collect();
+    if text.chars().nth(WORDS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// How many characters of a peer's words are shown.
+const WORDS_MAX: usize = 200;
 
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -263,7 +263,7 @@ impl AwaitProceed {
         if starttls::is_proceed(element) {
             //= STREAM-32
             //= TLS-10
-            context.restart = Some(Restart::Tls);
+            context.restart = Some(Restart::Now);
             context.header_sent = false;
             context.outputs.push_back(Output::StartTls {
                 role: Role::Initiating,
@@ -294,7 +294,7 @@ impl AwaitSaslOutcome {
         if sasl::is_success(element) {
             //= SASL-15
             //= SASL-18
-            context.restart = Some(Restart::Sasl);
+            context.restart = Some(Restart::Now);
             write_header(&self.purpose, context);
             return Ok(super::Phase::Initiating(Phase::Header(AwaitHeader {
                 purpose: self.purpose,

@@ -42,9 +42,10 @@ pub use input::{Check, Command, Input, Purpose, Secured};
 pub use output::{Event, KeyCheck, Output, Peer};
 
 use crate::addr::DomainPair;
+use crate::limits::size;
 use crate::ns;
-use crate::stanza::Stanza;
-use crate::stanza::condition::{StreamCondition, read_stream_error};
+use crate::stanza::condition::{StanzaCondition, StreamCondition, read_stream_error};
+use crate::stanza::{BadStanza, Stanza};
 use closing::Closing;
 use context::{Context, Restart};
 use open::Open;
@@ -56,6 +57,8 @@ pub struct Stream {
     phase: Phase,
     context: Context,
     scanner: Scanner,
+    /// Whether the scanner ends with the header that is to come.
+    until_header: bool,
     inbox: BytesMut,
 }
 
@@ -96,6 +99,7 @@ impl Stream {
             phase,
             context,
             scanner,
+            until_header: false,
             inbox: BytesMut::new(),
         }
     }
@@ -220,6 +224,13 @@ impl Stream {
                 self.fail(StreamError::injected(), now);
                 continue;
             }
+            if self.until_header {
+                match receiving::behind_auth(&self.inbox) {
+                    Some(Restart::AtHeader) => {}
+                    Some(Restart::Now) => self.restart(),
+                    None => return,
+                }
+            }
             let scan = match self.scanner.scan(&self.inbox) {
                 Ok(scan) => scan,
                 Err(error) => {
@@ -238,7 +249,8 @@ impl Stream {
             self.on_frame(frame, &element, now);
             match self.context.restart.take() {
                 None => {}
-                Some(Restart::Sasl | Restart::Tls) => self.scanner = self.fresh_scanner(),
+                Some(Restart::Now) => self.restart(),
+                Some(Restart::AtHeader) => self.until_header = true,
             }
         }
     }
@@ -276,10 +288,13 @@ impl Stream {
     fn on_element(&mut self, head: &Head, bytes: &[u8], now: Instant) {
         let scope = self.scanner.scope();
         if head.namespace(bytes, scope) == ns::SERVER {
-            let stanza = Stanza::read(bytes, head, scope, self.context.peer_lang.as_deref());
-            self.step(now, |phase, context| phase.on_stanza(stanza, context, now));
-            // A peer that has just been authorised gets the limits of an authenticated one.
-            return;
+            // Reading a stanza is work, which a peer that may send none does not get.
+            let stanza = match self.phase.hears_stanzas() {
+                true => Stanza::read(bytes, head, scope, self.context.peer_lang.as_deref()),
+                false => Err(BadStanza::Stream(StreamCondition::NotAuthorized)),
+            };
+            let stanza = stanza.and_then(|stanza| self.check_size(stanza));
+            return self.step(now, |phase, context| phase.on_stanza(stanza, context, now));
         }
         let element = match Element::parse(bytes, scope) {
             Ok(element) => element,
@@ -291,6 +306,19 @@ impl Stream {
         self.step(now, |phase, context| {
             phase.on_element(&element, context, now)
         });
+    }
+
+    /// What is made of a stanza must not be larger than what may be sent: declarations that it took from the header
+    /// are repeated in it (ROUTE-12).
+    fn check_size(&self, stanza: Stanza) -> Result<Stanza, BadStanza> {
+        //= ROUTE-12
+        match stanza.bytes().len() <= size(self.context.policy.limits.stanza_bytes_max) {
+            true => Ok(stanza),
+            false => Err(BadStanza::Stanza {
+                stanza: Box::new(stanza),
+                condition: StanzaCondition::PolicyViolation,
+            }),
+        }
     }
 
     /// The peer ended the stream with an error: both directions and all pairs are over (BIDI-59).
@@ -330,9 +358,10 @@ impl Stream {
     ) {
         let phase = std::mem::replace(&mut self.phase, Phase::Closed);
         let was_open = matches!(phase, Phase::Open(_));
+        let may_write = phase.may_write();
         match transition(phase, &mut self.context) {
             Ok(phase) => self.phase = phase,
-            Err(error) => return self.fail(error, now),
+            Err(error) => return self.end(error, may_write, now),
         }
         if let Phase::Open(open) = &self.phase
             && (!was_open || self.context.limits_raised != open.is_authorized())
@@ -346,11 +375,21 @@ impl Stream {
     }
 
     fn fail(&mut self, error: StreamError, now: Instant) {
+        self.end(error, self.phase.may_write(), now);
+    }
+
+    fn end(&mut self, error: StreamError, may_write: bool, now: Instant) {
+        let error = match may_write {
+            true => error,
+            false => error.silently(),
+        };
         self.phase = closing::after_error(error, &mut self.context, now);
     }
 
-    fn fresh_scanner(&self) -> Scanner {
-        Scanner::new(self.context.policy.limits.negotiation_xml())
+    /// The stream begins anew on the same connection (RFC 6120 §4.3.3).
+    fn restart(&mut self) {
+        self.scanner = Scanner::new(self.context.policy.limits.negotiation_xml());
+        self.until_header = false;
     }
 }
 
@@ -553,6 +592,14 @@ impl Phase {
         }
     }
 
+    fn hears_stanzas(&self) -> bool {
+        match self {
+            Self::Open(open) => open.is_authorized(),
+            Self::Closing(_) => true,
+            Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) | Self::Closed => false,
+        }
+    }
+
     fn is_waiting_for_close(&self) -> bool {
         match self {
             Self::Closing(_) => true,
@@ -562,6 +609,14 @@ impl Phase {
             | Self::Verifying(_)
             | Self::Open(_) => false,
         }
+    }
+
+    /// Whether anything of ours may still follow on the wire: nothing comes before the handshake that was agreed on
+    /// (TLS-09), and nothing behind our closing tag (STREAM-46).
+    fn may_write(&self) -> bool {
+        //= TLS-09
+        //= STREAM-46
+        !self.awaits_tls() && !self.is_closing()
     }
 
     /// Whether the next byte must be one of TLS.

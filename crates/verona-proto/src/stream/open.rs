@@ -140,7 +140,8 @@ impl Open {
         context: &mut Context,
     ) -> Result<(), StreamError> {
         let hosts = &context.config.hosts;
-        let strictness = context.policy.to;
+        // The policy of whoever sent the stanza, not of whoever the header named.
+        let strictness = |from: &Domain| context.policy_for(from).to;
         match stanza {
             Ok(stanza) => {
                 let admitted = self
@@ -403,6 +404,7 @@ impl Open {
         context: &mut Context,
         now: Instant,
     ) -> Result<super::Phase, StreamError> {
+        context.count_question(now)?;
         match Dialback::read(element) {
             Ok(Dialback::Request { from, to, key }) => {
                 self.on_request(from, to, key, context, now)?
@@ -685,6 +687,16 @@ impl Open {
     fn granted(&mut self, granted: Vec<Granted>, context: &mut Context) {
         if !granted.is_empty() {
             self.negotiation = None;
+        }
+        //= BIDI-71
+        // From now on the policy is that of whoever is proven, not of whoever the header named.
+        let proven = granted
+            .iter()
+            .find(|grant| grant.direction == Direction::Inbound);
+        if let (Role::Receiving, Some(grant)) = (self.role, proven)
+            && self.remote.as_ref() != Some(grant.pair.remote().domain())
+        {
+            context.policy = context.policy_for(grant.pair.remote().domain());
         }
         for grant in granted {
             context.event(Event::Granted(grant));

@@ -81,6 +81,28 @@ struct Agreed {
     multiplexes: bool,
 }
 
+impl Agreed {
+    fn on_bidi(&mut self, element: &Element, context: &mut Context) -> Result<(), StreamError> {
+        //= BIDI-10
+        //= BIDI-12
+        match context.policy.bidi {
+            BidiPolicy::Auto => {
+                //= BIDI-06
+                // Before TLS this lives only as long as the wait that owns it does.
+                self.flow = Flow::Bidirectional;
+                self.multiplexes |= match context.policy.multiplex {
+                    Multiplex::Auto => bidi::multiplexes(element),
+                    Multiplex::On => true,
+                    Multiplex::Off => false,
+                };
+                Ok(())
+            }
+            //= BIDI-11
+            BidiPolicy::Off => context.irregular("a request for bidi that was not offered"),
+        }
+    }
+}
+
 impl Phase {
     pub(super) fn start(secured: Option<Secured>, context: &Context, now: Instant) -> Self {
         Self::Header(AwaitHeader {
@@ -114,6 +136,7 @@ impl Phase {
         context.count_unauthorized()?;
         match self {
             Self::Choice(wait) => wait.on_element(element, context, now),
+            Self::Header(wait) if bidi::is_request(element) => wait.on_bidi(element, context),
             Self::Header(_) | Self::Secured(_) => Err(StreamError::peer(
                 StreamCondition::BadFormat,
                 "an element before the stream header",
@@ -175,6 +198,25 @@ impl Phase {
 }
 
 impl AwaitHeader {
+    /// `<bidi/>` that was sent behind `<auth/>` without waiting for the outcome.
+    fn on_bidi(
+        mut self,
+        element: &Element,
+        context: &mut Context,
+    ) -> Result<super::Phase, StreamError> {
+        match &mut self.stage {
+            //= BIDI-15
+            Stage::Authenticated { agreed, .. } => agreed.on_bidi(element, context)?,
+            Stage::Plain | Stage::Secured(_) => {
+                return Err(StreamError::peer(
+                    StreamCondition::BadFormat,
+                    "an element before the stream header",
+                ));
+            }
+        }
+        Ok(super::Phase::Receiving(Phase::Header(self)))
+    }
+
     fn on_header(
         self,
         element: &Element,
@@ -185,6 +227,9 @@ impl AwaitHeader {
         let header = Header::read_initial(element, scope)?;
         context.peer_lang.clone_from(&header.lang);
         let addresses = addresses(&header, context)?;
+        //= TLS-10
+        // What an earlier header claimed says nothing any more.
+        context.policy = context.config.policy.defaults.clone();
         if let Some(remote) = &addresses.remote {
             context.policy = context.policy_for(remote);
             //= ERR-05
@@ -276,7 +321,7 @@ impl AwaitChoice {
             .quietly());
         }
         context.write(starttls::write_proceed);
-        context.restart = Some(Restart::Tls);
+        context.restart = Some(Restart::Now);
         context.header_sent = false;
         context.outputs.push_back(Output::StartTls {
             role: Role::Receiving,
@@ -292,22 +337,7 @@ impl AwaitChoice {
         element: &Element,
         context: &mut Context,
     ) -> Result<super::Phase, StreamError> {
-        //= BIDI-10
-        //= BIDI-12
-        match context.policy.bidi {
-            BidiPolicy::Auto => {
-                //= BIDI-06
-                // Before TLS this lives only as long as this wait does.
-                self.agreed.flow = Flow::Bidirectional;
-                self.agreed.multiplexes |= match context.policy.multiplex {
-                    Multiplex::Auto => bidi::multiplexes(element),
-                    Multiplex::On => true,
-                    Multiplex::Off => false,
-                };
-            }
-            //= BIDI-11
-            BidiPolicy::Off => context.irregular("a request for bidi that was not offered")?,
-        }
+        self.agreed.on_bidi(element, context)?;
         self.stay()
     }
 
@@ -322,7 +352,7 @@ impl AwaitChoice {
                 context.write(sasl::write_success);
                 //= SASL-14
                 //= STREAM-32
-                context.restart = Some(Restart::Sasl);
+                context.restart = Some(Restart::AtHeader);
                 context.header_sent = false;
                 Ok(super::Phase::Receiving(Phase::Header(AwaitHeader {
                     stage: Stage::Authenticated {
@@ -410,6 +440,7 @@ impl AwaitChoice {
         context: &mut Context,
         now: Instant,
     ) -> Result<super::Phase, StreamError> {
+        context.count_question(now)?;
         match Dialback::read(element) {
             //= DB-32
             Ok(Dialback::Verify { from, to, id, key }) => {
@@ -644,6 +675,19 @@ fn multiplex_offered(context: &Context) -> bool {
     match context.policy.multiplex {
         Multiplex::Auto | Multiplex::On => true,
         Multiplex::Off => false,
+    }
+}
+
+/// What comes behind an `<auth/>` that succeeded: a `<bidi/>` or white space of the old stream, or the header of the
+/// new one. `None` when the bytes do not tell yet.
+pub(super) fn behind_auth(bytes: &[u8]) -> Option<Restart> {
+    const BIDI: &[u8] = b"<bidi";
+    match (bytes.first(), bytes.strip_prefix(BIDI)) {
+        (Some(b' ' | b'\t' | b'\r' | b'\n'), _) => Some(Restart::AtHeader),
+        (_, Some([b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>', ..])) => Some(Restart::AtHeader),
+        (_, Some([])) => None,
+        (_, None) if BIDI.starts_with(bytes) => None,
+        (_, Some(_) | None) => Some(Restart::Now),
     }
 }
 

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use verona_xml::{Element, Tag, end};
 
+use super::error::quoted;
 use crate::addr::Domain;
 use crate::ns;
 
@@ -98,10 +99,10 @@ pub(super) fn read_failure(element: &Element) -> String {
         .children()
         .find(|child| child.name() != "text")
         .map_or("not-authorized", |child| child.name());
-    match element.child("text", ns::SASL).map(Element::text) {
+    quoted(&match element.child("text", ns::SASL).map(Element::text) {
         Some(text) if !text.is_empty() => format!("{condition}: {text}"),
         Some(_) | None => condition.to_owned(),
-    }
+    })
 }
 
 #[cfg(test)]
