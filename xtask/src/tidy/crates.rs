@@ -9,7 +9,11 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
     ("verona-xml", &[], &[]),
     ("verona-proto", &["verona-xml"], &["verona-sim"]),
     ("verona", &["verona-xml", "verona-proto"], &["verona-sim"]),
-    ("veronad", &["verona-proto", "verona"], &["verona-sim"]),
+    (
+        "veronad",
+        &["verona-xml", "verona-proto", "verona"],
+        &["verona-sim"],
+    ),
     ("verona-sim", &["verona-xml", "verona-proto"], &[]),
     ("verona-interop", &[], &[]),
     ("xtask", &[], &[]),
