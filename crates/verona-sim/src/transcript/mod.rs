@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `# …` | comment |
 //! | `spec ID …` | the requirements that the transcript shows; at least one line |
+//! | `include FILE` | the lines of another file, named from this one; a mistake in them is shown at this line |
 //! | `let NAME = …` | a constant: `{NAME}` stands for it from here on |
 //! | `stream ROLE KEY=VALUE …` | the stream: see below |
 //! | `peer DOMAIN KEY=VALUE …` | an exception for one peer, with the keys of the policy |
@@ -82,7 +83,7 @@ impl Transcript {
     /// # Errors
     /// [`Mistake`] names the line that cannot be understood.
     pub fn parse(path: &str, text: &str) -> Result<Self, Mistake> {
-        parse::parse(path, text)
+        parse::parse(path, parse::logical_lines(text))
     }
 
     /// Reads a file; messages show `path` without `root`.
@@ -94,7 +95,15 @@ impl Transcript {
         let shown = shown.to_string_lossy();
         let text =
             fs::read_to_string(path).map_err(|error| Mistake::new(&shown, 0, error.to_string()))?;
-        Self::parse(&shown, &text)
+        let mut lines = Vec::new();
+        for (line, text) in parse::logical_lines(&text) {
+            match text.strip_prefix("include ") {
+                None => lines.push((line, text)),
+                Some(name) => include(path, name.trim(), line, &mut lines)
+                    .map_err(|text| Mistake::new(&shown, line, text))?,
+            }
+        }
+        parse::parse(&shown, lines)
     }
 
     /// Plays it with every delivery of the peer's bytes, and says how often that was.
@@ -151,6 +160,24 @@ impl fmt::Display for Mistake {
 }
 
 impl std::error::Error for Mistake {}
+
+/// Takes the lines of a file that stands beside the transcript, and of those that it includes in its turn.
+fn include(
+    from: &Path,
+    name: &str,
+    line: usize,
+    lines: &mut Vec<(usize, String)>,
+) -> Result<(), String> {
+    let path = from.with_file_name(name);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
+    for (_, text) in parse::logical_lines(&text) {
+        match text.strip_prefix("include ") {
+            None => lines.push((line, text)),
+            Some(name) => include(&path, name.trim(), line, lines)?,
+        }
+    }
+    Ok(())
+}
 
 /// All transcripts below a directory, in order.
 ///

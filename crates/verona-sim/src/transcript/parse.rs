@@ -77,13 +77,13 @@ pub(super) struct Evidence {
     pub(super) names: Vec<String>,
 }
 
-pub(super) fn parse(path: &str, text: &str) -> Result<Transcript, Mistake> {
+pub(super) fn parse(path: &str, lines: Vec<(usize, String)>) -> Result<Transcript, Mistake> {
     let mut names = Names::default();
     let mut specs = Vec::new();
     let mut header: Option<(usize, String)> = None;
     let mut peers = Vec::new();
     let mut steps = Vec::new();
-    for (line, text) in logical_lines(text) {
+    for (line, text) in lines {
         let mistake = |text: String| Mistake::new(path, line, text);
         let (word, rest) = match text.split_once(char::is_whitespace) {
             Some((word, rest)) => (word, rest.trim()),
@@ -151,7 +151,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Transcript, Mistake> {
 }
 
 /// Lines without comments and empty ones, each with those that carry it on.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+pub(super) fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim();
