@@ -335,7 +335,7 @@ impl Connection {
                 return Exit::End;
             }
             if outgoing.is_empty() {
-                self.fill(stream);
+                self.fill(stream, 0);
                 outgoing = stream.transmit().split();
                 if !outgoing.is_empty() {
                     progress = tokio::time::Instant::now();
@@ -398,7 +398,7 @@ impl Connection {
                 }
                 command = self.commands.recv(), if exit.is_none() => {
                     match command {
-                        Some(command) => self.on_command(command, stream),
+                        Some(command) => self.on_command(command, stream, outgoing.len()),
                         // The engine has ended.
                         None => stream.handle(Input::Eof, now()),
                     }
@@ -420,7 +420,7 @@ impl Connection {
         }
     }
 
-    fn on_command(&mut self, command: ConnectionCommand, stream: &mut Stream) {
+    fn on_command(&mut self, command: ConnectionCommand, stream: &mut Stream, unsent: usize) {
         match command {
             ConnectionCommand::Request { pair } => {
                 stream.handle(Input::Command(Command::Request { pair }), now());
@@ -434,15 +434,16 @@ impl Connection {
             ConnectionCommand::Close(error) => {
                 // What is queued for the stream goes out before its closing tag.
                 if matches!(error.fault, stream::Fault::Local) {
-                    self.fill(stream);
+                    self.fill(stream, unsent);
                 }
                 stream.handle(Input::Command(Command::Close(error)), now());
             }
         }
     }
 
-    /// Pulls stanzas while the write buffer has room, fairly over the pairs that have some.
-    fn fill(&mut self, stream: &mut Stream) {
+    /// Pulls stanzas while the write buffer has room, fairly over the pairs that have some. `unsent` bytes are on their
+    /// way already.
+    fn fill(&mut self, stream: &mut Stream, unsent: usize) {
         if !stream.is_open() {
             return;
         }
@@ -460,7 +461,8 @@ impl Connection {
                 self.carried.put_back();
                 return;
             }
-            let end = self.bytes_written + u64::try_from(stream.transmit().len()).unwrap_or(0);
+            let ahead = u64::try_from(unsent + stream.transmit().len()).unwrap_or(0);
+            let end = self.bytes_written + ahead;
             self.carried.sent(&pair, end);
         }
     }

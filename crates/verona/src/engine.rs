@@ -286,12 +286,31 @@ impl Handle {
         let outcome = tokio::time::timeout(timeout, answer).await;
         shared.pings.forget(&id);
         match outcome {
-            Ok(Ok(Outcome::Answered)) => Ok(began.elapsed()),
+            Ok(Ok(Outcome::Answered)) => {
+                let trip = began.elapsed();
+                self.note_round_trip(from, to.domain(), trip);
+                Ok(trip)
+            }
             Ok(Ok(Outcome::Undeliverable(text))) => Err(PingError::Undeliverable(text)),
             Ok(Err(_)) | Err(_) => Err(PingError::NoAnswer {
                 to: to.to_string(),
                 seconds: timeout.as_secs(),
             }),
+        }
+    }
+
+    /// The link that carries the pair shows how long the last ping took.
+    fn note_round_trip(&self, from: &Domain, to: &Domain, trip: Duration) {
+        let (from, to) = (from.to_string(), to.to_string());
+        for handle in self.shared.connections().values() {
+            let mut link = lock(&handle.link);
+            let carries = link
+                .pairs
+                .iter()
+                .any(|pair| pair.local == from && pair.remote == to && pair.send.is_some());
+            if carries && link.stanzas_out > 0 {
+                link.rtt_ms = Some(trip.as_secs_f64() * 1000.0);
+            }
         }
     }
 }

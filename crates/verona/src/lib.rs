@@ -132,3 +132,5 @@ pub mod trace;
 pub use config::Config;
 pub use engine::{Drained, Engine, Handle, StartError};
 pub use ping::PingError;
+/// The protocol's types, as [`Config`] and [`Handle`] use them.
+pub use verona_proto as proto;

@@ -527,7 +527,7 @@ impl Federation {
                         pair: attempt.pair.clone(),
                         text: text.clone(),
                         stanzas: drain.queued(),
-                        retry_seconds: wait.as_secs(),
+                        retry_seconds: wait.as_secs().max(1),
                     }));
                 self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
             }

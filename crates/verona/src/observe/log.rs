@@ -8,6 +8,7 @@ use verona_proto::addr::Direction;
 use verona_proto::component::ComponentEvent;
 use verona_proto::dialback::Answer;
 use verona_proto::federation::{Report, StreamKey};
+use verona_proto::stanza::StreamCondition;
 use verona_proto::stream::{Cause, Event, Fault, StreamError};
 
 use crate::status::{Link, LinkRole};
@@ -100,6 +101,10 @@ fn failed(stream: u64, role: &str, link: &Link, error: &StreamError) {
         Fault::Peer => match error.cause {
             Cause::Idle => {
                 debug!(stream, role, %peer, condition, fault = "peer", "the stream ends: {error}")
+            }
+            // A peer that restarts is an everyday thing.
+            Cause::Established if error.condition == StreamCondition::SystemShutdown => {
+                info!(stream, role, %peer, condition, fault = "peer", "the stream ends: {error}");
             }
             Cause::Stream
             | Cause::Tls

@@ -287,6 +287,16 @@ const OF_EVERYBODY: &[&str] = &[
     "streams_per_address_max",
     "negotiations_max",
     "drain_seconds",
+    "outbox_stanzas_max",
+    "outbox_bytes_max",
+    "outbox_age_seconds",
+    "retry_seconds_min",
+    "retry_seconds_max",
+    "connect_seconds",
+    "dns_seconds",
+    "attempt_seconds",
+    "tls_handshake_seconds",
+    "write_stall_seconds",
 ];
 
 /// A year: no wait of the protocol is longer, and a clock can always be that much ahead.

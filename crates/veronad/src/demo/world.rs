@@ -12,6 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use verona::config::{Component, Config, Conflict, HostedDomain, ListenAddress, PeerAddress, S2s};
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Engine, StartError};
@@ -135,12 +136,14 @@ impl World {
             let _ = writeln!(text, "  {name}  http://{address}/api/v1/links");
             pages.push(tokio::spawn(listener.serve(server.admin().router())));
         }
+        // Whoever reads the text may press Ctrl-C at once: it is listened for before.
+        let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
         output::result(&text);
-        let waited = tokio::signal::ctrl_c().await;
+        interrupted.recv().await;
         for page in pages {
             page.abort();
         }
-        waited.context("cannot wait for Ctrl-C")
+        Ok(())
     }
 
     /// Ends both, C first: it closes the connection that it opened.
