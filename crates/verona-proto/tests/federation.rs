@@ -375,6 +375,38 @@ fn a_server_that_hangs_up_at_auth_is_asked_once_more_without_it() {
 }
 
 #[test]
+fn a_server_that_hangs_up_behind_bidi_is_asked_once_more_without_it() {
+    //= BIDI-69
+    let closed = Event::Closed {
+        cause: Cause::Dialback,
+    };
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    world.event(7, Event::Bidirectional);
+    assert_eq!(world.event(7, closed.clone()), [""; 0]);
+    assert_eq!(
+        world.end(7, &[]),
+        ["connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit without bidi"]
+    );
+    world.connected(1, Some(8));
+    assert_eq!(world.event(8, closed.clone()), [""; 0]);
+    assert_eq!(
+        world.end(8, &[]),
+        ["return montague.lit~capulet.lit remote-server-timeout: 1"]
+    );
+    // Where bidi was not requested it is not what made the peer hang up.
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    assert_eq!(world.event(7, closed), [""; 0]);
+    assert_eq!(
+        world.end(7, &[]),
+        ["return montague.lit~capulet.lit remote-server-timeout: 1"]
+    );
+}
+
+#[test]
 fn what_another_server_would_say_too_is_asked_of_no_other() {
     //= DB-12
     for (answer, condition) in [

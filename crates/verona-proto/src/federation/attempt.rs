@@ -50,6 +50,8 @@ pub(super) enum State {
         stream: StreamKey,
         target: Target,
         rest: VecDeque<Target>,
+        /// Whether bidi was requested on it.
+        bidi: bool,
     },
     /// There is nothing left to try.
     Exhausted,
@@ -132,6 +134,7 @@ impl Attempt {
                     stream,
                     target,
                     rest,
+                    bidi: false,
                 };
                 true
             }
@@ -147,20 +150,32 @@ impl Attempt {
 
     /// The stream ended before it was of use: the same server in another way, or the next one.
     pub(super) fn on_ended(&mut self) -> Option<Target> {
-        let State::Negotiating { target, rest, .. } =
-            std::mem::replace(&mut self.state, State::Exhausted)
+        let State::Negotiating {
+            target,
+            rest,
+            bidi: bidi_requested,
+            ..
+        } = std::mem::replace(&mut self.state, State::Exhausted)
         else {
             return None;
         };
-        let sasl_failed = self
-            .failure
-            .as_ref()
-            .is_some_and(|failure| failure.step == Step::Stream(Cause::Sasl));
-        if let Aim::Carry { external, .. } = &mut self.aim {
+        let failed_at = |cause| {
+            self.failure
+                .as_ref()
+                .is_some_and(|failure| failure.step == Step::Stream(cause))
+        };
+        let (sasl_failed, dialback_failed) = (failed_at(Cause::Sasl), failed_at(Cause::Dialback));
+        if let Aim::Carry { external, bidi } = &mut self.aim {
             //= SASL-20
             // The peer hung up at <auth/>: once more without it (P12).
             if sasl_failed && *external {
                 *external = false;
+                return self.connect(Some(target), rest);
+            }
+            //= BIDI-69
+            // The peer hung up behind <bidi/> and gave no answer: once more without that.
+            if dialback_failed && bidi_requested && *bidi {
+                *bidi = false;
                 return self.connect(Some(target), rest);
             }
         }
@@ -186,6 +201,22 @@ impl Attempt {
     /// Why the stream of this attempt is ending.
     pub(super) fn on_failed(&mut self, error: &StreamError) {
         self.note(Step::Stream(error.cause), error.text.clone());
+    }
+
+    /// The peer closed the stream in good order, before it was of use.
+    pub(super) fn on_closed(&mut self, cause: Cause) {
+        self.note(
+            Step::Stream(cause),
+            "the peer closed the stream without an answer".into(),
+        );
+    }
+
+    /// Bidi was requested on the stream of this attempt.
+    pub(super) fn on_bidi(&mut self) {
+        match &mut self.state {
+            State::Negotiating { bidi, .. } => *bidi = true,
+            State::Waiting | State::Discovering | State::Connecting { .. } | State::Exhausted => {}
+        }
     }
 
     /// The peer refused our key, or did not answer.

@@ -249,15 +249,28 @@ impl Federation {
                     self.on_attempt_ended(key, now);
                 }
             }
+            Event::Bidirectional => {
+                if let Some(attempt) = self.negotiating_on(stream) {
+                    attempt.on_bidi();
+                }
+            }
+            Event::Closed { cause } => {
+                if let Some(attempt) = self.negotiating_on(stream) {
+                    attempt.on_closed(cause);
+                }
+            }
             Event::Identified(_)
-            | Event::Bidirectional
             | Event::Multiplexes
             | Event::SaslFailed { .. }
             | Event::Vouched { .. }
             | Event::Denied { .. }
-            | Event::Irregular { .. }
-            | Event::Closed { .. } => {}
+            | Event::Irregular { .. } => {}
         }
+    }
+
+    /// The attempt that waits for this stream to be of use.
+    fn negotiating_on(&mut self, stream: StreamKey) -> Option<&mut Attempt> {
+        self.attempts.get_mut(self.negotiating.get(&stream)?)
     }
 
     /// A stream may now send for a pair: whoever waits for one gets it, wherever it came from (BIDI-52).
