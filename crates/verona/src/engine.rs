@@ -23,6 +23,7 @@ use verona_proto::stanza::{Stanza, StanzaKind, originate};
 use verona_proto::stream::StreamConfig;
 use verona_proto::switchboard::Switchboard;
 
+use crate::attachment::{AttachError, Attachment};
 use crate::config::{Config, ListenAddress};
 use crate::federation;
 use crate::listener;
@@ -232,6 +233,14 @@ impl Handle {
             .values()
             .map(|handle| lock(&handle.link).clone())
             .collect()
+    }
+
+    /// Takes the traffic of a hosted domain into the program's own hands, instead of a component's.
+    ///
+    /// # Errors
+    /// [`AttachError`] when the domain is not hosted, or served already.
+    pub fn attach(&self, domain: &Domain) -> Result<Attachment, AttachError> {
+        Attachment::new(&self.shared, domain)
     }
 
     /// The domains of the components that are attached now.

@@ -109,6 +109,7 @@
 //! Configuration is read once: a change needs a new engine.
 #![forbid(unsafe_code)]
 
+mod attachment;
 mod carried;
 mod component;
 pub mod config;
@@ -129,6 +130,7 @@ pub mod status;
 pub mod tls;
 pub mod trace;
 
+pub use attachment::{AttachError, Attachment, SendError};
 pub use config::Config;
 pub use engine::{Drained, Engine, Handle, StartError};
 pub use ping::PingError;

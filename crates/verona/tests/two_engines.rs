@@ -18,6 +18,7 @@ use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::{Domain, Jid};
 use verona_proto::policy::{DomainPattern, Policy};
+use verona_proto::stanza::{Stanza, StanzaKind};
 
 fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
@@ -204,4 +205,65 @@ async fn who_cannot_be_reached_is_told_why() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("no connection to"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_serves_a_domain_of_its_own() {
+    let ca = Ca::new();
+    let capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    let (capulet, montague) = start(capulet, montague, &["montague.lit"]).await;
+    let mut juliet = capulet.handle().attach(&domain("capulet.lit")).unwrap();
+    let mut romeo = montague.handle().attach(&domain("montague.lit")).unwrap();
+    assert!(montague.handle().attach(&domain("montague.lit")).is_err());
+    let sent = 2_000;
+    let echo = tokio::spawn(async move {
+        for _ in 0..sent {
+            let got = romeo.receive().await;
+            let n = body(&got);
+            let back = message("romeo@montague.lit", "juliet@capulet.lit", n);
+            romeo.send(back).await.unwrap();
+        }
+        romeo
+    });
+    for n in 0..sent {
+        juliet
+            .send(message("juliet@capulet.lit", "romeo@montague.lit", n))
+            .await
+            .unwrap();
+    }
+    for n in 0..sent {
+        let got = tokio::time::timeout(Duration::from_secs(20), juliet.receive())
+            .await
+            .unwrap();
+        assert_eq!(body(&got), n, "in order, none lost, none twice");
+    }
+    let forged = message("romeo@montague.lit", "juliet@capulet.lit", 0);
+    assert_eq!(
+        juliet.send(forged).await,
+        Err(verona::SendError::ForeignSender)
+    );
+    drop(echo.await.unwrap());
+    assert_eq!(carrying(&capulet).len(), 1);
+    // The domain is the local services' again.
+    ping(&montague, "montague.lit", "montague.lit").await;
+}
+
+fn body(stanza: &Stanza) -> usize {
+    let text = std::str::from_utf8(stanza.bytes()).unwrap();
+    let (_, rest) = text.split_once("<body>").unwrap();
+    rest.split_once("</body>").unwrap().0.parse().unwrap()
+}
+
+fn message(from: &str, to: &str, n: usize) -> Stanza {
+    let jid = |text: &str| Jid::parse(text).unwrap();
+    let payload = format!("<body>{n}</body>");
+    Stanza::build(
+        StanzaKind::Message,
+        &jid(from),
+        &jid(to),
+        Some("chat"),
+        None,
+        &payload,
+    )
 }
