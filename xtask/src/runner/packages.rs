@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "unbound",
     "expat",
     "libxml2-utils",
+    "iproute2",
 ];
 
 /// Programs that these packages could leave running.

@@ -6,14 +6,12 @@ use verona_xml::Element;
 
 use super::context::Context;
 use super::open::Open;
-use super::{Event, Granted, Output, Phase, StreamError, header};
+use super::{Event, Granted, Output, Phase, StreamError, Wire, header};
 use crate::addr::DomainPair;
 use crate::dialback::Verdict;
 use crate::limits::seconds;
 use crate::stanza::condition::stream_error;
 use crate::stanza::{BadStanza, Stanza};
-
-use super::error::Wire;
 
 /// We have closed; the peer has not.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ use verona_xml::{Element, Head, Scan, Scanner};
 
 pub use crate::authorizations::{Flow, Granted, Role};
 pub use context::{StreamConfig, StreamIds};
-pub use error::{Cause, Fault, StreamError};
+pub use error::{Cause, Fault, StreamError, Wire};
 pub use input::{Check, Command, Input, Purpose, Secured};
 pub use output::{Event, KeyCheck, Output, Peer};
 
@@ -640,8 +640,3 @@ impl Phase {
 
 /// The peer's closing tag, as every server that we know writes it.
 const CLOSE: &[u8] = b"</stream:stream>";
-
-/// Bytes that were written leave the front of the transmit buffer.
-pub fn written(transmit: &mut BytesMut, count: usize) {
-    transmit.advance(count.min(transmit.len()));
-}
