@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use verona::status;
 
 /// `verona links --json`.
@@ -189,14 +188,40 @@ impl Grounds {
     }
 }
 
-/// A moment as RFC 3339 has it, in UTC and to the millisecond.
+/// A moment as RFC 3339 has it, in UTC and with three digits for the milliseconds: columns stay straight, and the text
+/// sorts as the time does.
 pub(crate) fn timestamp(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
-    let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
-    at.format(&Rfc3339).unwrap_or_default()
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at.millisecond()
+    )
 }
 
 /// One document, indented, with a newline.
 pub(crate) fn document(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::timestamp;
+
+    #[test]
+    fn milliseconds_always_have_three_digits() {
+        let at = UNIX_EPOCH + Duration::from_secs(951_782_400);
+        assert_eq!(timestamp(at), "2000-02-29T00:00:00.000Z");
+        assert_eq!(
+            timestamp(at + Duration::from_micros(40_999)),
+            "2000-02-29T00:00:00.040Z"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! The second bind would fail at start, after the first had succeeded: better said before anything is bound.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{self, Path};
 
 use verona::config::ListenAddress;
 
@@ -51,9 +52,17 @@ impl Listeners {
 fn clash(a: &ListenAddress, b: &ListenAddress) -> bool {
     match (a, b) {
         (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) => sockets_clash(*a, *b),
-        (ListenAddress::Unix(a), ListenAddress::Unix(b)) => a == b,
+        (ListenAddress::Unix(a), ListenAddress::Unix(b)) => same_file(a, b),
         (ListenAddress::Tcp(_), ListenAddress::Unix(_))
         | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => false,
+    }
+}
+
+/// `a.sock` and `./a.sock` are one: the second listener would take it for one that a dead process left behind.
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (path::absolute(a), path::absolute(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        (Err(_), _) | (_, Err(_)) => a == b,
     }
 }
 
