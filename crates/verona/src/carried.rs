@@ -1,6 +1,6 @@
 //! The queues that one connection writes: which of them have something, and how much of each has left us.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -17,9 +17,21 @@ use crate::shared::lock;
 pub(crate) struct Carried {
     drains: BTreeMap<DomainPair, Drain>,
     ready: Arc<Ready>,
-    /// Stanzas handed to the stream, oldest first: whose, and where they end in all that was ever written.
-    in_flight: VecDeque<(DomainPair, u64)>,
+    /// Stanzas handed to the stream, oldest first.
+    in_flight: VecDeque<InFlight>,
     last: Option<DomainPair>,
+}
+
+/// A stanza that is on its way.
+#[derive(Debug)]
+struct InFlight {
+    pair: DomainPair,
+    /// Where it begins in all that was ever written.
+    begin: u64,
+    /// Where it ends.
+    end: u64,
+    /// Whether it counts as delivered: errors are counted where they are made.
+    counts: bool,
 }
 
 #[derive(Debug, Default)]
@@ -71,31 +83,36 @@ impl Carried {
         let Some(pair) = self.last.take() else {
             return;
         };
-        if !self.in_flight.iter().any(|(other, _)| *other == pair)
+        if !self.in_flight.iter().any(|other| other.pair == pair)
             && let Some(drain) = self.drains.get_mut(&pair)
         {
             drain.requeue();
         }
     }
 
-    /// The stanza pulled last ends at `end` in all that is written.
-    pub(crate) fn sent(&mut self, pair: &DomainPair, end: u64) {
-        self.in_flight.push_back((pair.clone(), end));
+    /// The stanza pulled last goes from `begin` to `end` in all that is written.
+    pub(crate) fn sent(&mut self, pair: &DomainPair, begin: u64, end: u64, counts: bool) {
+        self.in_flight.push_back(InFlight {
+            pair: pair.clone(),
+            begin,
+            end,
+            counts,
+        });
     }
 
-    /// Everything up to `written` has left us; says how many stanzas those were.
+    /// Everything up to `written` has left us; says how many stanzas were delivered by that.
     pub(crate) fn acknowledge(&mut self, written: u64) -> u64 {
         let mut count = 0;
         while self
             .in_flight
             .front()
-            .is_some_and(|(_, end)| *end <= written)
+            .is_some_and(|first| first.end <= written)
         {
-            if let Some((pair, _)) = self.in_flight.pop_front() {
-                if let Some(drain) = self.drains.get_mut(&pair) {
+            if let Some(gone) = self.in_flight.pop_front() {
+                if let Some(drain) = self.drains.get_mut(&gone.pair) {
                     drain.acknowledge(1);
                 }
-                count += 1;
+                count += u64::from(gone.counts);
             }
         }
         count
@@ -103,19 +120,16 @@ impl Carried {
 
     /// Gives the drains back; the flag says whether something of the queue may have reached the peer unnoticed.
     pub(crate) fn into_drains(self, written: u64) -> Vec<(DomainPair, Drain, bool)> {
-        let mut begins_at = 0;
-        let mut uncertain: Vec<&DomainPair> = Vec::new();
-        for (pair, end) in &self.in_flight {
-            if begins_at < written {
-                uncertain.push(pair);
-            }
-            begins_at = *end;
-        }
-        let uncertain: Vec<DomainPair> = uncertain.into_iter().cloned().collect();
+        let begun: BTreeSet<DomainPair> = self
+            .in_flight
+            .into_iter()
+            .filter(|stanza| stanza.begin < written)
+            .map(|stanza| stanza.pair)
+            .collect();
         self.drains
             .into_iter()
             .map(|(pair, drain)| {
-                let begun = uncertain.contains(&pair);
+                let begun = begun.contains(&pair);
                 (pair, drain, begun)
             })
             .collect()

@@ -11,7 +11,7 @@ use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::{seconds, size};
 use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Stanza, StanzaCondition, StreamCondition};
+use verona_proto::stanza::{Stanza, StanzaClass, StanzaCondition, StreamCondition};
 
 use crate::config::Conflict;
 use crate::held::Held;
@@ -36,6 +36,13 @@ pub(crate) enum ComponentCommand {
 pub(crate) struct ComponentHandle {
     pub(crate) commands: mpsc::UnboundedSender<ComponentCommand>,
     feeder: Feeder,
+}
+
+impl ComponentHandle {
+    /// How many stanzas wait for the component.
+    pub(crate) fn queued(&self) -> usize {
+        self.feeder.queued()
+    }
 }
 
 /// Serves one connection of a component until it ends.
@@ -64,6 +71,7 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         bell: Arc::default(),
         held: Held::default(),
         in_flight: 0,
+        in_flight_counted: 0,
     };
     task.drive(&mut io).await;
     task.end().await;
@@ -81,6 +89,8 @@ struct ComponentTask {
     held: Held,
     /// Stanzas of the component's own queue that are pulled and not yet written.
     in_flight: usize,
+    /// How many of them count as delivered: errors are counted where they are made.
+    in_flight_counted: u64,
 }
 
 /// The domain is the component's.
@@ -128,7 +138,12 @@ impl ComponentTask {
             let bell = Arc::clone(&self.bell);
             // At shutdown nothing more is taken from components while what was taken is delivered.
             let room = self.link.transmit().len() < WRITE_BYTES;
-            let reading = !closing && room && !*stop.borrow() && self.held.is_empty();
+            // Nor while errors pile up that it does not read: each of them must find room.
+            let reading = !closing
+                && room
+                && !*stop.borrow()
+                && self.held.is_empty()
+                && self.has_room_for_errors();
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if reading => {
                     match read {
@@ -262,6 +277,7 @@ impl ComponentTask {
                 return;
             }
             self.in_flight += 1;
+            self.in_flight_counted += u64::from(stanza.class() != StanzaClass::Error);
         }
         while self.link.transmit().len() < WRITE_BYTES && self.room() {
             let Some(ComponentCommand::Return {
@@ -306,17 +322,26 @@ impl ComponentTask {
             .is_some_and(|attached| attached.feeder.queued() < RETURNS_AT_ONCE)
     }
 
+    /// Whether the component's own queue has room for errors to what it sends next.
+    fn has_room_for_errors(&self) -> bool {
+        let limits = &self.shared.limits;
+        self.attached.as_ref().is_none_or(|attached| {
+            attached.feeder.queued() <= size(limits.component_backlog_stanzas_max) / 2
+                && attached.feeder.bytes() <= size(limits.component_backlog_bytes_max) / 2
+        })
+    }
+
     /// The write buffer has gone out.
     fn written(&mut self) {
         if let Some(attached) = &mut self.attached {
             attached.drain.acknowledge(self.in_flight);
-            let count = u64::try_from(self.in_flight).unwrap_or(0);
             self.shared
                 .counters
                 .delivered
-                .fetch_add(count, Ordering::Relaxed);
+                .fetch_add(self.in_flight_counted, Ordering::Relaxed);
         }
         self.in_flight = 0;
+        self.in_flight_counted = 0;
     }
 
     /// The link is over: what waited for the component is answered.

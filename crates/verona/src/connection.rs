@@ -17,7 +17,7 @@ use verona_proto::federation::{Remains, Signal, StreamKey};
 use verona_proto::limits::seconds;
 use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::policy::OnUncertain;
-use verona_proto::stanza::{StanzaCondition, StanzaKind};
+use verona_proto::stanza::{StanzaClass, StanzaCondition, StanzaKind};
 use verona_proto::stream::{
     self, Command, Event, Input, Output, Purpose, Role, Secured, Stream, StreamError,
 };
@@ -86,6 +86,8 @@ pub(crate) fn spawn(
         local_address,
         transport: LinkTransport::Plain,
         tls: None,
+        local: None,
+        remote: None,
         bidi: false,
         pairs: Vec::new(),
         stanzas_in: 0,
@@ -334,7 +336,8 @@ impl Connection {
             } else if leave_at <= tokio::time::Instant::now() {
                 return Exit::End;
             }
-            if outgoing.is_empty() {
+            // What was taken is flushed, and so known to have left, before more is taken: under a standing backlog too.
+            if outgoing.is_empty() && !unflushed {
                 self.fill(stream, 0);
                 outgoing = stream.transmit().split();
                 if !outgoing.is_empty() {
@@ -365,7 +368,11 @@ impl Connection {
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if reading => {
                     match read {
-                        Ok(0) | Err(_) => stream.handle(Input::Eof, now()),
+                        Ok(0) => stream.handle(Input::Eof, now()),
+                        Err(error) => {
+                            log::broken(self.key, &lock(&self.link), &error);
+                            stream.handle(Input::Eof, now());
+                        }
                         Ok(_) => {
                             lock(&self.link).bytes_in += u64::try_from(incoming.len()).unwrap_or(0);
                             self.trace(TracedWhat::Received(&incoming));
@@ -387,7 +394,8 @@ impl Connection {
                             unflushed = false;
                             self.acknowledge();
                         }
-                        Err(_) => {
+                        Err(error) => {
+                            log::broken(self.key, &lock(&self.link), &error);
                             outgoing.clear();
                             unflushed = false;
                             stream.handle(Input::Eof, now());
@@ -448,6 +456,10 @@ impl Connection {
             return;
         }
         while stream.transmit().len() < WRITE_BYTES {
+            let at = |stream: &mut Stream, written: u64| {
+                written + u64::try_from(unsent + stream.transmit().len()).unwrap_or(0)
+            };
+            let begin = at(stream, self.bytes_written);
             let Some((pair, stanza)) = self.carried.pull() else {
                 return;
             };
@@ -461,9 +473,9 @@ impl Connection {
                 self.carried.put_back();
                 return;
             }
-            let ahead = u64::try_from(unsent + stream.transmit().len()).unwrap_or(0);
-            let end = self.bytes_written + ahead;
-            self.carried.sent(&pair, end);
+            let end = at(stream, self.bytes_written);
+            let counts = stanza.class() != StanzaClass::Error;
+            self.carried.sent(&pair, begin, end, counts);
         }
     }
 
@@ -491,7 +503,6 @@ impl Connection {
     }
 
     async fn on_event(&mut self, event: Event) {
-        log::stream(self.key, &lock(&self.link), &event);
         if let Event::Granted(granted) = &event {
             if let Some(admission) = &mut self.admission {
                 admission.authenticated();
@@ -522,9 +533,15 @@ impl Connection {
             link.pairs
                 .sort_by(|a, b| (&a.local, &a.remote).cmp(&(&b.local, &b.remote)));
         }
+        if let Event::Identified(peer) = &event {
+            let mut link = lock(&self.link);
+            link.local = Some(peer.local.to_string());
+            link.remote = peer.remote.as_ref().map(ToString::to_string);
+        }
         if matches!(event, Event::Bidirectional) {
             lock(&self.link).bidi = true;
         }
+        log::stream(self.key, &lock(&self.link), &event);
         if concerns_federation(&event) {
             self.shared.signal(Signal::Stream(self.key, event)).await;
         }
@@ -609,13 +626,16 @@ async fn write<IO: AsyncWrite>(
     }
 }
 
-/// Has the system notice a peer that vanished without a word (reliability T7).
+/// Has the system notice a peer that vanished without a word (reliability T7), and hold little of what we write.
 pub(crate) fn notice_death(tcp: &TcpStream, key: StreamKey) {
     let socket = socket2::SockRef::from(tcp);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(seconds(VANISHED_SECONDS))
         .with_interval(seconds(VANISHED_SECONDS / 4));
-    let set = socket.set_tcp_keepalive(&keepalive);
+    // What the system holds when a connection is lost is lost with it: no more than this, until XEP-0198 tells.
+    let set = socket
+        .set_send_buffer_size(SEND_BUFFER_BYTES)
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive));
     #[cfg(target_os = "linux")]
     let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(seconds(VANISHED_SECONDS))));
     if let Err(error) = set {
@@ -685,7 +705,9 @@ const WRITE_BYTES: usize = 64 * 1024;
 const COMMANDS_BESIDE_CARRY: usize = 16;
 /// How long our own close_notify may take to be written.
 const CLOSE_NOTIFY_SECONDS: u64 = 2;
-/// How long the system waits for a peer that acknowledges nothing.
-const VANISHED_SECONDS: u64 = 60;
+/// How long the system waits for a peer that acknowledges nothing: longer than `write_stall_seconds`, which says more.
+const VANISHED_SECONDS: u64 = 75;
+/// What the system may hold of what we wrote; it takes about twice as much.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// When nothing has a deadline.
 const FAR_AWAY_SECONDS: u64 = 3600;

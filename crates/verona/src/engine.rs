@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout_at};
 use verona_proto::addr::{Domain, Hosts, Jid};
 use verona_proto::component::ComponentDomains;
 use verona_proto::dialback::{Secret, Secrets};
@@ -19,11 +20,12 @@ use verona_proto::limits::{seconds, size};
 use verona_proto::local::LocalServices;
 use verona_proto::ns;
 use verona_proto::outbox::OutboxLimit;
-use verona_proto::stanza::{Stanza, StanzaKind, originate};
+use verona_proto::stanza::{Stanza, StanzaKind, StreamCondition, originate};
 use verona_proto::stream::StreamConfig;
 use verona_proto::switchboard::Switchboard;
 
 use crate::attachment::{AttachError, Attachment};
+use crate::component::{ComponentCommand, ComponentHandle};
 use crate::config::{Config, ListenAddress};
 use crate::federation;
 use crate::listener;
@@ -140,23 +142,31 @@ impl Engine {
     /// at most `drain_seconds` (10 by default).
     pub async fn shutdown(self) -> Drained {
         let shared = Arc::clone(&self.handle.shared);
-        let deadline = tokio::time::Instant::now() + seconds(shared.limits.drain_seconds);
+        let whole = seconds(shared.limits.drain_seconds);
+        let begun = tokio::time::Instant::now();
+        let by = |share: u32| begun + whole * share / 100;
         for listener in &self.listeners {
             listener.abort();
         }
+        // What components sent is delivered, and what waits for them.
         shared.stop.send_replace(true);
-        let _ = tokio::time::timeout_at(
-            deadline - CLOSING.min(seconds(shared.limits.drain_seconds)),
-            emptied(&shared),
-        )
-        .await;
+        let _ = timeout_at(by(50), emptied(&shared)).await;
+        // A component that does not take what waits for it is let go, and the senders are told while they can be.
+        close_components(&shared, |handle| handle.queued() > 0);
+        let _ = timeout_at(by(60), let_go(&shared)).await;
+        let _ = timeout_at(by(65), pairs_emptied(&shared)).await;
+        // Streams close; what peers had sent by then is still heard, and brought to the components.
         //= STREAM-59
         shared.signal(Signal::Shutdown).await;
-        let _ = tokio::time::timeout_at(deadline, ended(&shared)).await;
+        let _ = timeout_at(by(90), ended(&shared)).await;
+        let _ = timeout_at(by(95), emptied(&shared)).await;
+        close_components(&shared, |_| true);
+        let _ = timeout_at(by(100), unattached(&shared)).await;
         let counters = &shared.counters;
         Drained {
             delivered: counters.delivered.load(Ordering::Relaxed),
             bounced: counters.bounced.load(Ordering::Relaxed),
+            dropped: counters.dropped.load(Ordering::Relaxed),
         }
     }
 
@@ -215,6 +225,12 @@ impl Drop for Engine {
             handle.abort.abort();
         }
         self.federation.abort();
+        for address in &self.component_addresses {
+            if let ListenAddress::Unix(path) = address {
+                // Left behind it would do no harm: the next start replaces it.
+                let _ = std::fs::remove_file(path);
+            }
+        }
     }
 }
 
@@ -331,6 +347,8 @@ pub struct Drained {
     pub delivered: u64,
     /// Returned to their senders with an error.
     pub bounced: u64,
+    /// Neither: errors that found nobody to take them, and must not be answered themselves.
+    pub dropped: u64,
 }
 
 /// Why an engine did not start.
@@ -401,22 +419,59 @@ fn bind_unix(path: &Path) -> Result<UnixListener, StartError> {
     }
 }
 
-/// Until nothing waits for a peer any more.
+/// Until nothing waits for a peer or a component any more.
 async fn emptied(shared: &Shared) {
+    pairs_emptied(shared).await;
+    while shared.attached().values().any(|handle| handle.queued() > 0)
+        || shared
+            .switchboard
+            .pairs()
+            .iter()
+            .any(|(_, feeder)| feeder.queued() > 0)
+    {
+        sleep(POLL).await;
+    }
+}
+
+/// Until nothing waits for a peer any more.
+async fn pairs_emptied(shared: &Shared) {
     while shared
         .switchboard
         .pairs()
         .iter()
         .any(|(_, feeder)| feeder.queued() > 0)
     {
-        tokio::time::sleep(POLL).await;
+        sleep(POLL).await;
+    }
+}
+
+/// Tells components that the server stops.
+fn close_components(shared: &Shared, which: impl Fn(&ComponentHandle) -> bool) {
+    for handle in shared.attached().values().filter(|handle| which(handle)) {
+        let close = ComponentCommand::Close(StreamCondition::SystemShutdown);
+        // One that has ended already needs no telling.
+        let _ = handle.commands.send(close);
+    }
+}
+
+/// Until no component is left that does not take what waits for it.
+async fn let_go(shared: &Shared) {
+    while shared.attached().values().any(|handle| handle.queued() > 0) {
+        sleep(POLL).await;
+    }
+}
+
+/// Until no component is attached any more.
+async fn unattached(shared: &Shared) {
+    while !shared.attached().is_empty() {
+        sleep(POLL).await;
     }
 }
 
 /// Until all connections have ended.
 async fn ended(shared: &Shared) {
     while !shared.connections().is_empty() {
-        tokio::time::sleep(POLL).await;
+        sleep(POLL).await;
     }
 }
 
@@ -424,5 +479,3 @@ async fn ended(shared: &Shared) {
 const SIGNALS: usize = 1024;
 /// How often the end is looked for.
 const POLL: Duration = Duration::from_millis(10);
-/// What is kept of the draining time for closing the streams.
-const CLOSING: Duration = Duration::from_secs(3);

@@ -24,6 +24,7 @@ use crate::component::ComponentHandle;
 use crate::config::{Config, Conflict};
 use crate::connection::ConnectionHandle;
 use crate::gate::Gate;
+use crate::observe::log;
 use crate::ping::Pings;
 use crate::random::Random;
 use crate::resolver::Resolver;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) pings: Pings,
     pub(crate) gate: Gate,
     pub(crate) counters: Counters,
+    pub(crate) overflows: log::Overflows,
     /// Our own listeners, once they are bound: never dialled (DNS-27).
     pub(crate) listeners: Mutex<Vec<SocketAddr>>,
     /// Places for connections to the component listeners.
@@ -74,6 +76,16 @@ pub(crate) struct Counters {
 pub(crate) struct Full {
     pub(crate) admitted: Admitted,
     pub(crate) feeder: Feeder,
+}
+
+/// What became of a stanza.
+enum Brought {
+    /// It is in its outbox, or answered.
+    There,
+    /// Nobody takes it, and it must not be answered.
+    Unheard,
+    /// Its outbox is full.
+    Full(Full),
 }
 
 /// The parts of [`Shared`] that are made before it.
@@ -110,6 +122,7 @@ impl Shared {
             random: parts.random,
             pings: Pings::default(),
             counters: Counters::default(),
+            overflows: log::Overflows::default(),
             listeners: Mutex::default(),
             component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             stop: watch::Sender::new(false),
@@ -140,56 +153,69 @@ impl Shared {
     /// Brings a stanza where it belongs; what cannot be brought is answered. A full outbox gives the stanza back: the
     /// caller knows whether waiting is of use.
     pub(crate) async fn route(&self, admitted: Admitted) -> Option<Full> {
-        let mut next = Some(admitted);
-        // An answer is never answered, so this ends after the second round at the latest.
-        while let Some(admitted) = next.take() {
-            if self.pings.settles(admitted.stanza()) {
-                return None;
-            }
-            next = match self.switchboard.route(admitted, now()) {
-                Routed::Queued => None,
-                Routed::Wanted(pair, drain) => {
-                    self.signal(Signal::Wanted(pair, drain)).await;
-                    None
-                }
-                Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
-                Routed::Full(admitted, feeder) => return Some(Full { admitted, feeder }),
-                Routed::TooManyPairs(stanza) => {
-                    self.refuse(&stanza, "too many domains are being talked to already")
-                }
-            };
+        match self.bring(admitted).await {
+            Brought::There | Brought::Unheard => None,
+            Brought::Full(full) => Some(full),
         }
-        None
     }
 
-    /// Routes what nobody waits for: an answer or an error. A full outbox drops it (house rule: counted).
-    async fn route_or_drop(&self, admitted: Admitted) {
-        if self.route(admitted).await.is_some() {
-            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+    async fn bring(&self, admitted: Admitted) -> Brought {
+        let mut next = admitted;
+        // An answer is never answered, so this ends after the second round at the latest.
+        loop {
+            if self.pings.settles(next.stanza()) {
+                return Brought::There;
+            }
+            let answer = match self.switchboard.route(next, now()) {
+                Routed::Queued => return Brought::There,
+                Routed::Wanted(pair, drain) => {
+                    self.signal(Signal::Wanted(pair, drain)).await;
+                    return Brought::There;
+                }
+                Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
+                Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
+                Routed::TooManyPairs(stanza) => {
+                    let text = "too many domains are being talked to already";
+                    self.overflows.log(stanza.to());
+                    bounce(
+                        &self.hosts,
+                        &stanza,
+                        StanzaCondition::ResourceConstraint,
+                        text,
+                    )
+                }
+            };
+            match answer {
+                Some(answer) => next = answer,
+                None => return Brought::Unheard,
+            }
         }
     }
 
     /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
     pub(crate) async fn overflow(&self, stanza: &Stanza) {
-        if let Some(error) = self.refuse(stanza, "too much is waiting for its recipient already") {
-            self.route_or_drop(error).await;
-        }
+        //= ROUTE-23
+        self.overflows.log(stanza.to());
+        let text = "too much is waiting for its recipient already";
+        self.bounce(stanza, StanzaCondition::ResourceConstraint, text)
+            .await;
     }
 
-    /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14).
+    /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14). An error that finds no
+    /// room, or nobody to take it, is dropped; both are counted.
     pub(crate) async fn bounce(&self, stanza: &Stanza, condition: StanzaCondition, text: &str) {
         if self.pings.fails(stanza, text) {
             return;
         }
-        match bounce(&self.hosts, stanza, condition, text) {
-            Some(error) => {
-                self.counters.bounced.fetch_add(1, Ordering::Relaxed);
-                self.route_or_drop(error).await;
-            }
-            None => {
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        let brought = match bounce(&self.hosts, stanza, condition, text) {
+            Some(error) => self.bring(error).await,
+            None => Brought::Unheard,
+        };
+        let counter = match brought {
+            Brought::There => &self.counters.bounced,
+            Brought::Unheard | Brought::Full(_) => &self.counters.dropped,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {
@@ -198,22 +224,6 @@ impl Shared {
             false => ComponentState::None,
         };
         self.local.answer(&self.hosts, stanza, domain, state)
-    }
-
-    fn refuse(&self, stanza: &Stanza, text: &str) -> Option<Admitted> {
-        //= ROUTE-23
-        let error = bounce(
-            &self.hosts,
-            stanza,
-            StanzaCondition::ResourceConstraint,
-            text,
-        );
-        let counter = match error {
-            Some(_) => &self.counters.bounced,
-            None => &self.counters.dropped,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        error
     }
 
     /// What a second connection of the domain's component meets (COMP-12).

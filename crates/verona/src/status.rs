@@ -20,6 +20,10 @@ pub struct Link {
     pub transport: LinkTransport,
     /// Protocol version and cipher suite; `None` while plain.
     pub tls: Option<LinkTls>,
+    /// Our domain of the stream's header, once the stream is protected.
+    pub local: Option<String>,
+    /// The peer's domain of the stream's header: claimed; what is proven stands in the pairs.
+    pub remote: Option<String>,
     /// Whether both sides may send on it (XEP-0288).
     pub bidi: bool,
     /// What may flow on it, and why.

@@ -95,7 +95,12 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     );
     let code = tokio::select! {
         drained = engine.shutdown() => {
-            tracing::info!(delivered = drained.delivered, bounced = drained.bounced, "stopped");
+            tracing::info!(
+                delivered = drained.delivered,
+                bounced = drained.bounced,
+                dropped = drained.dropped,
+                "stopped"
+            );
             ExitCode::SUCCESS
         }
         () = signals.end() => {

@@ -10,8 +10,8 @@ use verona_xml::Element;
 use super::closing::Closing;
 use super::context::Context;
 use super::{
-    Cause, Command, Event, Granted, KeyCheck, NotPermitted, Output, Role, Secured, StreamError,
-    bidi, starttls,
+    Cause, Command, Event, Fault, Granted, KeyCheck, NotPermitted, Output, Role, Secured,
+    StreamError, bidi, starttls,
 };
 use crate::addr::{Direction, Domain, DomainPair, NotAPair};
 use crate::authorizations::{Authorizations, Rejected};
@@ -22,7 +22,7 @@ use crate::grounds::{Identity, Proof};
 use crate::limits::{seconds, size};
 use crate::ns;
 use crate::policy::{BidiPolicy, Federate, IdentityMethod, Multiplex, TlsPolicy};
-use crate::stanza::condition::{StanzaCondition, StreamCondition};
+use crate::stanza::condition::{StanzaCondition, StreamCondition, stream_error};
 use crate::stanza::{BadStanza, Stanza, bounce};
 
 /// Stanzas may flow, pair by pair and direction by direction.
@@ -218,6 +218,16 @@ impl Open {
             // A stream that ends in good order still hears what the peer is saying (BIDI-57).
             Command::Close(error) if error.condition == StreamCondition::UndefinedCondition => {
                 Ok(self.close(error.cause, context, now))
+            }
+            Command::Close(error) if error.fault == Fault::Local => {
+                //= STREAM-46
+                //= STREAM-59
+                context.write(|out| stream_error(out, error.condition, Some(&error.text), None));
+                context.write_close();
+                context.event(Event::Failed(error));
+                Ok(super::Phase::Closing(Closing::listening(
+                    self, context, now,
+                )))
             }
             Command::Close(error) => Err(error),
         }

@@ -3,14 +3,18 @@
 //! Field names are fixed: `stream`, `role`, `peer`, `local`, `remote`, `direction`, `grounds`, `condition`, `fault`.
 //! Payload never appears.
 
+use std::sync::Mutex;
+
+use tokio::time::{Duration, Instant};
 use tracing::{debug, info, warn};
-use verona_proto::addr::Direction;
-use verona_proto::component::ComponentEvent;
+use verona_proto::addr::{Direction, Domain};
+use verona_proto::component::{ComponentEvent, LinkEnd};
 use verona_proto::dialback::Answer;
 use verona_proto::federation::{Report, StreamKey};
 use verona_proto::stanza::StreamCondition;
 use verona_proto::stream::{Cause, Event, Fault, StreamError};
 
+use crate::shared::lock;
 use crate::status::{Link, LinkRole};
 
 /// Something happened on a stream.
@@ -39,7 +43,9 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
         Event::Multiplexes => {
             debug!(stream, role, %peer, "the peer takes many domain pairs on one stream")
         }
-        Event::SaslFailed { text } => info!(stream, role, %peer, "SASL EXTERNAL failed: {text}"),
+        Event::SaslFailed { text } => {
+            info!(stream, role, %peer, local = names(link).0, remote = names(link).1, "SASL EXTERNAL failed: {text}")
+        }
         Event::KeyReceived(check) => debug!(
             stream, role, %peer,
             local = %check.pair.local(), remote = %check.pair.remote(),
@@ -80,10 +86,13 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             stream, role, %peer, local = %check.pair.local(), remote = %check.pair.remote(),
             "the authoritative server says: {verdict:?}"
         ),
-        Event::Irregular { what } => info!(stream, role, %peer, "ignored {what}"),
+        Event::Irregular { what } => {
+            let (local, remote) = names(link);
+            info!(stream, role, %peer, local, remote, "ignored {what}");
+        }
         Event::Failed(error) => failed(stream, role, link, error),
         Event::Closed { cause } => info!(
-            stream, role, %peer,
+            stream, role, %peer, local = names(link).0, remote = names(link).1,
             "the stream closes{}", if *cause == Cause::Idle { ": nobody used it" } else { "" }
         ),
     }
@@ -91,32 +100,105 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
 
 fn failed(stream: u64, role: &str, link: &Link, error: &StreamError) {
     let peer = link.peer_address;
+    let (local, remote) = names(link);
     let condition = error.condition.name();
-    match error.fault {
-        // A key is checked and the connection for it ends, or we are told to stop: nothing is wrong.
-        Fault::Local => debug!(stream, role, %peer, "the stream ends: {error}"),
-        Fault::Policy => {
-            warn!(stream, role, %peer, condition, fault = "policy", "the stream ends: {error}")
+    let fault = match error.fault {
+        Fault::Peer => "peer",
+        Fault::Policy => "policy",
+        Fault::Local => "local",
+    };
+    match weight(link, error) {
+        Weight::Everyday => {
+            debug!(stream, role, %peer, local, remote, condition, fault, "the stream ends: {error}");
         }
+        Weight::Change => {
+            info!(stream, role, %peer, local, remote, condition, fault, "the stream ends: {error}");
+        }
+        Weight::Trouble => {
+            warn!(stream, role, %peer, local, remote, condition, fault, "the stream ends: {error}");
+        }
+    }
+}
+
+/// How much the end of a stream concerns an operator.
+enum Weight {
+    /// Nothing is wrong, or it is said elsewhere.
+    Everyday,
+    /// Worth knowing.
+    Change,
+    /// Somebody may have to act.
+    Trouble,
+}
+
+fn weight(link: &Link, error: &StreamError) -> Weight {
+    // A health check or a scanner: it connected and left.
+    let said_nothing = link.bytes_in == 0 && error.cause == Cause::Stream;
+    // The attempt says so itself, once, when it gives up.
+    let failed_attempt = link.role == LinkRole::Initiating && link.pairs.is_empty();
+    match error.fault {
+        // A key is checked and the connection for it ends, or we are told to stop.
+        Fault::Local => Weight::Everyday,
+        Fault::Policy | Fault::Peer if failed_attempt || said_nothing => Weight::Everyday,
+        Fault::Policy => Weight::Trouble,
         Fault::Peer => match error.cause {
-            Cause::Idle => {
-                debug!(stream, role, %peer, condition, fault = "peer", "the stream ends: {error}")
-            }
+            Cause::Idle => Weight::Everyday,
             // A peer that restarts is an everyday thing.
             Cause::Established if error.condition == StreamCondition::SystemShutdown => {
-                info!(stream, role, %peer, condition, fault = "peer", "the stream ends: {error}");
+                Weight::Change
             }
             Cause::Stream
             | Cause::Tls
             | Cause::Sasl
             | Cause::Dialback
             | Cause::Identity
-            | Cause::Established => {
-                warn!(stream, role, %peer, condition, fault = "peer", "the stream ends: {error}");
-            }
+            | Cause::Established => Weight::Trouble,
         },
     }
 }
+
+/// The transport broke: what the system says of it.
+pub(crate) fn broken(key: StreamKey, link: &Link, error: &std::io::Error) {
+    let (local, remote) = names(link);
+    let peer = link.peer_address;
+    match link.pairs.is_empty() {
+        true => debug!(stream = key.0, %peer, local, remote, "the connection broke: {error}"),
+        false => info!(stream = key.0, %peer, local, remote, "the connection broke: {error}"),
+    }
+}
+
+/// The domains of a stream's header, as far as they are known.
+fn names(link: &Link) -> (&str, &str) {
+    (
+        link.local.as_deref().unwrap_or("-"),
+        link.remote.as_deref().unwrap_or("-"),
+    )
+}
+
+/// Stanzas that were refused because too much was waiting: said at most once a minute, with their number.
+#[derive(Debug, Default)]
+pub(crate) struct Overflows {
+    state: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Overflows {
+    pub(crate) fn log(&self, to: &Domain) {
+        let mut state = lock(&self.state);
+        let (last, unsaid) = &mut *state;
+        *unsaid += 1;
+        let now = Instant::now();
+        if last.is_some_and(|last| now.duration_since(last) < OVERFLOWS_EVERY) {
+            return;
+        }
+        *last = Some(now);
+        let stanzas = std::mem::take(unsaid);
+        warn!(
+            %to, stanzas,
+            "stanzas were returned with resource-constraint: too much is waiting for their recipients"
+        );
+    }
+}
+
+const OVERFLOWS_EVERY: Duration = Duration::from_secs(60);
 
 /// The federation decided something.
 pub(crate) fn report(report: &Report) {
@@ -164,7 +246,15 @@ pub(crate) fn component(peer: &str, event: &ComponentEvent) {
             ),
         },
         ComponentEvent::Closed { domain, end } => match domain {
-            Some(domain) => info!(peer, local = %domain, "a component left: {end}"),
+            Some(domain) => match end {
+                // Its own doing, or the network's: its operator should know.
+                LinkEnd::Failed { .. } | LinkEnd::Error { .. } | LinkEnd::Eof => {
+                    warn!(peer, local = %domain, "a component left: {end}");
+                }
+                LinkEnd::Closed | LinkEnd::ByUs { .. } => {
+                    info!(peer, local = %domain, "a component left: {end}")
+                }
+            },
             None => debug!(peer, "a connection to the component listener ended: {end}"),
         },
         ComponentEvent::Rejected { domain, condition } => {
