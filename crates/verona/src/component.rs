@@ -171,6 +171,10 @@ impl ComponentTask {
                 command = self.commands.recv(), if !closing => {
                     match command {
                         Some(ComponentCommand::Close(condition)) => {
+                            // At shutdown others wait for the answers to what it did not take.
+                            if condition == StreamCondition::SystemShutdown {
+                                leave_at = Some(tokio::time::Instant::now() + SHUTDOWN_PATIENCE);
+                            }
                             self.link.handle(ComponentInput::Close(condition), now());
                             closing |= self.outputs().await;
                         }
@@ -409,3 +413,5 @@ const READ_BYTES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// Errors that may wait for a component before the next are made.
 const RETURNS_AT_ONCE: usize = 1024;
+/// How long a component has for its last bytes when the server stops.
+const SHUTDOWN_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_millis(500);
