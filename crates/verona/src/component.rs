@@ -113,12 +113,12 @@ impl ComponentTask {
         let mut leave_at = None;
         loop {
             if closing {
-                let at = *leave_at.get_or_insert_with(|| {
+                leave_at.get_or_insert_with(|| {
                     tokio::time::Instant::now() + seconds(self.shared.limits.close_seconds)
                 });
-                if at <= tokio::time::Instant::now() {
-                    return;
-                }
+            }
+            if leave_at.is_some_and(|at| at <= tokio::time::Instant::now()) {
+                return;
             }
             let leave = leave_at.unwrap_or_else(tokio::time::Instant::now);
             if outgoing.is_empty() {
@@ -196,7 +196,7 @@ impl ComponentTask {
                     self.link.handle(ComponentInput::Tick, now());
                     closing |= self.outputs().await;
                 }
-                () = tokio::time::sleep_until(leave), if closing => {}
+                () = tokio::time::sleep_until(leave), if leave_at.is_some() => {}
             }
         }
     }
