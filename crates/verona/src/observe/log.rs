@@ -160,6 +160,10 @@ fn weight(link: &Link, error: &StreamError) -> Weight {
 pub(crate) fn broken(key: StreamKey, link: &Link, error: &std::io::Error) {
     let (local, remote) = names(link);
     let peer = link.peer_address;
+    let error = match error.kind() == std::io::ErrorKind::UnexpectedEof {
+        true => "the peer ended it without TLS close_notify".to_owned(),
+        false => error.to_string(),
+    };
     match link.pairs.is_empty() {
         true => debug!(stream = key.0, %peer, local, remote, "the connection broke: {error}"),
         false => info!(stream = key.0, %peer, local, remote, "the connection broke: {error}"),
