@@ -111,6 +111,7 @@ impl ComponentTask {
         let mut stop = self.shared.stop.subscribe();
         // The end has a deadline of its own, which nothing that the component does or does not do puts off.
         let mut leave_at = None;
+        let mut crowded_since = None;
         loop {
             if closing {
                 leave_at.get_or_insert_with(|| {
@@ -138,12 +139,19 @@ impl ComponentTask {
             let bell = Arc::clone(&self.bell);
             // At shutdown nothing more is taken from components while what was taken is delivered.
             let room = self.link.transmit().len() < WRITE_BYTES;
-            // Nor while errors pile up that it does not read: each of them must find room.
-            let reading = !closing
-                && room
-                && !*stop.borrow()
-                && self.held.is_empty()
-                && self.has_room_for_errors();
+            // Nor, for a moment, while much waits for it: errors to what it sends must find room. Only for a moment, for
+            // a component that reads and writes in turn would wait for us as we wait for it.
+            let read_on = match self.has_room_for_errors() {
+                true => {
+                    crowded_since = None;
+                    tokio::time::Instant::now()
+                }
+                false => {
+                    *crowded_since.get_or_insert_with(tokio::time::Instant::now) + CROWD_PATIENCE
+                }
+            };
+            let crowded = read_on > tokio::time::Instant::now();
+            let reading = !closing && room && !crowded && !*stop.borrow() && self.held.is_empty();
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if reading => {
                     match read {
@@ -183,6 +191,7 @@ impl ComponentTask {
                     }
                 }
                 () = bell.notified() => {}
+                () = tokio::time::sleep_until(read_on), if crowded => {}
                 //= LIM-12
                 () = tokio::time::sleep_until(progress + stall), if !outgoing.is_empty() => {
                     tracing::warn!(peer = self.peer, "a component took nothing for {} s; its connection ends", stall.as_secs());
@@ -413,5 +422,7 @@ const READ_BYTES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// Errors that may wait for a component before the next are made.
 const RETURNS_AT_ONCE: usize = 1024;
+/// How long a component that has much to read is not read from.
+const CROWD_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_secs(2);
 /// How long a component has for its last bytes when the server stops.
 const SHUTDOWN_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_millis(500);

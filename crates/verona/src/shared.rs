@@ -48,7 +48,8 @@ pub(crate) struct Shared {
     pub(crate) pings: Pings,
     pub(crate) gate: Gate,
     pub(crate) counters: Counters,
-    pub(crate) overflows: log::Overflows,
+    overflows: log::Overflows,
+    lost_errors: log::Overflows,
     /// Our own listeners, once they are bound: never dialled (DNS-27).
     pub(crate) listeners: Mutex<Vec<SocketAddr>>,
     /// Places for connections to the component listeners.
@@ -123,6 +124,7 @@ impl Shared {
             pings: Pings::default(),
             counters: Counters::default(),
             overflows: log::Overflows::default(),
+            lost_errors: log::Overflows::default(),
             listeners: Mutex::default(),
             component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             stop: watch::Sender::new(false),
@@ -176,7 +178,7 @@ impl Shared {
                 Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
                 Routed::TooManyPairs(stanza) => {
                     let text = "too many domains are being talked to already";
-                    self.overflows.log(stanza.to());
+                    self.overflows.log(stanza.to(), REFUSED);
                     bounce(
                         &self.hosts,
                         &stanza,
@@ -195,7 +197,7 @@ impl Shared {
     /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
     pub(crate) async fn overflow(&self, stanza: &Stanza) {
         //= ROUTE-23
-        self.overflows.log(stanza.to());
+        self.overflows.log(stanza.to(), REFUSED);
         let text = "too much is waiting for its recipient already";
         self.bounce(stanza, StanzaCondition::ResourceConstraint, text)
             .await;
@@ -213,7 +215,11 @@ impl Shared {
         };
         let counter = match brought {
             Brought::There => &self.counters.bounced,
-            Brought::Unheard | Brought::Full(_) => &self.counters.dropped,
+            Brought::Unheard => &self.counters.dropped,
+            Brought::Full(_) => {
+                self.lost_errors.log(stanza.from(), DROPPED);
+                &self.counters.dropped
+            }
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -263,3 +269,7 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+const REFUSED: &str =
+    "stanzas were returned with resource-constraint: too much is waiting for their recipients";
+const DROPPED: &str = "errors were dropped: their recipient takes less than it is sent";

@@ -178,14 +178,14 @@ fn names(link: &Link) -> (&str, &str) {
     )
 }
 
-/// Stanzas that were refused because too much was waiting: said at most once a minute, with their number.
+/// Stanzas that found no room: said at most once a minute, with their number.
 #[derive(Debug, Default)]
 pub(crate) struct Overflows {
     state: Mutex<(Option<Instant>, u64)>,
 }
 
 impl Overflows {
-    pub(crate) fn log(&self, to: &Domain) {
+    pub(crate) fn log(&self, to: &Domain, what: &str) {
         let mut state = lock(&self.state);
         let (last, unsaid) = &mut *state;
         *unsaid += 1;
@@ -195,10 +195,7 @@ impl Overflows {
         }
         *last = Some(now);
         let stanzas = std::mem::take(unsaid);
-        warn!(
-            %to, stanzas,
-            "stanzas were returned with resource-constraint: too much is waiting for their recipients"
-        );
+        warn!(%to, stanzas, "{what}");
     }
 }
 
