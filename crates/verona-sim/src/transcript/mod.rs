@@ -45,13 +45,15 @@
 //!
 //! *Placeholders:* `{any}` matches anything; `{name}` takes what it meets first and stands for it afterwards;
 //! `{key:SECRET,RECEIVING,ORIGINATING,ID}` is a dialback key; `{repeat:N,TEXT}` and `{hex:C080}` make bytes;
-//! `{stream-error:CONDITION}` is a stream error with any text and the closing tag; `{dialback-error:TYPE,CONDITION}` is
-//! the content of a dialback error; `…` stands for the namespaces of a server's header.
+//! `{stream-error:CONDITION}` is a stream error with any text and the closing tag, `{stream-error:CONDITION,DETAIL}` one
+//! with a condition of XEP-0205 beside it; `{dialback-error:TYPE,CONDITION}` is the content of a dialback error; `…`
+//! stands for the namespaces of a server's header.
 //!
 //! # What is demanded
 //!
 //! Everything written and every event must be in the transcript, in order; the two orders are compared each for itself.
-//! Elements are compared by what they mean, not by how they are written. Every transcript is played with each `>` line
+//! Elements are compared by what they mean, not by how they are written; our `<limits/>` may stand in features and in
+//! `<bidi/>` without being shown. Every transcript is played with each `>` line
 //! at once, with all `>` lines between two commands at once, byte by byte, and cut at random places: all must end in
 //! the same. While the stream lives it must have a deadline, and a tick at a deadline must move it.
 

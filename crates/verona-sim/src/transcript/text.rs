@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use verona_proto::addr::Domain;
 use verona_proto::dialback::Secret;
+use verona_proto::ns;
 
 /// What `{name}` stands for.
 #[derive(Clone, Debug, Default)]
@@ -99,19 +100,27 @@ impl Names {
                         .ok_or_else(|| format!("`{argument}` is not hexadecimal"))
                 })
                 .collect(),
-            "stream-error" => Ok(format!(
-                "<stream:error><{argument} xmlns='{STREAM_CONDITIONS}'/>\
-                 <text xmlns='{STREAM_CONDITIONS}' xml:lang='en'>{{any}}</text></stream:error></stream:stream>"
-            )
-            .into_bytes()),
+            "stream-error" => {
+                let (condition, detail) = match argument.split_once(',') {
+                    Some((condition, detail)) => {
+                        (condition, format!("<{detail} xmlns='{}'/>", ns::ERRORS))
+                    }
+                    None => (argument.as_str(), String::new()),
+                };
+                Ok(format!(
+                    "<stream:error><{condition} xmlns='{STREAM_CONDITIONS}'/>\
+                     <text xmlns='{STREAM_CONDITIONS}' xml:lang='en'>{{any}}</text>{detail}</stream:error></stream:stream>"
+                )
+                .into_bytes())
+            }
             "dialback-error" => {
                 let (kind, condition) = argument
                     .split_once(',')
                     .ok_or("`dialback-error` wants a type and a condition")?;
-                Ok(
-                    format!("<error type='{kind}'><{condition} xmlns='{STANZA_CONDITIONS}'/></error>")
-                        .into_bytes(),
+                Ok(format!(
+                    "<error type='{kind}'><{condition} xmlns='{STANZA_CONDITIONS}'/></error>"
                 )
+                .into_bytes())
             }
             _ => Err(format!("there is no placeholder `{name}`")),
         }

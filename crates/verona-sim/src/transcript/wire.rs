@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use verona_proto::ns;
 use verona_xml::{Element, Limits, Scan, Scanner};
 
 use super::text::Names;
@@ -112,12 +113,28 @@ pub(super) fn matches(wanted: &Element, found: &Element, names: &mut Names) -> b
     if wanted.children().next().is_none() && wanted.text() == "{any}" {
         return true;
     }
+    let found_children: Vec<&Element> = found
+        .children()
+        .filter(|child| !stands_beside(child, wanted))
+        .collect();
     names.matches(&wanted.text(), &found.text())
-        && wanted.children().count() == found.children().count()
+        && wanted.children().count() == found_children.len()
         && wanted
             .children()
-            .zip(found.children())
+            .zip(found_children)
             .all(|(wanted, found)| matches(wanted, found, names))
+}
+
+/// Whether `child` may stand in the element although `wanted` does not show it: our limits beside other features
+/// (XEP-0478 §3.1, LIM-03) and in the request for bidi (§3.2, BIDI-65). Where a transcript shows limits, they are
+/// compared.
+fn stands_beside(child: &Element, wanted: &Element) -> bool {
+    let announces = wanted.is("features", ns::STREAM) || wanted.is("bidi", ns::BIDI);
+    announces
+        && child.is("limits", ns::LIMITS)
+        && !wanted
+            .children()
+            .any(|wanted| wanted.is("limits", ns::LIMITS))
 }
 
 fn is_header(bytes: &[u8]) -> bool {
@@ -149,5 +166,42 @@ impl fmt::Display for Frame {
             Self::Space => f.write_str("(white space)"),
             Self::Close => f.write_str("</stream:stream>"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    fn same(wanted: &str, found: &str) -> bool {
+        let read = |text: &str| Element::parse(text.as_bytes(), &verona_xml::Scope::default());
+        let (wanted, found) = (read(wanted).unwrap(), read(found).unwrap());
+        matches(&wanted, &found, &mut Names::default())
+    }
+
+    #[test]
+    fn limits_may_stand_beside_what_is_shown_and_nowhere_else() {
+        let limits = |bytes: &str| {
+            format!(
+                "<limits xmlns='{}'><max-bytes>{bytes}</max-bytes></limits>",
+                ns::LIMITS
+            )
+        };
+        let features = |inner: &str| format!("<features xmlns='{}'>{inner}</features>", ns::STREAM);
+        let bidi = |inner: &str| format!("<bidi xmlns='{}'>{inner}</bidi>", ns::BIDI);
+        let message = |inner: &str| format!("<message>{inner}</message>");
+        assert!(same(&features(""), &features(&limits("1"))));
+        assert!(same(&bidi(""), &bidi(&limits("1"))));
+        assert!(same(&features(&limits("1")), &features(&limits("1"))));
+        // Where they are shown, they are compared.
+        assert!(!same(&features(&limits("1")), &features(&limits("2"))));
+        assert!(!same(&features(&limits("1")), &features("")));
+        // Nothing else is free, and nowhere else.
+        assert!(!same(
+            &features(""),
+            &features("<sm xmlns='urn:xmpp:sm:3'/>")
+        ));
+        assert!(!same(&message(""), &message(&limits("1"))));
     }
 }
