@@ -1,2 +1,26 @@
-//! What the fuzzers run, and the corpus that the tests replay.
+//! What the fuzzers run: one function for each target, which takes any bytes and panics when a promise is broken.
+//! It is a library, so that the fuzzers (`fuzz/`, nightly) and the replay of the corpus (`tests/corpus.rs`, stable) run
+//! the same code. `docs/fuzzing.md` says how.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a panic is the verdict that a fuzzer understands"
+)]
+
+pub mod addresses;
+mod choices;
+pub mod dialback;
+pub mod scanner;
+
+/// A target: its name, which is that of its corpus and of its fuzzer, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("addresses", addresses::run),
+    ("dialback", dialback::run),
+    ("scanner", scanner::run),
+];
