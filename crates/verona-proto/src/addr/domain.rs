@@ -51,6 +51,10 @@ impl Domain {
         }
         let (unicode, result) = idna::domain_to_unicode(&ascii);
         result.map_err(|_| BadDomain)?;
+        // An A-label may hold what begins like an A-label itself: nobody could read the form that we would write.
+        if !idna::domain_to_ascii(&unicode).is_ok_and(|again| again == ascii) {
+            return Err(BadDomain);
+        }
         Ok(Self {
             unicode: (unicode != ascii).then(|| unicode.as_str().into()),
             ascii: ascii.into(),
@@ -191,6 +195,18 @@ mod tests {
             Domain::parse("capulet.lit").unwrap(),
             Domain::parse("montague.lit").unwrap()
         );
+    }
+
+    /// Found by fuzzing: its form with U-labels was no domain, so no peer could have read what we wrote.
+    #[test]
+    fn an_a_label_within_an_a_label_is_refused() {
+        //= STREAM-45
+        for text in [
+            "XN--XN--0BCHERmnnnN0BCHEN--0nT",
+            "xn--xn--a--gua.example",
+        ] {
+            assert!(Domain::parse(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]
