@@ -1,4 +1,4 @@
-//! The tasks of this workspace: `cargo xtask test` and `cargo xtask tidy`.
+//! The tasks of this workspace: `cargo xtask test`, `cargo xtask tidy`, `cargo xtask spec`.
 //! One runner for a desk and for CI, so that both can only say the same.
 #![forbid(unsafe_code)]
 #![allow(
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 mod runner;
+mod spec;
 mod tidy;
 
 fn main() -> ExitCode {
@@ -20,6 +21,11 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => workspace_root().map(|root| runner::run(&root)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
+        ["spec"] => workspace_root().and_then(|root| spec::run(&root)),
+        ["spec", "--write"] => workspace_root().and_then(|root| spec::write(&root)),
+        ["spec", "--mutants", ids @ ..] => {
+            workspace_root().and_then(|root| spec::run_mutants(&root, ids))
+        }
         [] | ["help" | "-h" | "--help"] => {
             println!("{HELP}");
             Ok(true)
@@ -60,6 +66,9 @@ const HELP: &str = "\
 cargo xtask test    everything a change must pass: fmt, clippy, doc, tidy, the tests, the release
                     build, the demo, deny, and the interop suite against real servers
 cargo xtask tidy    the rules that no compiler checks: layers, makers, words, the code map
+cargo xtask spec    every requirement of docs/spec against the code and the tests that cite it;
+                    --write   also writes docs/compliance.md
+                    --mutants [ID…]   breaks the code at its citations, and sees whether a test fails
 cargo xtask help    this text
 
 `test` runs every stage even when one fails, lists them with their minutes, and ends with one line

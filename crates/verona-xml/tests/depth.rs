@@ -7,7 +7,7 @@ mod support;
 use support::{FOOTER, HEADER, read};
 use verona_xml::{Edit, Element, ErrorKind, Limits, Scan, Scanner, Scope, rewrite};
 
-/// spec LIM-13
+//= LIM-13
 #[test]
 fn a_depth_bomb_meets_a_small_stack() {
     on_a_small_stack(|| {

@@ -24,7 +24,10 @@ fn a_head_says_what_the_start_tag_says() {
     assert!(head.is_prefixed() && head.leans_on_scope() && !head.declares_default());
 }
 
-/// spec STREAM-04 STREAM-06 STREAM-09 ROUTE-30
+//= STREAM-04
+//= STREAM-06
+//= STREAM-09
+//= ROUTE-30
 #[test]
 fn a_head_says_what_stands_in_the_way_of_forwarding() {
     for (bytes, yes) in [

@@ -13,7 +13,9 @@ const NAMESPACES: u64 = 70;
 const SORTING: u64 = 20;
 const OTHERS: u64 = 4;
 
-/// spec LIM-09 LIM-13 STREAM-43
+//= LIM-09
+//= LIM-13
+//= STREAM-43
 #[test]
 fn work_is_proportional_to_bytes() {
     for (name, constant, shape) in shapes() {

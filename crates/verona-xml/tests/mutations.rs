@@ -12,7 +12,8 @@ use verona_xml::{Element, ErrorKind, Limits, Scan, Scanner};
 proptest! {
     #![proptest_config(support::cases())]
 
-    /// spec STREAM-37 STREAM-43
+    //= STREAM-37
+    //= STREAM-43
     #[test]
     fn cutting_changes_nothing(document in document(), seed: u64, tight: bool) {
         let document = document.0;
@@ -94,7 +95,7 @@ proptest! {
 
 /// A stray byte of a multi-byte character, where the scanner has nothing before it.
 ///
-/// spec STREAM-37
+//= STREAM-37
 #[test]
 fn a_continuation_byte_alone_is_refused() {
     for before in [

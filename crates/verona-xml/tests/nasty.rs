@@ -8,7 +8,10 @@ use rxml::strings::NcNameStr;
 use support::{Numbers, nasty, read, rxml_accepts};
 use verona_xml::{ErrorKind, Limits, Scan, Scanner};
 
-/// spec STREAM-35 STREAM-36 STREAM-37 STREAM-38
+//= STREAM-35
+//= STREAM-36
+//= STREAM-37
+//= STREAM-38
 #[test]
 fn every_document_has_its_verdict() {
     let documents = nasty();
@@ -44,7 +47,10 @@ fn every_document_has_its_verdict() {
 
 /// The stream error that a peer is sent. Documents that only lack their end have none.
 ///
-/// spec STREAM-35 STREAM-36 STREAM-37 LIM-13
+//= STREAM-35
+//= STREAM-36
+//= STREAM-37
+//= LIM-13
 #[test]
 fn every_refusal_has_its_kind() {
     for nasty in nasty() {

@@ -31,7 +31,7 @@ fn libxml2_differs_where_it_is_known_to() {
 
 /// What we accept and forward, both accept. The converse is not asked: they read more of XML than XMPP allows.
 ///
-/// spec ROUTE-30
+//= ROUTE-30
 #[test]
 fn both_accept_what_we_accept() {
     let (Some(xmlwf), Some(xmllint)) = (program("xmlwf"), program("xmllint")) else {
@@ -72,7 +72,7 @@ fn both_accept_what_we_accept() {
 
 /// An element read into a tree and written again, and a stanza rewritten for another stream, mean the same to libxml2.
 ///
-/// spec ROUTE-11
+//= ROUTE-11
 #[test]
 fn libxml2_sees_no_change() {
     let Some(xmllint) = program("xmllint") else {

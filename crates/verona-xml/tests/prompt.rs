@@ -9,7 +9,10 @@ use verona_xml::{Error, ErrorKind, Limits, Scan, Scanner};
 
 /// The last byte of each decides, however they arrive.
 ///
-/// spec STREAM-35 STREAM-36 STREAM-37 STREAM-38
+//= STREAM-35
+//= STREAM-36
+//= STREAM-37
+//= STREAM-38
 #[test]
 fn the_deciding_byte_decides() {
     use ErrorKind::{NotWellFormed, Restricted, UnsupportedEncoding};
@@ -87,7 +90,8 @@ fn the_deciding_byte_decides() {
 
 /// Before the header too.
 ///
-/// spec STREAM-37 STREAM-38
+//= STREAM-37
+//= STREAM-38
 #[test]
 fn the_first_bytes_decide() {
     use ErrorKind::{NotWellFormed, Restricted, UnsupportedEncoding};
@@ -124,7 +128,11 @@ fn the_first_bytes_decide() {
 
 /// A limit lets through exactly as much as it says, and refuses the first byte or thing too much.
 ///
-/// spec LIM-01 LIM-02 LIM-09 LIM-13 STREAM-43
+//= LIM-01
+//= LIM-02
+//= LIM-09
+//= LIM-13
+//= STREAM-43
 #[test]
 fn limits_are_exact_and_prompt() {
     let all = Limits::default();
@@ -262,7 +270,7 @@ fn limits_are_exact_and_prompt() {
     }
 }
 
-/// spec LIM-09
+//= LIM-09
 #[test]
 fn a_header_has_a_limit_of_its_own() {
     let limits = Limits {
@@ -320,7 +328,7 @@ fn other_limits_hold_at_once() {
 
 /// The innermost declaration of a prefix counts, and only where it is in force.
 ///
-/// spec STREAM-36
+//= STREAM-36
 #[test]
 fn the_innermost_declaration_counts() {
     for (inside, accepted) in [

@@ -16,7 +16,10 @@ const COMPONENT: &str = "jabber:component:accept";
 proptest! {
     #![proptest_config(support::cases())]
 
-    /// spec STREAM-06 STREAM-08 STREAM-09 ROUTE-11
+    //= STREAM-06
+    //= STREAM-08
+    //= STREAM-09
+    //= ROUTE-11
     #[test]
     fn a_rewritten_stanza_means_the_same(seed: u64, inherited: bool) {
         let mut numbers = Numbers(seed);
@@ -100,7 +103,9 @@ fn an_ordinary_stanza_is_not_copied() {
     }
 }
 
-/// spec STREAM-06 STREAM-08 STREAM-09
+//= STREAM-06
+//= STREAM-08
+//= STREAM-09
 #[test]
 fn what_is_written_where_it_has_to_be() {
     let header = format!("<stream:stream xmlns='jabber:server' {PREFIXES}>");

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-mod command;
+pub(crate) mod command;
 mod demo;
 mod deny;
 mod interop;
@@ -41,6 +41,11 @@ pub(crate) fn run(root: &Path) -> bool {
         gate(run.env("RUSTDOCFLAGS", "-D warnings"))
     });
     report.stage("tidy", || match crate::tidy::run(&place.root) {
+        Ok(true) => Outcome::passed(),
+        Ok(false) => Outcome::failed("the lines above say what to do"),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    });
+    report.stage("spec", || match crate::spec::run(&place.root) {
         Ok(true) => Outcome::passed(),
         Ok(false) => Outcome::failed("the lines above say what to do"),
         Err(error) => Outcome::failed(format!("{error:#}")),

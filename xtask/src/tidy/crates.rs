@@ -76,8 +76,8 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "toml",
-        &["veronad"],
-        "the configuration file belongs to the daemon",
+        &["veronad", "xtask"],
+        "the configuration file belongs to the daemon, the requirements to the tasks",
     ),
     (
         "anyhow",

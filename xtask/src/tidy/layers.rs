@@ -23,6 +23,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("certificate", 3, &[]),
     ("policy", 3, &[]),
     ("discovery", 3, &[]),
+    ("learned", 3, &[]),
     // L4: one connection, and what is reached from there.
     ("switchboard", 4, &[]),
     ("stream", 4, &[]),

@@ -20,7 +20,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use tree::Tree;
+pub(crate) use source::Source;
+pub(crate) use tree::{Tree, in_src};
 
 /// Checks the tree at `root`, prints what it finds, and says whether that is nothing.
 ///
