@@ -45,7 +45,7 @@
 //! use verona_proto::dialback::{Secret, Secrets};
 //! use verona_proto::policy::Policy;
 //! use verona_proto::stanza::{Stanza, StanzaKind};
-//! use verona_proto::stream::{Event, Input, Output, Purpose, Secured, Stream, StreamConfig, StreamIds};
+//! use verona_proto::stream::{Event, Input, Memory, Output, Purpose, Secured, Stream, StreamConfig, StreamIds};
 //!
 //! /// What a server that hosts `domain` knows; two domains that it hosts would be two in `Hosts`.
 //! fn server(domain: &Domain) -> Arc<StreamConfig> {
@@ -54,6 +54,7 @@
 //!         policy: Arc::new(Policy::default()),
 //!         secrets: Secrets::from(Secret::new("of no use here: certificates suffice")),
 //!         tls_available: true,
+//!         memory: Memory::default(),
 //!     })
 //! }
 //!
@@ -141,7 +142,7 @@
 //! |---|---|---|
 //! | L1 | [`ns`], [`limits`], [`addr`] | data |
 //! | L2 | [`grounds`], [`stanza`] | what travels, and why it may |
-//! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`discovery`] | one thing each |
+//! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`discovery`], [`learned`] | one thing each |
 //! | L4 | [`stream`], [`component`], [`switchboard`], [`local`] | one connection, and what is reached from there |
 //! | L5 | [`federation`] | all connections |
 #![forbid(unsafe_code)]
@@ -154,6 +155,7 @@ pub mod dialback;
 pub mod discovery;
 pub mod federation;
 pub mod grounds;
+pub mod learned;
 pub mod limits;
 pub mod local;
 pub mod ns;

@@ -29,6 +29,13 @@ pub struct Limits {
     pub negotiation_seconds: u64,
     /// Seconds for the same when a dialback key is being verified on the way (STREAM-57).
     pub negotiation_dialback_seconds: u64,
+    /// Seconds that a peer which nothing can prove under its policy is heard: long enough to have a key of ours checked
+    /// (SASL-25).
+    pub unprovable_seconds: u64,
+    /// Seconds that a first stanza waits for a bidirectional stream which its peer is just opening (BIDI-56).
+    pub crossing_seconds: u64,
+    /// Seconds without a stanza after which a stream of ours is closed that crossed with one of the peer's (BIDI-53).
+    pub converge_seconds: u64,
     /// Seconds that a request of ours may wait for its `<db:result/>` (DB-07).
     pub dialback_answer_seconds: u64,
     /// Seconds that the authoritative server may take, connection included (LIM-14).
@@ -102,6 +109,9 @@ impl Default for Limits {
             namespaces_max: 32,
             negotiation_seconds: 30,
             negotiation_dialback_seconds: 60,
+            unprovable_seconds: 5,
+            crossing_seconds: 2,
+            converge_seconds: 30,
             dialback_answer_seconds: 45,
             verification_seconds: 30,
             tls_handshake_seconds: 10,
@@ -201,6 +211,9 @@ impl Limits {
             "namespaces_max" => &mut self.namespaces_max,
             "negotiation_seconds" => &mut self.negotiation_seconds,
             "negotiation_dialback_seconds" => &mut self.negotiation_dialback_seconds,
+            "unprovable_seconds" => &mut self.unprovable_seconds,
+            "crossing_seconds" => &mut self.crossing_seconds,
+            "converge_seconds" => &mut self.converge_seconds,
             "dialback_answer_seconds" => &mut self.dialback_answer_seconds,
             "verification_seconds" => &mut self.verification_seconds,
             "tls_handshake_seconds" => &mut self.tls_handshake_seconds,
@@ -273,6 +286,9 @@ const NAMES: &[&str] = &[
     "namespaces_max",
     "negotiation_seconds",
     "negotiation_dialback_seconds",
+    "unprovable_seconds",
+    "crossing_seconds",
+    "converge_seconds",
     "dialback_answer_seconds",
     "verification_seconds",
     "tls_handshake_seconds",

@@ -35,6 +35,8 @@ impl Policy {
             policy.federate = over.federate.unwrap_or(policy.federate);
             policy.on_uncertain = over.on_uncertain.unwrap_or(policy.on_uncertain);
             policy.direct_tls = over.direct_tls.unwrap_or(policy.direct_tls);
+            policy.learned = over.learned.unwrap_or(policy.learned);
+            policy.bidi_offer = over.bidi_offer.unwrap_or(policy.bidi_offer);
             for (name, value) in over.limits {
                 // The names were checked when the rule was made.
                 let _ = policy.limits.set(&name, value);
@@ -63,6 +65,10 @@ pub struct PeerPolicy {
     pub on_uncertain: OnUncertain,
     /// Whether `_xmpps-server` records are used (XEP-0368).
     pub direct_tls: DirectTls,
+    /// Whether experience with the peer counts.
+    pub learned: UseLearned,
+    /// Under which namespaces bidi is offered to it.
+    pub bidi_offer: BidiOffer,
     /// The limits for this peer's streams.
     pub limits: Limits,
 }
@@ -91,6 +97,8 @@ impl Default for PeerPolicy {
             federate: Federate::Allow,
             on_uncertain: OnUncertain::Bounce,
             direct_tls: DirectTls::Auto,
+            learned: UseLearned::Use,
+            bidi_offer: BidiOffer::Auto,
             limits: Limits::default(),
         }
     }
@@ -117,6 +125,10 @@ pub struct PeerRule {
     pub on_uncertain: Option<OnUncertain>,
     /// See [`PeerPolicy::direct_tls`].
     pub direct_tls: Option<DirectTls>,
+    /// See [`PeerPolicy::learned`].
+    pub learned: Option<UseLearned>,
+    /// See [`PeerPolicy::bidi_offer`].
+    pub bidi_offer: Option<BidiOffer>,
     /// Limits by name, as [`Limits::set`] takes them.
     pub limits: Vec<(String, u64)>,
 }
@@ -135,6 +147,8 @@ impl PeerRule {
             federate: None,
             on_uncertain: None,
             direct_tls: None,
+            learned: None,
+            bidi_offer: None,
             limits: Vec::new(),
         }
     }
@@ -192,6 +206,28 @@ pub enum BidiPolicy {
     Auto,
     /// Never.
     Off,
+}
+
+/// Under which namespaces bidi is offered (BIDI-04).
+///
+/// As initiating servers, ejabberd 24.10 to 26.04 look for the offer under the namespace of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BidiOffer {
+    /// Under both, to a peer that was seen to use the wrong one itself; to all others as XEP-0288 says.
+    Auto,
+    /// As XEP-0288 says.
+    Standard,
+    /// Under both.
+    Both,
+}
+
+/// Whether experience with a peer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UseLearned {
+    /// What made it hang up is not tried again for a while.
+    Use,
+    /// Everything is tried each time.
+    Ignore,
 }
 
 /// Whether one stream carries many pairs.

@@ -30,6 +30,7 @@ fn config(policy: Policy) -> Arc<StreamConfig> {
             previous: None,
         },
         tls_available: true,
+        memory: Memory::default(),
     })
 }
 fn ids() -> StreamIds {

@@ -20,7 +20,8 @@ use verona_proto::policy::{Multiplex, PeerPolicy, Policy, TlsPolicy};
 use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
 use verona_proto::stanza::{Destination, Stanza, StanzaKind};
 use verona_proto::stream::{
-    Command, Event, Input, Output, Purpose, Secured, Stream, StreamConfig, StreamError, StreamIds,
+    Command, Event, Input, Memory, Output, Purpose, Secured, Stream, StreamConfig, StreamError,
+    StreamIds,
 };
 use verona_xml::{Element, Limits, Scan, Scanner};
 
@@ -245,6 +246,7 @@ impl Play {
             }),
             secrets: Secrets::from(Secret::new("secret")),
             tls_available: tls == TlsPolicy::Required,
+            memory: Memory::default(),
         });
         let mut count = 0_u32;
         let ids = StreamIds::new(move || {

@@ -679,6 +679,8 @@ fn concerns_federation(event: &Event) -> bool {
         Event::Identified(_)
         | Event::Bidirectional
         | Event::Multiplexes
+        | Event::OldBidiNamespace
+        | Event::SaslFailed { .. }
         | Event::KeyReceived(_)
         | Event::Granted(_)
         | Event::Refused { .. }
@@ -686,10 +688,7 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Verified { .. }
         | Event::Failed(_)
         | Event::Closed { .. } => true,
-        Event::SaslFailed { .. }
-        | Event::Vouched { .. }
-        | Event::Denied { .. }
-        | Event::Irregular { .. } => false,
+        Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,
     }
 }
 

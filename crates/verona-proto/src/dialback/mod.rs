@@ -4,11 +4,13 @@
 //! what travels.
 
 mod element;
+mod issued;
 mod key;
 
 pub use element::{
     Dialback, DialbackError, write_answer, write_request, write_verdict, write_verify,
 };
+pub use issued::{ID_MEMORY, IdSeen, IssuedKeys, PeerStreamIds};
 pub(crate) use key::hexadecimal;
 pub use key::{Secret, Secrets};
 

@@ -260,6 +260,7 @@ impl Federation {
                 }
             }
             Event::Identified(_)
+            | Event::OldBidiNamespace
             | Event::Multiplexes
             | Event::SaslFailed { .. }
             | Event::Vouched { .. }

@@ -130,7 +130,8 @@ impl Streams {
                 }
             },
             Event::Failed(_) | Event::Closed { .. } => self.close(stream),
-            Event::SaslFailed { .. }
+            Event::OldBidiNamespace
+            | Event::SaslFailed { .. }
             | Event::KeyReceived(_)
             | Event::Vouched { .. }
             | Event::Refused { .. }

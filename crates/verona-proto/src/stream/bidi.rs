@@ -2,14 +2,57 @@
 //!
 //! Two namespaces, one local name: what is understood under which is decided here alone (BIDI-04).
 
+use std::time::Instant;
+
 use verona_xml::{Element, Tag, end};
 
+use super::context::Context;
+use super::features::BidiOffered;
+use crate::addr::Domain;
+use crate::learned::{Outcome, Topic};
 use crate::ns;
+use crate::policy::{BidiOffer, BidiPolicy};
 
-/// Whether a child of `<stream:features/>` offers bidi. ejabberd 24.10 to 24.12 offers under the request's namespace.
-pub(super) fn is_offer(feature: &Element) -> bool {
+/// A peer's offer; the standard one weighs more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum BidiSeen {
+    /// Under the request's namespace, as ejabberd 24.10 to 24.12 make it.
+    OldNamespace,
+    /// As XEP-0288 says.
+    Standard,
+}
+
+/// What a child of `<stream:features/>` offers.
+pub(super) fn read_offer(feature: &Element) -> Option<BidiSeen> {
     //= BIDI-04
-    feature.is("bidi", ns::BIDI_FEATURE) || feature.is("bidi", ns::BIDI)
+    match (feature.name(), feature.namespace()) {
+        ("bidi", ns::BIDI_FEATURE) => Some(BidiSeen::Standard),
+        ("bidi", ns::BIDI) => Some(BidiSeen::OldNamespace),
+        (_, _) => None,
+    }
+}
+
+/// How we offer it to `remote`, if at all.
+pub(super) fn offer(
+    remote: Option<&Domain>,
+    context: &Context,
+    now: Instant,
+) -> Option<BidiOffered> {
+    match context.policy.bidi {
+        BidiPolicy::Auto => {}
+        BidiPolicy::Off => return None,
+    }
+    let uses_old = || {
+        remote.is_some_and(|remote| {
+            context.learned(remote, Topic::OldBidiNamespace, now) == Some(Outcome::Works)
+        })
+    };
+    //= BIDI-04
+    Some(match context.policy.bidi_offer {
+        BidiOffer::Both => BidiOffered::Both,
+        BidiOffer::Auto if uses_old() => BidiOffered::Both,
+        BidiOffer::Auto | BidiOffer::Standard => BidiOffered::Standard,
+    })
 }
 
 /// Whether a first-level element requests bidi; its children are free (BIDI-66).

@@ -99,9 +99,10 @@ pub(super) fn after_error(error: StreamError, context: &mut Context, now: Instan
             }
             let condition = error.condition;
             let text = error.text.clone();
+            let application = error.application;
             //= ERR-01
             //= STREAM-49
-            context.write(|out| stream_error(out, condition, Some(&text), None));
+            context.write(|out| stream_error(out, condition, Some(&text), application));
             context.write_close();
         }
         Wire::Close => {

@@ -11,9 +11,10 @@ use bytes::BytesMut;
 
 use super::{Event, Output, StreamError};
 use crate::addr::{Domain, Hosts};
-use crate::dialback::Secrets;
+use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
+use crate::learned::{Learned, Outcome, Topic};
 use crate::limits::seconds;
-use crate::policy::{PeerPolicy, Policy};
+use crate::policy::{PeerPolicy, Policy, UseLearned};
 use crate::stanza::condition::StreamCondition;
 
 /// What all streams of an engine share; replaced as a whole when the configuration changes.
@@ -27,6 +28,19 @@ pub struct StreamConfig {
     pub secrets: Secrets,
     /// Whether we have a certificate at all, so that STARTTLS can be offered (TLS-02).
     pub tls_available: bool,
+    /// What streams tell each other across connections.
+    pub memory: Memory,
+}
+
+/// What an engine remembers beyond one stream; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The dialback keys that we made a short while ago (DB-35).
+    pub issued: IssuedKeys,
+    /// The ids of the streams that we opened (BIDI-35).
+    pub ids: PeerStreamIds,
+    /// What experience taught about each peer.
+    pub learned: Learned,
 }
 
 /// Makes stream ids: at least 128 bits that nobody can guess, never the same twice (STREAM-15).
@@ -131,6 +145,14 @@ impl Context {
     /// The policy for a domain that may differ from the one that the stream began with (BIDI-71).
     pub(super) fn policy_for(&self, domain: &Domain) -> PeerPolicy {
         self.config.policy.for_peer(domain)
+    }
+
+    /// What experience says of a peer, where the operator lets it count.
+    pub(super) fn learned(&self, peer: &Domain, topic: Topic, now: Instant) -> Option<Outcome> {
+        match self.policy.learned {
+            UseLearned::Use => self.config.memory.learned.outcome(peer, topic, now),
+            UseLearned::Ignore => None,
+        }
     }
 
     /// An element that should not have been sent but harms nobody alone (BIDI-41, STREAM-41).

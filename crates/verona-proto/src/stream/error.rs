@@ -19,6 +19,8 @@ pub struct StreamError {
     pub text: String,
     /// What is written to the peer.
     pub wire: Wire,
+    /// The application-specific condition that goes with it: name and namespace (RFC 6120 §4.9.4).
+    pub application: Option<(&'static str, &'static str)>,
 }
 
 /// Whose fault an error is.
@@ -72,6 +74,7 @@ impl StreamError {
             cause: Cause::Stream,
             text: text.into(),
             wire: Wire::Error,
+            application: None,
         }
     }
 
@@ -117,18 +120,15 @@ impl StreamError {
     }
 
     pub(super) fn from_xml(error: &verona_xml::Error) -> Self {
-        use verona_xml::ErrorKind;
-        let condition = match error.kind() {
-            //= STREAM-36
-            ErrorKind::NotWellFormed => StreamCondition::NotWellFormed,
-            //= STREAM-35
-            ErrorKind::Restricted => StreamCondition::RestrictedXml,
-            //= STREAM-37
-            ErrorKind::UnsupportedEncoding => StreamCondition::UnsupportedEncoding,
-            //= ERR-02
-            ErrorKind::TooLarge => StreamCondition::PolicyViolation,
-        };
-        Self::peer(condition, error.to_string())
+        //= STREAM-35
+        //= STREAM-36
+        //= STREAM-37
+        //= ERR-02
+        let (condition, application) = StreamCondition::of_xml(error);
+        Self {
+            application,
+            ..Self::peer(condition, error.to_string())
+        }
     }
 
     /// Bytes in the clear behind the STARTTLS switch (TLS-07): whoever sent them gets no answer at all.
@@ -139,6 +139,7 @@ impl StreamError {
             cause: Cause::Tls,
             text: "unprotected bytes behind the STARTTLS switch".into(),
             wire: Wire::Nothing,
+            application: None,
         }
     }
 
@@ -151,6 +152,7 @@ impl StreamError {
             cause: Cause::Tls,
             text: text.into(),
             wire: Wire::Nothing,
+            application: None,
         }
     }
 
@@ -166,6 +168,7 @@ impl StreamError {
                 after.as_secs()
             ),
             wire: Wire::Nothing,
+            application: None,
         }
     }
 
@@ -184,6 +187,7 @@ impl StreamError {
             cause,
             text,
             wire: Wire::Close,
+            application: None,
         }
     }
 
@@ -194,6 +198,7 @@ impl StreamError {
             cause,
             text: format!("the connection ended {}", cause.moment()),
             wire: Wire::Nothing,
+            application: None,
         }
     }
 
@@ -204,6 +209,7 @@ impl StreamError {
             cause,
             text: format!("the peer closed the stream {}", cause.moment()),
             wire: Wire::Close,
+            application: None,
         }
     }
 
@@ -214,6 +220,7 @@ impl StreamError {
             cause,
             text: format!("the peer took too long {}", cause.moment()),
             wire: Wire::Error,
+            application: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use verona_xml::{Element, Tag, end};
 
-use super::bidi;
+use super::bidi::{self, BidiSeen};
 use crate::ns;
 
 /// What we offer in `<stream:features/>`.
@@ -10,9 +10,16 @@ use crate::ns;
 pub(super) struct Offer {
     pub(super) starttls: Option<StartTls>,
     pub(super) external: bool,
-    pub(super) bidi: bool,
+    pub(super) bidi: Option<BidiOffered>,
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
+}
+
+/// Under which namespaces bidi is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BidiOffered {
+    Standard,
+    Both,
 }
 
 /// How STARTTLS is offered.
@@ -48,10 +55,14 @@ impl Offer {
             end(out, "mechanisms");
         }
         //= BIDI-01
-        if self.bidi {
-            Tag::new(out, "bidi")
-                .attribute("xmlns", ns::BIDI_FEATURE)
-                .empty();
+        let namespaces: &[&str] = match self.bidi {
+            None => &[],
+            Some(BidiOffered::Standard) => &[ns::BIDI_FEATURE],
+            //= BIDI-04
+            Some(BidiOffered::Both) => &[ns::BIDI_FEATURE, ns::BIDI],
+        };
+        for namespace in namespaces {
+            Tag::new(out, "bidi").attribute("xmlns", namespace).empty();
         }
         //= DB-31
         if self.dialback {
@@ -75,7 +86,7 @@ impl Offer {
 pub(super) struct Features {
     pub(super) starttls: bool,
     pub(super) external: bool,
-    pub(super) bidi: bool,
+    pub(super) bidi: Option<BidiSeen>,
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
 }
@@ -85,7 +96,7 @@ impl Features {
         let mut features = Self::default();
         for child in element.children() {
             //= BIDI-04
-            features.bidi |= bidi::is_offer(child);
+            features.bidi = features.bidi.max(bidi::read_offer(child));
             match (child.name(), child.namespace()) {
                 ("starttls", ns::TLS) => features.starttls = true,
                 //= SASL-05

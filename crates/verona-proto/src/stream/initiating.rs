@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use verona_xml::{Element, Scope};
 
-use super::bidi;
+use super::bidi::{self, BidiSeen};
 use super::context::{Context, Restart};
 use super::features::Features;
 use super::header::{self, Header};
@@ -399,16 +399,21 @@ fn on_secured(
     if multiplexes {
         context.event(Event::Multiplexes);
     }
+    match features.bidi {
+        Some(BidiSeen::OldNamespace) => context.event(Event::OldBidiNamespace),
+        Some(BidiSeen::Standard) | None => {}
+    }
     //= BIDI-07
     //= BIDI-08
     //= BIDI-81
-    let flow = match features.bidi && bidi_wanted && context.policy.bidi == BidiPolicy::Auto {
-        true => {
-            context.write(|out| bidi::write_request(out, features.multiplex && multiplexes));
-            Flow::Bidirectional
-        }
-        false => Flow::Unidirectional,
-    };
+    let flow =
+        match features.bidi.is_some() && bidi_wanted && context.policy.bidi == BidiPolicy::Auto {
+            true => {
+                context.write(|out| bidi::write_request(out, features.multiplex && multiplexes));
+                Flow::Bidirectional
+            }
+            false => Flow::Unidirectional,
+        };
     let agreed = Agreed {
         flow,
         identity,

@@ -44,6 +44,8 @@ pub enum Command {
         /// The answer.
         verdict: Verdict,
     },
+    /// Another stream carries the same pairs and stays: end this one as soon as nobody uses it (BIDI-53).
+    Converge,
     /// End the stream.
     Close(StreamError),
 }

@@ -36,7 +36,7 @@ use bytes::{Buf as _, BytesMut};
 use verona_xml::{Element, Head, Scan, Scanner};
 
 pub use crate::authorizations::{Flow, Granted, Role};
-pub use context::{StreamConfig, StreamIds};
+pub use context::{Memory, StreamConfig, StreamIds};
 pub use error::{Cause, Fault, StreamError, Wire};
 pub use input::{Check, Command, Input, Purpose, Secured};
 pub use output::{Event, KeyCheck, Output, Peer};
@@ -521,12 +521,13 @@ impl Phase {
                 Ok(Self::Closing(closing.on_verdict(&pair, verdict)))
             }
             (Self::Closed, _) => Ok(Self::Closed),
-            (Self::Closing(closing), Command::Request { .. } | Command::Close(_)) => {
-                Ok(Self::Closing(closing))
-            }
+            (
+                Self::Closing(closing),
+                Command::Request { .. } | Command::Converge | Command::Close(_),
+            ) => Ok(Self::Closing(closing)),
             (
                 phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)),
-                Command::Request { .. } | Command::Verdict { .. },
+                Command::Request { .. } | Command::Verdict { .. } | Command::Converge,
             ) => Ok(phase),
             (
                 Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_),

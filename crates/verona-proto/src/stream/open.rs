@@ -3,7 +3,7 @@
 //! What arrives is looked up in tables of this very stream and nowhere else: that single rule defeats the whole
 //! family of unsolicited dialback (conformance §0.3, §4.1).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use verona_xml::Element;
 
@@ -16,7 +16,7 @@ use super::{
 use crate::addr::{Direction, Domain, DomainPair, NotAPair};
 use crate::authorizations::{Authorizations, Rejected};
 use crate::dialback::{
-    Answer, Dialback, DialbackError, Verdict, write_answer, write_request, write_verdict,
+    Answer, Dialback, DialbackError, IdSeen, Verdict, write_answer, write_request, write_verdict,
 };
 use crate::grounds::{Identity, Proof};
 use crate::limits::{seconds, size};
@@ -44,6 +44,10 @@ pub(super) struct Open {
     last_stanza: Instant,
     /// Whether the peer took its time to have a key of ours checked here: such a stream may end without a grant.
     vouched: bool,
+    /// Whether the id is new, if the peer chose it: a key made for an earlier stream would fit a repeated one.
+    id_seen: IdSeen,
+    /// Seconds without a stanza after which the stream is closed.
+    idle: Duration,
 }
 
 /// What an open stream begins with.
@@ -69,6 +73,13 @@ impl Open {
         if opening.authorizations.is_bidirectional() {
             context.event(Event::Bidirectional);
         }
+        //= BIDI-35
+        let id_seen = match (opening.role, &opening.remote) {
+            (Role::Initiating, Some(remote)) => {
+                context.config.memory.ids.note(remote, &opening.id, now)
+            }
+            (Role::Initiating, None) | (Role::Receiving, _) => IdSeen::First,
+        };
         for grant in granted {
             context.event(Event::Granted(grant));
         }
@@ -88,6 +99,8 @@ impl Open {
             negotiation,
             last_stanza: now,
             vouched: false,
+            id_seen,
+            idle: seconds(context.policy.limits.idle_seconds),
         }
     }
 
@@ -215,6 +228,13 @@ impl Open {
                 Ok(super::Phase::Open(self))
             }
             Command::Verdict { pair, verdict } => self.on_verdict(&pair, verdict, context, now),
+            //= BIDI-53
+            Command::Converge => {
+                self.idle = self
+                    .idle
+                    .min(seconds(context.policy.limits.converge_seconds));
+                Ok(super::Phase::Open(self))
+            }
             // A stream that ends in good order still hears what the peer is saying (BIDI-57).
             Command::Close(error) if error.condition == StreamCondition::UndefinedCondition => {
                 Ok(self.close(error.cause, context, now))
@@ -270,7 +290,7 @@ impl Open {
         }
         //= STREAM-55
         //= BIDI-62
-        if self.idle_deadline(context) <= now {
+        if self.idle_deadline() <= now {
             return Ok(self.close(Cause::Idle, context, now));
         }
         if self.keepalive_deadline(context) <= now {
@@ -285,7 +305,7 @@ impl Open {
         [
             self.negotiation,
             self.authorizations.deadline(),
-            Some(self.idle_deadline(context)),
+            Some(self.idle_deadline()),
             Some(self.keepalive_deadline(context)),
         ]
         .into_iter()
@@ -331,6 +351,9 @@ impl Open {
         //= BIDI-34
         let (sender, target) = (pair.local().domain(), pair.remote().domain());
         let key = context.config.secrets.key(target, sender, &self.id);
+        //= DB-35
+        let until = now + seconds(context.policy.limits.dialback_answer_seconds) * 2;
+        context.config.memory.issued.note(&key, until, now);
         context.write(|out| write_request(out, sender, target, &key));
         context.last_written = now;
     }
@@ -424,7 +447,7 @@ impl Open {
             }
             Ok(Dialback::Verify { from, to, id, key }) => {
                 //= BIDI-43
-                vouch(&from, &to, &id, &key, &self.id, context);
+                vouch(&from, &to, &id, &key, &self.id, context, now);
                 self.vouched = true;
             }
             //= BIDI-38
@@ -459,6 +482,18 @@ impl Open {
         now: Instant,
     ) -> Result<(), StreamError> {
         match self.judge(&from, &to, context, now) {
+            Judgement::Misplaced => {
+                let answer = Answer::Error(StanzaCondition::NotAllowed);
+                //= BIDI-42
+                context.write(|out| write_answer(out, &to, &from, answer));
+                context.event(Event::Denied {
+                    from,
+                    to,
+                    answer,
+                    text: "the stream is not bidirectional".into(),
+                });
+                context.irregular("a request on a stream that is not bidirectional")
+            }
             Judgement::Refuse(condition, text) => {
                 let answer = Answer::Error(condition);
                 //= DB-40
@@ -515,10 +550,7 @@ impl Open {
         let policy = context.policy_for(from);
         //= BIDI-42
         let Some(inbound) = self.authorizations.inbound() else {
-            return Refuse(
-                StanzaCondition::NotAllowed,
-                "a request on a stream that is not bidirectional",
-            );
+            return Judgement::Misplaced;
         };
         let pair = match context.config.hosts.pair(Direction::Inbound, from, to) {
             Ok(pair) => pair,
@@ -566,6 +598,13 @@ impl Open {
         }
         if inbound.grants(&pair) {
             return Judgement::Granted;
+        }
+        //= BIDI-35
+        if self.id_seen == IdSeen::Before {
+            return Refuse(
+                StanzaCondition::NotAcceptable,
+                "the peer used this stream's id before, so its key proves nothing",
+            );
         }
         //= LIM-10
         if self.authorizations.pairs() >= size(policy.limits.pairs_per_stream_max) {
@@ -707,6 +746,7 @@ impl Open {
             && self.remote.as_ref() != Some(grant.pair.remote().domain())
         {
             context.policy = context.policy_for(grant.pair.remote().domain());
+            self.idle = seconds(context.policy.limits.idle_seconds);
         }
         for grant in granted {
             context.event(Event::Granted(grant));
@@ -720,12 +760,11 @@ impl Open {
         super::Phase::Closing(Closing::listening(self, context, now))
     }
 
-    fn idle_deadline(&self, context: &Context) -> Instant {
-        let idle = seconds(context.policy.limits.idle_seconds);
+    fn idle_deadline(&self) -> Instant {
         match self.role {
-            Role::Initiating => self.last_stanza + idle,
+            Role::Initiating => self.last_stanza + self.idle,
             // Whoever opened the stream should be the one to close it; a peer that never does is let go later.
-            Role::Receiving => self.last_stanza + idle * 2,
+            Role::Receiving => self.last_stanza + self.idle * 2,
         }
     }
 
@@ -736,6 +775,8 @@ impl Open {
 
 /// What a `<db:result>KEY</db:result>` deserves.
 enum Judgement {
+    /// No: the stream has no such direction.
+    Misplaced,
     /// No, and why.
     Refuse(StanzaCondition, &'static str),
     /// It may already.
@@ -760,6 +801,7 @@ pub(super) fn vouch(
     key: &str,
     own_id: &str,
     context: &mut Context,
+    now: Instant,
 ) {
     let verdict = if context.config.hosts.local(to).is_none() {
         //= DB-33
@@ -767,7 +809,11 @@ pub(super) fn vouch(
     } else if id == own_id {
         //= BIDI-43
         Verdict::Error(StanzaCondition::NotAcceptable)
-    } else if context.config.secrets.is_key(from, to, id, key) {
+    } else if context.config.secrets.is_key(from, to, id, key)
+        //= DB-35
+        //= BIDI-35
+        && context.config.memory.issued.knows(key, now)
+    {
         //= DB-34
         Verdict::Valid
     } else {

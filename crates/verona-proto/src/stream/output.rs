@@ -33,6 +33,8 @@ pub enum Event {
     Bidirectional,
     /// The peer announced that it copes with many pairs and reverse requests (house rule: only veronas do).
     Multiplexes,
+    /// The peer offers bidi under the namespace of the request, and only there (BIDI-04).
+    OldBidiNamespace,
     /// SASL EXTERNAL was refused; dialback follows on the same stream (SASL-20).
     SaslFailed {
         /// The condition, and the peer's text if any.

@@ -17,6 +17,7 @@ use crate::addr::{Direction, Domain};
 use crate::authorizations::Authorizations;
 use crate::dialback::{Answer, Dialback, DialbackError, write_answer};
 use crate::grounds::Proof;
+use crate::limits::seconds;
 use crate::ns;
 use crate::policy::{BidiPolicy, Federate, IdentityMethod, Multiplex, TlsPolicy};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
@@ -45,7 +46,15 @@ pub(super) struct AwaitChoice {
     agreed: Agreed,
     sasl_failures: u64,
     vouched: u64,
+    prospect: Prospect,
     deadline: Instant,
+}
+
+/// Whether anything that the peer may do now can prove it, under its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prospect {
+    Provable,
+    Unprovable,
 }
 
 /// The driver is shaking hands.
@@ -192,6 +201,12 @@ impl Phase {
         let error = StreamError::timeout(self.cause());
         match self {
             Self::Choice(wait) if wait.vouched > 0 => error.quietly(),
+            //= SASL-25
+            Self::Choice(wait) if wait.prospect == Prospect::Unprovable => StreamError::policy(
+                StreamCondition::PolicyViolation,
+                "the peer's certificate does not prove its domain, and the policy for it accepts nothing weaker",
+            )
+            .at(Cause::Identity),
             Self::Header(_) | Self::Choice(_) | Self::Secured(_) => error,
         }
     }
@@ -244,7 +259,14 @@ impl AwaitHeader {
         }
         let id = respond(&addresses, context);
         match self.stage {
-            Stage::Plain => Ok(await_choice(None, addresses, id, self.deadline, context)),
+            Stage::Plain => Ok(await_choice(
+                None,
+                addresses,
+                id,
+                self.deadline,
+                context,
+                now,
+            )),
             Stage::Secured(secured) => {
                 context.event(Event::Identified(Peer {
                     local: addresses.local.clone(),
@@ -444,7 +466,7 @@ impl AwaitChoice {
         match Dialback::read(element) {
             //= DB-32
             Ok(Dialback::Verify { from, to, id, key }) => {
-                open::vouch(&from, &to, &id, &key, &self.id, context);
+                open::vouch(&from, &to, &id, &key, &self.id, context, now);
                 self.vouched += 1;
                 self.stay()
             }
@@ -552,7 +574,9 @@ fn await_choice(
     id: String,
     deadline: Instant,
     context: &mut Context,
+    now: Instant,
 ) -> super::Phase {
+    let bidi = bidi::offer(addresses.remote.as_ref(), context, now);
     let offer = match (context.config.tls_available, context.policy.tls) {
         //= TLS-04
         //= BIDI-02
@@ -562,12 +586,20 @@ fn await_choice(
         },
         (tls_available, TlsPolicy::Optional | TlsPolicy::Required) => Offer {
             starttls: tls_available.then_some(StartTls::Optional),
-            bidi: context.policy.bidi == BidiPolicy::Auto,
-            dialback: !tls_available,
+            bidi,
+            dialback: !tls_available && context.policy.accepts(IdentityMethod::Dialback),
             ..Offer::default()
         },
     };
-    send_offer(offer, secured, addresses, id, deadline, context)
+    send_offer(
+        offer,
+        Prospect::Provable,
+        secured,
+        addresses,
+        id,
+        deadline,
+        context,
+    )
 }
 
 /// Features on the protected stream, before authentication.
@@ -579,21 +611,42 @@ fn offer_authentication(
     context: &mut Context,
     now: Instant,
 ) -> super::Phase {
+    let certified = context.policy.accepts(IdentityMethod::Certificate)
+        && covers(&secured, &addresses, now).is_ok();
     let offer = Offer {
         //= TLS-11
         starttls: None,
         //= SASL-02
-        external: context.policy.accepts(IdentityMethod::Certificate)
-            && covers(&secured, &addresses, now).is_ok(),
-        bidi: context.policy.bidi == BidiPolicy::Auto,
-        dialback: true,
+        external: certified,
+        bidi: bidi::offer(addresses.remote.as_ref(), context, now),
+        //= DB-31
+        // A certificate suffices for dialback as well (XEP-0344).
+        dialback: certified || context.policy.accepts(IdentityMethod::Dialback),
         multiplex: multiplex_offered(context),
     };
-    send_offer(offer, Some(secured), addresses, id, deadline, context)
+    let (prospect, deadline) = match offer.dialback {
+        true => (Prospect::Provable, deadline),
+        //= SASL-25
+        // It may still have come to have a key of ours checked, and that it may.
+        false => (
+            Prospect::Unprovable,
+            deadline.min(now + seconds(context.policy.limits.unprovable_seconds)),
+        ),
+    };
+    send_offer(
+        offer,
+        prospect,
+        Some(secured),
+        addresses,
+        id,
+        deadline,
+        context,
+    )
 }
 
 fn send_offer(
     offer: Offer,
+    prospect: Prospect,
     secured: Option<Secured>,
     addresses: Addresses,
     id: String,
@@ -613,6 +666,7 @@ fn send_offer(
         },
         sasl_failures: 0,
         vouched: 0,
+        prospect,
         deadline,
     })))
 }
@@ -631,7 +685,9 @@ fn open_after_sasl(
     //= SASL-17
     let offer = Offer {
         //= BIDI-03
-        bidi: context.policy.bidi == BidiPolicy::Auto && !bidi_requested,
+        bidi: bidi::offer(addresses.remote.as_ref(), context, now).filter(|_| !bidi_requested),
+        //= DB-31
+        // It was certified: further domains of the certificate need no more than a request.
         dialback: true,
         multiplex: multiplex_offered(context),
         ..Offer::default()

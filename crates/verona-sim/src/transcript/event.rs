@@ -91,6 +91,7 @@ fn words(event: &Event) -> String {
         ),
         Event::Bidirectional => "bidirectional".into(),
         Event::Multiplexes => "multiplexes".into(),
+        Event::OldBidiNamespace => "old bidi namespace".into(),
         Event::SaslFailed { .. } => "sasl failed".into(),
         Event::Irregular { .. } => "irregular".into(),
         Event::KeyReceived(check) => format!(

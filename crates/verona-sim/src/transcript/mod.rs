@@ -32,13 +32,14 @@
 //!
 //! *Stream:* `ROLE` is `initiating`, `receiving` or `verifying`. Keys: `hosts`, `pair=LOCAL~REMOTE` (unless
 //! receiving), `check=ID/KEY` (verifying), `secured=CERTIFICATE` (TLS came first), `own=no` (we have no certificate),
-//! `ids` (of our headers, in order), `secret`, `external=no`, `request=no` (what an earlier failure taught); and the policy: `tls`
-//! (`required`, `optional`, `unavailable`), `identity`, `bidi`, `multiplex`, `to`, `federate`, `limits=NAME:VALUE,…`.
+//! `ids` (of our headers, in order), `secret`, `issued=KEY,…` (keys that we made on other streams within the last 90 s; others
+//! are not vouched for), `met=ID,…` (ids of earlier streams to the same peer), `learned=DOMAIN:TOPIC:OUTCOME,…`, `external=no`, `request=no` (what an earlier failure taught); and the policy: `tls`
+//! (`required`, `optional`, `unavailable`), `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `to`, `federate`, `limits=NAME:VALUE,…`.
 //!
 //! *Certificate:* `absent`, `untrusted:NAME,…`, or `NAME,…`.
 //!
 //! *Commands:* `secured certificate=CERTIFICATE [expires=+10s]`, `verdict SENDER → TARGET valid|invalid|error
-//! CONDITION`, `request SENDER → TARGET`, `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
+//! CONDITION`, `request SENDER → TARGET`, `converge`, `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
 //!
 //! *Assertions:* `unsent`, `state …`, `sends A → B, …` or `sends nothing`, `accepts …`, `bidirectional`,
 //! `unidirectional`, `deadline +30s`, `no deadline`.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use verona_proto::addr::{Direction, Domain, DomainPair, Hosts};
+use verona_proto::learned::{Outcome, Topic};
 use verona_proto::policy::{
-    BidiPolicy, DomainPattern, Federate, IdentityMethod, Multiplex, PeerPolicy, PeerRule, Policy,
-    Strictness, TlsPolicy,
+    BidiOffer, BidiPolicy, DomainPattern, Federate, IdentityMethod, Multiplex, PeerPolicy,
+    PeerRule, Policy, Strictness, TlsPolicy, UseLearned,
 };
 use verona_proto::stream::Check;
 
@@ -51,7 +52,20 @@ pub(super) struct Setup {
     pub(super) secret: String,
     pub(super) tls_available: bool,
     pub(super) policy: Policy,
+    /// Keys that we made on other streams a moment ago.
+    pub(super) issued: Vec<String>,
+    /// Ids of earlier streams to the same peer.
+    pub(super) met: Vec<String>,
+    pub(super) learned: Vec<Taught>,
     pub(super) names: Names,
+}
+
+/// What experience taught before.
+#[derive(Clone, Debug)]
+pub(super) struct Taught {
+    pub(super) peer: Domain,
+    pub(super) topic: Topic,
+    pub(super) outcome: Outcome,
 }
 
 /// Who opened the stream, and what for.
@@ -225,6 +239,16 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
         .remove("ids")
         .map(|ids| ids.split(',').map(str::to_owned).collect())
         .unwrap_or_default();
+    let mut texts = |key: &str| -> Vec<String> {
+        let text = keys.remove(key);
+        text.map(|text| text.split(',').map(str::to_owned).collect())
+            .unwrap_or_default()
+    };
+    let (issued, met) = (texts("issued"), texts("met"));
+    let learned = match keys.remove("learned") {
+        Some(text) => list(&text, taught)?,
+        None => Vec::new(),
+    };
     let secret = keys.remove("secret").unwrap_or_else(|| "secret".to_owned());
     let tls_available = keys.get("tls").is_none_or(|tls| tls != "unavailable");
     if !tls_available {
@@ -247,7 +271,23 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
             defaults: defaults(rule),
             peers: Vec::new(),
         },
+        issued,
+        met,
+        learned,
         names,
+    })
+}
+
+/// `DOMAIN:TOPIC:OUTCOME`.
+fn taught(text: &str) -> Result<Taught, String> {
+    let mut parts = text.splitn(3, ':');
+    let mut part = || parts.next().unwrap_or_default();
+    let (peer, topic, outcome) = (domain(part())?, part(), part());
+    Ok(Taught {
+        peer,
+        topic: Topic::of_name(topic).ok_or_else(|| format!("there is no topic `{topic}`"))?,
+        outcome: Outcome::of_name(outcome)
+            .ok_or_else(|| format!("there is no outcome `{outcome}`"))?,
     })
 }
 
@@ -288,6 +328,21 @@ fn policy(rule: &mut PeerRule, keys: BTreeMap<String, String>) -> Result<(), Str
                 rule.bidi = Some(match value.as_str() {
                     "auto" => BidiPolicy::Auto,
                     "off" => BidiPolicy::Off,
+                    _ => return bad(),
+                });
+            }
+            "bidi-offer" => {
+                rule.bidi_offer = Some(match value.as_str() {
+                    "auto" => BidiOffer::Auto,
+                    "standard" => BidiOffer::Standard,
+                    "both" => BidiOffer::Both,
+                    _ => return bad(),
+                });
+            }
+            "experience" => {
+                rule.learned = Some(match value.as_str() {
+                    "use" => UseLearned::Use,
+                    "ignore" => UseLearned::Ignore,
                     _ => return bad(),
                 });
             }
@@ -349,6 +404,8 @@ fn defaults(rule: PeerRule) -> PeerPolicy {
         multiplex: rule.multiplex.unwrap_or(defaults.multiplex),
         to: rule.to.unwrap_or(defaults.to),
         federate: rule.federate.unwrap_or(defaults.federate),
+        bidi_offer: rule.bidi_offer.unwrap_or(defaults.bidi_offer),
+        learned: rule.learned.unwrap_or(defaults.learned),
         limits,
         ..defaults
     }

@@ -12,7 +12,7 @@ use verona_proto::dialback::{Secret, Secrets};
 use verona_proto::stanza::Stanza;
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stream::{
-    Command, Input, Purpose, Secured, Stream, StreamConfig, StreamError, StreamIds,
+    Command, Input, Memory, Purpose, Secured, Stream, StreamConfig, StreamError, StreamIds,
 };
 use verona_xml::{Limits, Scan, Scanner};
 
@@ -261,6 +261,7 @@ impl<'a> Player<'a> {
                 let pair = pair.map_err(|error| mistake(format!("no pair: {error:?}")))?;
                 Input::Command(Command::Request { pair })
             }
+            "converge" => Input::Command(Command::Converge),
             "send" => return self.send(rest, line),
             "close" => {
                 let condition = match rest {
@@ -457,11 +458,13 @@ impl<'a> Player<'a> {
 }
 
 fn stream(setup: &Setup, now: Instant) -> Stream {
+    let memory = memory(setup, now);
     let config = Arc::new(StreamConfig {
         hosts: Arc::new(setup.hosts.clone()),
         policy: Arc::new(setup.policy.clone()),
         secrets: Secrets::from(Secret::new(&setup.secret)),
         tls_available: setup.tls_available,
+        memory,
     });
     let mut ids = VecDeque::from(setup.ids.clone());
     let mut count = 0_u64;
@@ -491,6 +494,29 @@ fn stream(setup: &Setup, now: Instant) -> Stream {
     };
     Stream::initiating(config, purpose, ids, secured, now)
 }
+
+/// What other streams have left behind.
+fn memory(setup: &Setup, now: Instant) -> Memory {
+    let memory = Memory::default();
+    for key in &setup.issued {
+        memory.issued.note(key, now + ISSUED_LIFE, now);
+    }
+    if let Role::Initiating { pair, .. } = &setup.role {
+        for id in &setup.met {
+            memory.ids.note(pair.remote().domain(), id, now);
+        }
+    }
+    for taught in &setup.learned {
+        let text = "taught by the transcript";
+        memory
+            .learned
+            .note(&taught.peer, taught.topic, taught.outcome, text, now);
+    }
+    memory
+}
+
+/// How long the keys of a transcript's `issued` are vouched for.
+const ISSUED_LIFE: Duration = Duration::from_secs(90);
 
 fn secured(evidence: &Evidence, own_certificate: bool, expires: Instant) -> Secured {
     let names = evidence.names.iter().cloned().map(CertificateName::Dns);

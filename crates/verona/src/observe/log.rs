@@ -43,6 +43,10 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
         Event::Multiplexes => {
             debug!(stream, role, %peer, "the peer takes many domain pairs on one stream")
         }
+        Event::OldBidiNamespace => debug!(
+            stream, role, %peer,
+            "the peer offers bidi under the namespace of the request"
+        ),
         Event::SaslFailed { text } => {
             info!(stream, role, %peer, local = names(link).0, remote = names(link).1, "SASL EXTERNAL failed: {text}")
         }

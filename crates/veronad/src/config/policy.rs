@@ -5,8 +5,8 @@
 use verona::config::PeerAddress;
 use verona_proto::limits::{BadLimit, Limits};
 use verona_proto::policy::{
-    BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, Multiplex, OnUncertain,
-    PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy,
+    BidiOffer, BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, Multiplex,
+    OnUncertain, PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned,
 };
 
 use super::problem::Report;
@@ -25,6 +25,8 @@ pub(super) fn defaults(section: &mut Section<'_>, report: &mut Report) -> PeerPo
     policy.federate = keys.federate.unwrap_or(policy.federate);
     policy.on_uncertain = keys.on_uncertain.unwrap_or(policy.on_uncertain);
     policy.direct_tls = keys.direct_tls.unwrap_or(policy.direct_tls);
+    policy.learned = keys.learned.unwrap_or(policy.learned);
+    policy.bidi_offer = keys.bidi_offer.unwrap_or(policy.bidi_offer);
     for (name, value) in keys.limits {
         // What cannot be set was reported when it was read.
         let _ = policy.limits.set(&name, value);
@@ -99,6 +101,8 @@ struct Keys {
     federate: Option<Federate>,
     on_uncertain: Option<OnUncertain>,
     direct_tls: Option<DirectTls>,
+    learned: Option<UseLearned>,
+    bidi_offer: Option<BidiOffer>,
     limits: Vec<(String, u64)>,
 }
 
@@ -120,6 +124,8 @@ impl Keys {
             federate: choice(section, "federate", FEDERATE, report),
             on_uncertain: choice(section, "on_uncertain", ON_UNCERTAIN, report),
             direct_tls: choice(section, "direct_tls", DIRECT_TLS, report),
+            learned: choice(section, "learned", LEARNED, report),
+            bidi_offer: choice(section, "bidi_offer", BIDI_OFFER, report),
             limits: limits(section, scope, report),
         }
     }
@@ -135,6 +141,8 @@ impl Keys {
             federate: self.federate,
             on_uncertain: self.on_uncertain,
             direct_tls: self.direct_tls,
+            learned: self.learned,
+            bidi_offer: self.bidi_offer,
             limits: self.limits,
         }
     }
@@ -271,6 +279,12 @@ const FEDERATE: &[(&str, Federate)] = &[("allow", Federate::Allow), ("deny", Fed
 const ON_UNCERTAIN: &[(&str, OnUncertain)] = &[
     ("bounce", OnUncertain::Bounce),
     ("resend", OnUncertain::Resend),
+];
+const LEARNED: &[(&str, UseLearned)] = &[("use", UseLearned::Use), ("ignore", UseLearned::Ignore)];
+const BIDI_OFFER: &[(&str, BidiOffer)] = &[
+    ("auto", BidiOffer::Auto),
+    ("standard", BidiOffer::Standard),
+    ("both", BidiOffer::Both),
 ];
 const DIRECT_TLS: &[(&str, DirectTls)] = &[("auto", DirectTls::Auto), ("off", DirectTls::Off)];
 const WEAKER: &[(&str, ())] = &[("refuse", ()), ("allow", ())];

@@ -96,6 +96,8 @@ const HOMES: &[(&str, &[&str])] = &[
             "on_uncertain",
             "bidi",
             "direct_tls",
+            "learned",
+            "bidi_offer",
             "to",
             "federate",
             "limits",

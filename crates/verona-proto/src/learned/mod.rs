@@ -1,0 +1,341 @@
+//! What experience taught about each peer: what works with it and what makes it hang up, for a while.
+//!
+//! Peers are old and odd, and one that dies of a `<bidi/>` dies of it every time. What was learned is kept with an
+//! expiry, so that a peer that was mended is met anew; the caller may store it ([`Learned::export`]) and restore it.
+
+mod failure;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use failure::{LastFailure, Phase};
+
+use crate::addr::Domain;
+
+/// What is known of all peers; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Learned(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    peers: BTreeMap<Domain, Record>,
+    revision: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    lessons: BTreeMap<Topic, Lesson>,
+    early_deaths: u32,
+    failure: Option<LastFailure>,
+    touched: Instant,
+}
+
+/// About what something was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Both directions on one stream (XEP-0288).
+    Bidi,
+    /// The offer under the request's namespace, as ejabberd 24.10 to 24.12 make it and 24.10 to 26.04 look for it.
+    OldBidiNamespace,
+    /// SASL EXTERNAL with our certificate (XEP-0178).
+    External,
+    /// Further pairs on one stream, in both directions (XEP-0220 §2.6, XEP-0288 §2.2).
+    Requests,
+}
+
+impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Bidi,
+        Self::OldBidiNamespace,
+        Self::External,
+        Self::Requests,
+    ];
+
+    /// Its name in files and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bidi => "bidi",
+            Self::OldBidiNamespace => "old_bidi_namespace",
+            Self::External => "external",
+            Self::Requests => "requests",
+        }
+    }
+
+    /// The topic of that name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works.
+    Works,
+    /// The peer says no, in good order: asking again costs little, and the answer may change.
+    Refused,
+    /// The peer hangs up or falls silent: it is not tried again while the lesson lasts.
+    HangsUp,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Works, Self::Refused, Self::HangsUp];
+
+    /// Its name in files and on screens.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Works => "works",
+            Self::Refused => "refused",
+            Self::HangsUp => "hangs-up",
+        }
+    }
+
+    /// The outcome of that name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+
+    /// How long it is believed: a good experience longer than a bad one, of which the peer may be mended (BIDI-69).
+    #[must_use]
+    pub fn lasts(self) -> Duration {
+        match self {
+            Self::Works => Duration::from_secs(30 * DAY),
+            Self::Refused | Self::HangsUp => Duration::from_secs(DAY),
+        }
+    }
+}
+
+/// One experience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lesson {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What was seen, as a sentence.
+    pub text: String,
+    /// When it was last seen.
+    pub since: Instant,
+    /// When it is forgotten.
+    pub until: Instant,
+}
+
+/// What is known of one peer, as it is shown and stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPeer {
+    /// The remote domain.
+    pub domain: Domain,
+    /// What was learned, by topic.
+    pub lessons: Vec<(Topic, Lesson)>,
+    /// Streams in a row that ended with an error soon after they had begun to serve.
+    pub early_deaths: u32,
+    /// The last failure to reach it; kept when it has been reached since.
+    pub failure: Option<LastFailure>,
+}
+
+impl Learned {
+    /// Something was experienced with a peer.
+    pub fn note(&self, peer: &Domain, topic: Topic, outcome: Outcome, text: &str, now: Instant) {
+        let mut table = self.lock();
+        let record = table.record(peer, now);
+        let lesson = Lesson {
+            outcome,
+            text: text.to_owned(),
+            since: now,
+            until: now + outcome.lasts(),
+        };
+        // A success seen again and again is one lesson: nobody stores it each time.
+        let news = record.lessons.get(&topic).is_none_or(|known| {
+            known.outcome != outcome
+                || known.until <= now
+                || now.saturating_duration_since(known.since) >= REPEATED
+        });
+        if news {
+            record.lessons.insert(topic, lesson);
+            table.revision += 1;
+        }
+    }
+
+    /// What is known about a topic, if it is known and not forgotten.
+    #[must_use]
+    pub fn outcome(&self, peer: &Domain, topic: Topic, now: Instant) -> Option<Outcome> {
+        let table = self.lock();
+        let lesson = table.peers.get(peer)?.lessons.get(&topic)?;
+        (lesson.until > now).then_some(lesson.outcome)
+    }
+
+    /// A stream with the peer ended with an error soon after it had begun to serve; says how often in a row by now.
+    pub fn note_early_death(&self, peer: &Domain, now: Instant) -> u32 {
+        let mut table = self.lock();
+        let record = table.record(peer, now);
+        record.early_deaths = record.early_deaths.saturating_add(1);
+        let deaths = record.early_deaths;
+        table.revision += 1;
+        deaths
+    }
+
+    /// A stream with the peer lived long enough.
+    pub fn note_long_life(&self, peer: &Domain, now: Instant) {
+        let mut table = self.lock();
+        if table
+            .peers
+            .get(peer)
+            .is_some_and(|record| record.early_deaths > 0)
+        {
+            table.record(peer, now).early_deaths = 0;
+            table.revision += 1;
+        }
+    }
+
+    /// The peer could not be reached.
+    pub fn note_failure(&self, peer: &Domain, failure: LastFailure, now: Instant) {
+        let mut table = self.lock();
+        table.record(peer, now).failure = Some(failure);
+        table.revision += 1;
+    }
+
+    /// The peer was reached: its last failure is history.
+    pub fn note_reached(&self, peer: &Domain, now: Instant) {
+        let mut table = self.lock();
+        let failing = |record: &Record| record.failure.as_ref().is_some_and(LastFailure::lasts);
+        if table.peers.get(peer).is_some_and(failing) {
+            if let Some(failure) = &mut table.record(peer, now).failure {
+                failure.next = None;
+                failure.reached = Some(now);
+            }
+            table.revision += 1;
+        }
+    }
+
+    /// All that is known and not forgotten, by domain.
+    #[must_use]
+    pub fn export(&self, now: Instant) -> Vec<KnownPeer> {
+        let mut table = self.lock();
+        table.forget(now);
+        table
+            .peers
+            .iter()
+            .map(|(domain, record)| KnownPeer {
+                domain: domain.clone(),
+                lessons: record
+                    .lessons
+                    .iter()
+                    .map(|(topic, lesson)| (*topic, lesson.clone()))
+                    .collect(),
+                early_deaths: record.early_deaths,
+                failure: record.failure.clone(),
+            })
+            .collect()
+    }
+
+    /// Takes over what an earlier run knew; what is known already stays.
+    pub fn restore(&self, known: Vec<KnownPeer>, now: Instant) {
+        let mut table = self.lock();
+        for peer in known.into_iter().take(PEERS_MAX) {
+            let record = table.record(&peer.domain, now);
+            for (topic, lesson) in peer.lessons {
+                record.lessons.entry(topic).or_insert(lesson);
+            }
+            record.early_deaths = record.early_deaths.max(peer.early_deaths);
+            if record.failure.is_none() {
+                record.failure = peer.failure;
+            }
+        }
+        table.forget(now);
+    }
+
+    /// Forgets one peer, or all; says how many were forgotten.
+    pub fn clear(&self, peer: Option<&Domain>) -> usize {
+        let mut table = self.lock();
+        let before = table.peers.len();
+        match peer {
+            Some(peer) => {
+                table.peers.remove(peer);
+            }
+            None => table.peers.clear(),
+        }
+        table.revision += 1;
+        before - table.peers.len()
+    }
+
+    /// A number that grows with every change: whoever stores what is known stores it when this has grown.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn record(&mut self, peer: &Domain, now: Instant) -> &mut Record {
+        if !self.peers.contains_key(peer) && self.peers.len() >= PEERS_MAX {
+            self.make_room(now);
+        }
+        let record = self.peers.entry(peer.clone()).or_insert_with(|| Record {
+            lessons: BTreeMap::new(),
+            early_deaths: 0,
+            failure: None,
+            touched: now,
+        });
+        record.touched = now;
+        record
+    }
+
+    /// The half of them that was met least recently goes: seldom, and then at once.
+    fn make_room(&mut self, now: Instant) {
+        self.forget(now);
+        if self.peers.len() < PEERS_MAX {
+            return;
+        }
+        let mut touched: Vec<Instant> = self.peers.values().map(|record| record.touched).collect();
+        touched.sort_unstable();
+        let Some(middle) = touched.get(touched.len() / 2).copied() else {
+            return;
+        };
+        let mut room = PEERS_MAX / 2;
+        self.peers.retain(|_, record| {
+            let kept = record.touched >= middle && room > 0;
+            room -= usize::from(kept);
+            kept
+        });
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.peers.retain(|_, record| {
+            record.lessons.retain(|_, lesson| lesson.until > now);
+            if record
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.is_old(now))
+            {
+                record.failure = None;
+            }
+            !record.lessons.is_empty() || record.early_deaths > 0 || record.failure.is_some()
+        });
+    }
+}
+
+/// How many early deaths in a row make bidi suspect (BIDI-69).
+pub const EARLY_DEATHS_MAX: u32 = 2;
+
+/// How soon after its first grant a stream's end is an early death.
+pub const EARLY: Duration = Duration::from_secs(30);
+
+/// Peers that are remembered; those met least recently make room. About 10 MB.
+pub const PEERS_MAX: usize = 10_000;
+
+/// After how long a repeated experience is worth storing again.
+const REPEATED: Duration = Duration::from_secs(3600);
+
+const DAY: u64 = 24 * 3600;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! What is believed, for how long, and that it stays within bounds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "a test may panic and read the clock"
+)]
+
+use super::*;
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+#[test]
+fn a_lesson_is_believed_until_it_expires() {
+    //= BIDI-69
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    assert_eq!(learned.outcome(&peer, Topic::Bidi, now), None);
+    learned.note(&peer, Topic::Bidi, Outcome::HangsUp, "hung up", now);
+    let almost = now + Duration::from_secs(DAY - 1);
+    assert_eq!(
+        learned.outcome(&peer, Topic::Bidi, almost),
+        Some(Outcome::HangsUp)
+    );
+    assert_eq!(learned.outcome(&peer, Topic::External, almost), None);
+    let after = now + Duration::from_secs(DAY);
+    assert_eq!(learned.outcome(&peer, Topic::Bidi, after), None);
+    assert!(learned.export(after).is_empty());
+}
+
+#[test]
+fn the_last_word_counts_and_repetition_is_no_news() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    learned.note(&peer, Topic::Bidi, Outcome::Works, "", now);
+    let revision = learned.revision();
+    learned.note(
+        &peer,
+        Topic::Bidi,
+        Outcome::Works,
+        "",
+        now + Duration::from_secs(1),
+    );
+    assert_eq!(learned.revision(), revision);
+    learned.note(
+        &peer,
+        Topic::Bidi,
+        Outcome::HangsUp,
+        "",
+        now + Duration::from_secs(2),
+    );
+    assert!(learned.revision() > revision);
+    assert_eq!(
+        learned.outcome(&peer, Topic::Bidi, now),
+        Some(Outcome::HangsUp)
+    );
+}
+
+#[test]
+fn what_is_exported_can_be_restored() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    learned.note(
+        &peer,
+        Topic::Requests,
+        Outcome::Refused,
+        "said not-acceptable",
+        now,
+    );
+    learned.note_early_death(&peer, now);
+    learned.note_failure(
+        &peer,
+        LastFailure {
+            phase: Phase::Connect,
+            cause: "refused".into(),
+            since: now,
+            next: Some(now),
+            reached: None,
+        },
+        now,
+    );
+    let known = learned.export(now);
+    let again = Learned::default();
+    again.restore(known.clone(), now);
+    assert_eq!(again.export(now), known);
+    assert_eq!(known[0].early_deaths, 1);
+    again.note_reached(&peer, now);
+    assert_eq!(again.export(now)[0].failure.as_ref().unwrap().next, None);
+    again.note_long_life(&peer, now);
+    assert_eq!(again.export(now)[0].early_deaths, 0);
+    assert_eq!(again.clear(Some(&peer)), 1);
+    assert!(again.export(now).is_empty());
+}
+
+#[test]
+fn those_met_least_recently_make_room() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    for n in 0..=PEERS_MAX {
+        let at = now + Duration::from_millis(u64::try_from(n).unwrap());
+        learned.note(
+            &domain(&format!("p{n}.lit")),
+            Topic::Bidi,
+            Outcome::Works,
+            "",
+            at,
+        );
+    }
+    let later = now + Duration::from_secs(60);
+    let kept = learned.export(later);
+    assert!(
+        kept.len() <= PEERS_MAX && kept.len() >= PEERS_MAX / 2,
+        "{}",
+        kept.len()
+    );
+    let knows = |name: &str| learned.outcome(&domain(name), Topic::Bidi, later).is_some();
+    assert!(knows(&format!("p{PEERS_MAX}.lit")));
+    assert!(!knows("p0.lit"));
+}
+
+#[test]
+fn names_are_read_as_they_are_written() {
+    for topic in Topic::ALL {
+        assert_eq!(Topic::of_name(topic.name()), Some(topic));
+    }
+    for outcome in Outcome::ALL {
+        assert_eq!(Outcome::of_name(outcome.name()), Some(outcome));
+    }
+    for phase in Phase::ALL {
+        assert_eq!(Phase::of_name(phase.name()), Some(phase));
+        assert!(phase.advice().len() > 20);
+    }
+}
