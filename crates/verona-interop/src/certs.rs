@@ -75,7 +75,21 @@ impl Issued {
     /// # Errors
     /// The key cannot be made.
     pub fn new(name: &str, purposes: Purposes, authority: Option<&Authority>) -> Result<Self> {
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        Self::for_names(&[name], purposes, authority)
+    }
+
+    /// The same for several names.
+    ///
+    /// # Errors
+    /// The key cannot be made.
+    pub fn for_names(
+        names: &[&str],
+        purposes: Purposes,
+        authority: Option<&Authority>,
+    ) -> Result<Self> {
+        let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(all)?;
+        let name = names.first().copied().unwrap_or_default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = match purposes {
             Purposes::ServerAndClient => vec![

@@ -36,6 +36,14 @@ impl NameServer {
         let address = *free_ports([127, 0, 0, 1], 1)?
             .first()
             .context("no free port")?;
+        Self::start_at(dir, address, services)
+    }
+
+    /// The same at an address of the caller's.
+    ///
+    /// # Errors
+    /// unbound is missing or does not start.
+    pub fn start_at(dir: &Path, address: SocketAddr, services: &[Service]) -> Result<Self> {
         let file = dir.join("unbound.conf");
         fs::write(&file, configuration(dir, address, services))?;
         let mut process = Process::start(

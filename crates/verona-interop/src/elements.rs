@@ -19,8 +19,16 @@ pub struct Element {
     pub kind: String,
     /// `mechanism`, of SASL's `<auth/>`; empty when absent.
     pub mechanism: String,
+    /// `id`, empty when absent.
+    pub id: String,
     /// Local names of the children.
     pub children: Vec<String>,
+    /// The text of the child `<body/>`; empty when there is none.
+    pub body: String,
+    /// Local name of the defined condition in the child `<error/>`; empty when there is none.
+    pub condition: String,
+    /// The text in the child `<error/>`; empty when there is none.
+    pub explanation: String,
 }
 
 impl Element {
@@ -43,6 +51,10 @@ pub struct Reader {
     parser: Parser,
     depth: usize,
     element: Element,
+    /// `id` in the stream's header.
+    stream: String,
+    /// Local name of the grandchild that is open.
+    inner: String,
 }
 
 impl Default for Reader {
@@ -51,11 +63,19 @@ impl Default for Reader {
             parser: Parser::new(),
             depth: 0,
             element: Element::default(),
+            stream: String::new(),
+            inner: String::new(),
         }
     }
 }
 
 impl Reader {
+    /// The stream's id, as its header says it; empty before there is a header.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
     /// Takes a chunk as it was read or written and returns the elements that it completes.
     ///
     /// A new stream on the same connection begins a new document (RFC 6120 §4.3.3). Nobody can write its header
@@ -84,15 +104,17 @@ impl Reader {
     fn on_event(&mut self, event: Event, elements: &mut Vec<Element>) {
         match event {
             Event::StartElement(_, (namespace, name), attributes) => {
-                if self.depth == 1 {
-                    let attribute = |wanted: &str| {
-                        attributes
-                            .iter()
-                            .find(|((namespace, name), _)| {
-                                namespace.as_str().is_empty() && name.as_str() == wanted
-                            })
-                            .map_or_else(String::new, |(_, value)| value.clone())
-                    };
+                let attribute = |wanted: &str| {
+                    attributes
+                        .iter()
+                        .find(|((namespace, name), _)| {
+                            namespace.as_str().is_empty() && name.as_str() == wanted
+                        })
+                        .map_or_else(String::new, |(_, value)| value.clone())
+                };
+                if self.depth == 0 {
+                    self.stream = attribute("id");
+                } else if self.depth == 1 {
                     self.element = Element {
                         namespace: namespace.as_str().to_owned(),
                         name: name.as_str().to_owned(),
@@ -100,10 +122,17 @@ impl Reader {
                         to: attribute("to"),
                         kind: attribute("type"),
                         mechanism: attribute("mechanism"),
-                        children: Vec::new(),
+                        id: attribute("id"),
+                        ..Element::default()
                     };
                 } else if self.depth == 2 {
                     self.element.children.push(name.as_str().to_owned());
+                } else if self.depth == 3 {
+                    name.as_str().clone_into(&mut self.inner);
+                    let is_condition = self.is_in("error") && name.as_str() != "text";
+                    if is_condition && self.element.condition.is_empty() {
+                        name.as_str().clone_into(&mut self.element.condition);
+                    }
                 }
                 self.depth += 1;
             }
@@ -113,8 +142,23 @@ impl Reader {
                     elements.push(std::mem::take(&mut self.element));
                 }
             }
-            Event::XmlDeclaration(..) | Event::Text(..) => {}
+            Event::Text(_, text) => {
+                if self.depth == 2 + 1 && self.is_in("body") {
+                    self.element.body.push_str(&text);
+                } else if self.depth == 3 + 1 && self.is_in("error") && self.inner == "text" {
+                    self.element.explanation.push_str(&text);
+                }
+            }
+            Event::XmlDeclaration(..) => {}
         }
+    }
+
+    /// Whether the child that is open is called so.
+    fn is_in(&self, child: &str) -> bool {
+        self.element
+            .children
+            .last()
+            .is_some_and(|name| name == child)
     }
 }
 
@@ -178,6 +222,27 @@ mod tests {
             .read(b"<message><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:server'/></forwarded></message>")
             .unwrap();
         assert_eq!(names(&elements), ["message"]);
+    }
+
+    #[test]
+    fn ids_bodies_and_errors_are_read() {
+        let mut reader = Reader::default();
+        reader
+            .read(b"<stream:stream xmlns='jabber:server' id='s1' xmlns:stream='http://etherx.jabber.org/streams'>")
+            .unwrap();
+        assert_eq!(reader.stream(), "s1");
+        let elements = reader
+            .read(
+                b"<message id='m1' type='error'><body>a &amp; b</body><error type='wait'>\
+                <remote-server-timeout xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>\
+                <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>no &lt;answer/></text></error></message>",
+            )
+            .unwrap();
+        let element = elements.first().unwrap();
+        assert_eq!(element.id, "m1");
+        assert_eq!(element.body, "a & b");
+        assert_eq!(element.condition, "remote-server-timeout");
+        assert_eq!(element.explanation, "no <answer/>");
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub struct Settings<'a> {
     pub authority: Option<&'a Path>,
     /// The name server.
     pub dns: SocketAddr,
+    /// Another system's root in which it is installed.
+    pub root: Option<&'a Path>,
+    /// More for the global section; a key here replaces the same key before it.
+    pub global: &'a str,
+    /// More hosts and components.
+    pub hosts: &'a str,
 }
 
 /// A running Prosody.
@@ -67,12 +73,18 @@ impl Prosody {
             configuration(&home, settings, clients, components, &wire_log),
         )
         .with_context(|| format!("writing {}", file.display()))?;
-        let mut process = Process::start(
-            settings.name,
-            dir,
-            Path::new("/usr/bin/prosody"),
-            &["-F", "--config", &file.to_string_lossy()],
-        )?;
+        let file = file.to_string_lossy();
+        let prosody = ["/usr/bin/prosody", "-F", "--config", &file];
+        let mut process = match (settings.root, prosody) {
+            (None, [program, arguments @ ..]) => {
+                Process::start(settings.name, dir, Path::new(program), &arguments)?
+            }
+            (Some(root), inside) => {
+                let root = root.to_string_lossy();
+                let arguments = [[root.as_ref()].as_slice(), &inside].concat();
+                Process::start(settings.name, dir, Path::new("/usr/sbin/chroot"), &arguments)?
+            }
+        };
         process.wait_for_listeners(&[settings.address, clients], Duration::from_secs(20))?;
         Ok(Self {
             process,
@@ -141,7 +153,7 @@ component_interfaces = {{ "127.0.0.1" }}
 component_ports = {{ {component} }}
 
 ssl = {{ {authority} }}
-
+{global}
 VirtualHost "{domain}"
 	ssl = {{ certificate = "{crt}", key = "{key}" }}
 "#,
@@ -152,6 +164,7 @@ VirtualHost "{domain}"
         s2s_ip = address.ip(),
         s2s_port = address.port(),
         secure = settings.authority.is_some(),
+        global = settings.global,
         component = components.port(),
         authority = settings.authority.map_or(String::new(), |path| format!(
             "cafile = \"{}\"",
@@ -167,5 +180,6 @@ VirtualHost "{domain}"
             certificate.key.display()
         ));
     }
+    text.push_str(settings.hosts);
     text
 }

@@ -133,6 +133,9 @@ impl Scene {
                 component: None,
                 authority: trusted,
                 dns: dns.address,
+                root: None,
+                global: "",
+                hosts: "",
             },
         )
         .with_context(|| crate::process::tail(&dir.join("far.log"), 20))?;
@@ -167,6 +170,9 @@ impl Scene {
                         component: Some((names.echo, SECRET, &echo)),
                         authority: trusted,
                         dns: dns.address,
+                        root: None,
+                        global: "",
+                        hosts: "",
                     },
                 )?)
             }
