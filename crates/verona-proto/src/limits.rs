@@ -120,6 +120,7 @@ impl Default for Limits {
             attempt_seconds: 60,
             close_seconds: 5,
             idle_seconds: 15 * 60,
+            //= STREAM-54
             keepalive_seconds: 5 * 60,
             write_stall_seconds: 60,
             pairs_per_stream_max: 256,

@@ -65,6 +65,7 @@ impl Feeder {
         }
         let was_empty = contents.queued() == 0;
         contents.bytes = bytes;
+        //= ROUTE-09
         contents.entries.push_back(Entry { stanza, since: now });
         let bell = contents.bell.clone().filter(|_| was_empty);
         drop(contents);

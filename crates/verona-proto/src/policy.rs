@@ -84,6 +84,7 @@ impl PeerPolicy {
 impl Default for PeerPolicy {
     fn default() -> Self {
         Self {
+            //= TLS-06
             tls: TlsPolicy::Required,
             identity: vec![
                 IdentityMethod::Certificate,

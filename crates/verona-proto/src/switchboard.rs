@@ -143,6 +143,7 @@ impl Switchboard {
     }
 
     fn route_to_component(&self, domain: LocalDomain, stanza: Stanza, now: Instant) -> Routed {
+        //= ROUTE-18
         let Some(feeder) = self.component(&domain) else {
             return Routed::NoComponent(stanza, domain);
         };

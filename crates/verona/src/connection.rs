@@ -303,6 +303,7 @@ impl Connection {
         {
             let mut link = lock(&self.link);
             link.transport = self.transport;
+            //= TLS-32
             link.tls = Some(LinkTls {
                 version: facts.version.to_owned(),
                 cipher_suite: facts.cipher_suite.clone(),
@@ -652,6 +653,7 @@ async fn settle(shared: &Shared, pair: &DomainPair, drain: &mut Drain, begun: bo
         "the connection with {} was lost while this was being sent",
         pair.remote()
     );
+    //= BIDI-60
     let uncertain = match (
         begun,
         shared.policy.for_peer(pair.remote().domain()).on_uncertain,

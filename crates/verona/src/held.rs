@@ -93,6 +93,7 @@ impl Held {
             return false;
         }
         match direction(&full.admitted) {
+            //= COMP-15
             // A component is near; it gets its moment.
             Direction::Inbound => true,
             // A peer that has not taken anything lately will not in the next moment.

@@ -57,6 +57,7 @@ impl Pings {
             StanzaClass::Request | StanzaClass::Other => return false,
         }
         //= LOCAL-16
+        //= LOCAL-15
         self.take(stanza, |waiting, stanza| waiting.to == stanza.sender())
             .is_some_and(|waiting| waiting.answer.send(Outcome::Answered).is_ok())
     }

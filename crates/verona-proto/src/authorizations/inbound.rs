@@ -113,6 +113,7 @@ impl Inbound {
         if self.granted.contains_key(&pair) {
             return None;
         }
+        //= BIDI-49
         self.granted.insert(pair.clone(), proof);
         Some(Granted {
             pair,

@@ -45,7 +45,9 @@ impl Authorizations {
                 inbound: Inbound::default(),
                 outbound: Outbound::default(),
             },
+            //= BIDI-84
             (Flow::Unidirectional, Role::Initiating) => Self::Outbound(Outbound::default()),
+            //= BIDI-83
             (Flow::Unidirectional, Role::Receiving) => Self::Inbound(Inbound::default()),
         }
     }
@@ -81,8 +83,10 @@ impl Authorizations {
             Self::Both { inbound, outbound } => {
                 //= BIDI-19
                 //= BIDI-20
+                //= BIDI-21
                 // The pair is exactly what was proven: the stream's 'to' with the SASL identity, or the verified key's pair.
                 let there = inbound.grant(pair.clone(), proof);
+                //= BIDI-33
                 let back = outbound.grant(pair, Consent::Inverse, proof.identity());
                 Ok(there.into_iter().chain(back).collect())
             }

@@ -89,6 +89,7 @@ impl Outbound {
     ) -> Result<Option<Identity>, Unsolicited> {
         match self.requests.get(pair) {
             Some(&Request::Pending { identity, .. }) => Ok(match answer {
+                //= DB-10
                 Answer::Valid => {
                     self.requests.remove(pair);
                     Some(identity)

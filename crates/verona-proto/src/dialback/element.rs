@@ -80,6 +80,7 @@ impl Dialback {
                 //= DB-16
                 (None, _) | (_, None) => Err(DialbackError::ImproperAddressing),
             },
+            //= DB-55
             ("result", Some(outcome)) => Ok(match (from, to, answer(element, outcome)) {
                 (Some(from), Some(to), Some(answer)) => Self::Answer { from, to, answer },
                 //= DB-56

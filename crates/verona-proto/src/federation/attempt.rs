@@ -167,6 +167,7 @@ impl Attempt {
         let (sasl_failed, dialback_failed) = (failed_at(Cause::Sasl), failed_at(Cause::Dialback));
         if let Aim::Carry { external, bidi } = &mut self.aim {
             //= SASL-20
+            //= BIDI-47
             // The peer hung up at <auth/>: once more without it (P12).
             if sasl_failed && *external {
                 *external = false;

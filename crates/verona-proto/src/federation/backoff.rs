@@ -36,6 +36,7 @@ impl Backoff {
             .get(remote)
             .map_or(0, |failed| failed.count)
             .saturating_add(1);
+        //= STREAM-56
         let doubled = span
             .min
             .saturating_mul(1_u32.checked_shl(count.min(16)).unwrap_or(u32::MAX))

@@ -38,6 +38,7 @@ fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
     match record.initiating {
         // Sender multiplexing: the same target domain that we dialled, once something flows there (XEP-0220 §2.6.1).
         //= DB-42
+        //= COMP-14
         true => record.remote.as_ref() == Some(remote) && record.pairs() > 0,
         // A request in the reverse direction, to a domain that the peer has proven here (BIDI-26..28).
         //= BIDI-26

@@ -11,6 +11,7 @@ use crate::addr::DomainPair;
 /// Which question: the stream on which the key arrived, and the pair that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct VerificationKey {
+    //= BIDI-36
     pub(super) stream: StreamKey,
     pub(super) pair: DomainPair,
 }

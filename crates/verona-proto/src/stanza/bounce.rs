@@ -62,6 +62,8 @@ pub(crate) fn reply(
     };
     //= ROUTE-15
     //= ROUTE-16
+    //= COMP-20
+    //= ROUTE-29
     let reply = Stanza::build(
         stanza.kind(),
         &attributes.recipient,
@@ -77,6 +79,7 @@ fn address(hosts: &Hosts, stanza: Stanza) -> Option<Admitted> {
     //= ROUTE-25
     let destination = match hosts.local(stanza.to()) {
         Some(local) => Destination::Local(local),
+        //= LOCAL-17
         None => Destination::Remote(
             hosts
                 .pair(Direction::Outbound, stanza.from(), stanza.to())

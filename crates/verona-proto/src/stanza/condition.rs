@@ -130,6 +130,7 @@ impl StreamCondition {
     /// RFC 3920 had other names for two: `xml-not-well-formed` is understood, `invalid-id` has no successor.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
+        //= STREAM-50
         if name == "xml-not-well-formed" {
             return Self::NotWellFormed;
         }

@@ -47,6 +47,7 @@ impl Stanza {
         scope: &Scope,
         lang: Option<&str>,
     ) -> Result<Self, BadStanza> {
+        //= STREAM-42
         let kind = StanzaKind::from_name(head.local(element))
             .ok_or(BadStanza::Stream(StreamCondition::UnsupportedStanzaType))?;
         //= ROUTE-01
@@ -80,6 +81,8 @@ impl Stanza {
         }
         //= ROUTE-06
         //= ROUTE-11
+        //= STREAM-44
+        //= ROUTE-28
         let edit = Edit {
             from: from.normalised.as_deref(),
             to: to.normalised.as_deref(),

@@ -57,6 +57,7 @@ pub(super) fn offer(
 
 /// Whether a first-level element requests bidi; its children are free (BIDI-66).
 pub(super) fn is_request(element: &Element) -> bool {
+    //= BIDI-66
     element.is("bidi", ns::BIDI)
 }
 

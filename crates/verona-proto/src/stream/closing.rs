@@ -112,6 +112,7 @@ pub(super) fn after_error(error: StreamError, context: &mut Context, now: Instan
         }
         Wire::Nothing => {}
     }
+    //= BIDI-59
     context.event(Event::Failed(error));
     match wire {
         Wire::Error | Wire::Close => Phase::Closing(Closing {

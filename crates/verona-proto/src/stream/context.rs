@@ -183,6 +183,7 @@ impl Context {
     /// Counts a dialback question of the peer's: answering costs us more than asking costs the peer (LIM-16, DB-52).
     pub(super) fn count_question(&mut self, now: Instant) -> Result<(), StreamError> {
         //= LIM-16
+        //= DB-52
         let seconds = now
             .saturating_duration_since(self.questions_since)
             .as_secs();

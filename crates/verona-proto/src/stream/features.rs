@@ -31,6 +31,7 @@ pub(super) enum StartTls {
 
 impl Offer {
     pub(super) fn write(self, out: &mut String) {
+        //= LIM-15
         Tag::new(out, "stream:features").open();
         match self.starttls {
             //= TLS-02
@@ -105,8 +106,10 @@ impl Features {
                         mechanism.is("mechanism", ns::SASL) && mechanism.text().trim() == "EXTERNAL"
                     });
                 }
+                //= DB-30
                 ("dialback", ns::DIALBACK_FEATURE) => features.dialback = true,
                 ("multiplex", ns::MULTIPLEX) => features.multiplex = true,
+                //= STREAM-30
                 (_, _) => {}
             }
         }

@@ -26,6 +26,7 @@ impl Header {
     /// [`Header::read_initial`].
     pub(super) fn read(element: &Element, scope: &Scope) -> Result<Self, StreamError> {
         //= STREAM-02
+        //= STREAM-05
         if element.namespace() != ns::STREAM {
             return Err(StreamError::peer(
                 StreamCondition::InvalidNamespace,
@@ -63,6 +64,7 @@ impl Header {
                 .filter(|id| !id.is_empty())
                 .map(Into::into),
             lang: element.lang().map(Into::into),
+            //= DB-30
             dialback: scope.iter().any(|(_, namespace)| namespace == ns::DIALBACK),
         })
     }
@@ -106,6 +108,8 @@ pub(super) fn write_response(
 fn write(out: &mut String, from: Option<&str>, to: Option<&Domain>, id: Option<&str>) {
     //= STREAM-39
     //= DB-29
+    //= STREAM-01
+    //= STREAM-05
     out.push_str("<?xml version='1.0'?>");
     Tag::new(out, "stream:stream")
         .attribute("xmlns", ns::SERVER)

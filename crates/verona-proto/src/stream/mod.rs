@@ -246,6 +246,7 @@ impl Stream {
                 Scan::Close { len } => (len, Frame::Close),
             };
             let element = self.inbox.split_to(len.min(self.inbox.len()));
+            //= STREAM-52
             self.on_frame(frame, &element, now);
             match self.context.restart.take() {
                 None => {}
@@ -312,6 +313,7 @@ impl Stream {
     /// are repeated in it (ROUTE-12).
     fn check_size(&self, stanza: Stanza) -> Result<Stanza, BadStanza> {
         //= ROUTE-12
+        //= ERR-03
         match stanza.bytes().len() <= size(self.context.policy.limits.stanza_bytes_max) {
             true => Ok(stanza),
             false => Err(BadStanza::Stanza {

@@ -95,6 +95,7 @@ pub(super) fn write_failure(out: &mut String, failure: SaslFailure) {
 
 /// The condition of a peer's `<failure/>` and its text, for people (SASL-23).
 pub(super) fn read_failure(element: &Element) -> String {
+    //= SASL-23
     let condition = element
         .children()
         .find(|child| child.name() != "text")
