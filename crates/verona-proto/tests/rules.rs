@@ -1,0 +1,207 @@
+//! Rules that a transcript beside this file shows, and rules about the very bytes or about quantities, which no transcript
+//! can show: it compares what elements mean.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may panic and read the clock"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use verona_proto::addr::{Domain, Hosts};
+use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
+use verona_proto::dialback::{Secret, Secrets};
+use verona_proto::policy::Policy;
+use verona_proto::stanza::condition::StreamCondition;
+use verona_proto::stream::{
+    Event, Input, Memory, Output, Secured, Stream, StreamConfig, StreamIds,
+};
+use verona_sim::transcript::{Transcript, files};
+
+#[test]
+fn every_transcript_here_holds_in_every_delivery() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = files(&root.join("tests/rules")).unwrap_or_else(|mistake| panic!("{mistake}"));
+    assert!(!files.is_empty());
+    for path in files {
+        if let Err(mistake) = Transcript::read(root, &path).and_then(|transcript| transcript.play())
+        {
+            panic!("{mistake}");
+        }
+    }
+}
+
+/// A peer may call the namespace of streams what it likes; we call it `stream`, and so does every server that we know.
+//= STREAM-05
+#[test]
+fn any_prefix_is_understood_and_ours_is_the_common_one() {
+    let now = Instant::now();
+    let mut stream = accepted(Policy::default(), now);
+    let out = feed(
+        &mut stream,
+        "<foo:stream xmlns:foo='http://etherx.jabber.org/streams' xmlns='jabber:server' from='capulet.lit' to='montague.lit' version='1.0'>",
+        now,
+    );
+    assert!(failure(&out).is_none(), "{out:?}");
+    let written = written(&mut stream);
+    assert!(
+        written.starts_with("<?xml version='1.0'?><stream:stream "),
+        "{written}"
+    );
+    assert!(written.contains("<stream:features>"), "{written}");
+    assert!(written.contains(">EXTERNAL<"), "{written}");
+}
+
+/// Nothing that we offer compresses, before authentication or behind it.
+//= LIM-15
+#[test]
+fn no_compression_is_offered() {
+    let now = Instant::now();
+    let mut stream = accepted(Policy::default(), now);
+    feed(&mut stream, HEADER, now);
+    feed(&mut stream, AUTH, now);
+    feed(&mut stream, HEADER, now);
+    assert!(stream.is_open());
+    let written = written(&mut stream);
+    assert_eq!(written.matches("<stream:features>").count(), 2, "{written}");
+    assert!(!written.contains("compress"), "{written}");
+}
+
+/// A stanza that was read whole and grew beyond the limit, by the declarations that it took from its header, costs one
+/// stanza, not the stream.
+//= ERR-03
+//= ROUTE-12
+#[test]
+fn a_stanza_that_grows_too_large_costs_one_stanza() {
+    let now = Instant::now();
+    let mut policy = Policy::default();
+    policy
+        .defaults
+        .limits
+        .set("stanza_bytes_max", 10_000)
+        .unwrap();
+    let mut stream = accepted(policy, now);
+    let header = HEADER.replace(" to=", &format!(" xmlns:x='{}' to=", "u".repeat(7000)));
+    feed(&mut stream, &header, now);
+    feed(&mut stream, AUTH, now);
+    feed(&mut stream, &header, now);
+    assert!(stream.is_open());
+    let stanza = |body: &str| {
+        format!(
+            "<message from='a@capulet.lit' to='b@montague.lit' id='1'><x:a>{body}</x:a></message>"
+        )
+    };
+    let small = feed(&mut stream, &stanza(""), now);
+    assert!(delivered(&small)[0].contains("<x:a"), "{small:?}");
+    let out = feed(&mut stream, &stanza(&"b".repeat(5000)), now);
+    assert!(failure(&out).is_none() && stream.is_open(), "{out:?}");
+    let answers = delivered(&out);
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(
+        answers[0].contains("type='error'") && answers[0].contains("<policy-violation "),
+        "{answers:?}"
+    );
+    assert!(answers[0].contains("to='a@capulet.lit'"), "{answers:?}");
+}
+
+/// A burst of questions is answered, a flood ends the stream, and who asks slowly may ask for ever.
+//= LIM-16
+//= DB-52
+#[test]
+fn questions_are_answered_at_a_rate() {
+    let now = Instant::now();
+    let question = "<db:verify xmlns:db='jabber:server:dialback' from='capulet.lit' to='montague.lit' id='1'>k</db:verify>";
+    let open = |now| {
+        let mut stream = accepted(Policy::default(), now);
+        feed(&mut stream, HEADER, now);
+        feed(&mut stream, AUTH, now);
+        feed(&mut stream, HEADER, now);
+        assert!(stream.is_open());
+        stream
+    };
+    let ask = |stream: &mut Stream, times: usize, at: Instant| {
+        (0..times).find_map(|asked| {
+            let out = feed(stream, question, at);
+            stream.transmit().clear();
+            failure(&out).map(|condition| (asked, condition))
+        })
+    };
+    let mut stream = open(now);
+    assert_eq!(ask(&mut stream, 512, now), None);
+    assert_eq!(
+        ask(&mut stream, 512, now),
+        Some((0, StreamCondition::PolicyViolation))
+    );
+    let mut patient = open(now);
+    for second in 0..600 {
+        let at = now + Duration::from_secs(second);
+        assert_eq!(ask(&mut patient, 4, at), None, "after {second} s");
+    }
+    let later = now + Duration::from_secs(600);
+    let flood = ask(&mut patient, 600, later);
+    assert!(
+        matches!(flood, Some((_, StreamCondition::PolicyViolation))),
+        "{flood:?}"
+    );
+}
+
+const HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+    xmlns:stream='http://etherx.jabber.org/streams' from='capulet.lit' to='montague.lit' version='1.0'>";
+const AUTH: &str = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
+
+/// A stream that capulet.lit opened, TLS up and its certificate good.
+fn accepted(policy: Policy, now: Instant) -> Stream {
+    let montague = Domain::parse("montague.lit").unwrap();
+    let config = StreamConfig {
+        hosts: Arc::new(Hosts::new([montague])),
+        policy: Arc::new(policy),
+        secrets: Secrets::from(Secret::new("d14lb4ck43v3r")),
+        tls_available: true,
+        memory: Memory::default(),
+    };
+    let mut count = 0;
+    let ids = StreamIds::new(move || {
+        count += 1;
+        format!("id{count}")
+    });
+    let secured = Secured {
+        certificate: PeerCertificate {
+            chain: Chain::Valid,
+            names: vec![CertificateName::Dns("capulet.lit".into())],
+            expires: Some(now + Duration::from_secs(1_000_000)),
+        },
+        own_certificate: true,
+    };
+    Stream::receiving(Arc::new(config), ids, Some(secured), now)
+}
+
+fn feed(stream: &mut Stream, text: &str, now: Instant) -> Vec<Output> {
+    stream.handle(Input::Bytes(text.as_bytes()), now);
+    std::iter::from_fn(|| stream.poll()).collect()
+}
+
+fn written(stream: &mut Stream) -> String {
+    String::from_utf8(stream.transmit().split().to_vec()).unwrap()
+}
+
+fn failure(outputs: &[Output]) -> Option<StreamCondition> {
+    outputs.iter().find_map(|output| match output {
+        Output::Event(Event::Failed(error)) => Some(error.condition),
+        Output::Event(_) | Output::Deliver(_) | Output::StartTls { .. } | Output::Close => None,
+    })
+}
+
+fn delivered(outputs: &[Output]) -> Vec<String> {
+    outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Deliver(admitted) => {
+                Some(String::from_utf8(admitted.stanza().bytes().to_vec()).unwrap())
+            }
+            Output::Event(_) | Output::StartTls { .. } | Output::Close => None,
+        })
+        .collect()
+}
