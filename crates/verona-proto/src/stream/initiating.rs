@@ -78,6 +78,7 @@ pub(super) struct AwaitSaslOutcome {
 enum Stage {
     Plain,
     Secured(Secured),
+    //= BIDI-44
     Authenticated { secured: Secured, agreed: Agreed },
 }
 
@@ -87,6 +88,8 @@ struct Agreed {
     flow: Flow,
     identity: Identity,
     multiplexes: bool,
+    /// Whether the peer's features speak of dialback.
+    dialback: bool,
 }
 
 impl Phase {
@@ -103,6 +106,7 @@ impl Phase {
         write_header(&purpose, context);
         Self::Header(AwaitHeader {
             purpose,
+            //= BIDI-68
             stage: secured.map_or(Stage::Plain, Stage::Secured),
             deadline,
         })
@@ -338,6 +342,7 @@ fn on_plain(
     // A missing offer may have been stripped on the way: ask all the same.
     if features.starttls || context.policy.tls == TlsPolicy::Required {
         //= BIDI-05
+        //= TLS-01
         context.write(starttls::write_request);
         return Ok(super::Phase::Initiating(Phase::Proceed(AwaitProceed {
             purpose,
@@ -418,11 +423,13 @@ fn on_secured(
         flow,
         identity,
         multiplexes,
+        dialback: features.dialback,
     };
     match secured {
         //= SASL-06
         Some(secured) if features.external && secured.own_certificate && external => {
             //= BIDI-09
+            //= SASL-01
             context.write(|out| sasl::write_auth(out, pair.local().domain()));
             Ok(super::Phase::Initiating(Phase::SaslOutcome(
                 AwaitSaslOutcome {
@@ -435,14 +442,6 @@ fn on_secured(
             )))
         }
         secured @ (Some(_) | None) => {
-            //= SASL-24
-            if !features.dialback && !header.dialback {
-                return Err(StreamError::peer(
-                    StreamCondition::UnsupportedFeature,
-                    "the peer offers neither SASL EXTERNAL for our certificate nor dialback",
-                )
-                .at(Cause::Sasl));
-            }
             request(purpose, secured, &header, agreed, context, now)
         }
     }
@@ -481,21 +480,32 @@ fn request(
     context: &mut Context,
     now: Instant,
 ) -> Result<super::Phase, StreamError> {
+    //= SASL-24
+    //= STREAM-31
+    //= DB-30
+    if !agreed.dialback && !header.dialback {
+        return Err(StreamError::peer(
+            StreamCondition::UnsupportedFeature,
+            "the peer offers neither SASL EXTERNAL for our certificate nor dialback",
+        )
+        .at(Cause::Sasl));
+    }
     //= STREAM-17
-    let Some(id) = header.id.clone() else {
+    //= STREAM-16
+    if header.id.is_none() {
         return Err(StreamError::peer(
             StreamCondition::UndefinedCondition,
             "the peer's header has no id, so dialback is impossible",
         )
         .at(Cause::Dialback)
         .quietly());
-    };
+    }
     let pair = purpose.pair().clone();
     let mut open = Open::enter(
         Opening {
             role: Role::Initiating,
             authorizations: Authorizations::new(Role::Initiating, agreed.flow),
-            id,
+            id: header.id.clone(),
             remote: Some(pair.remote().domain().clone()),
             secured,
             identity: Some(agreed.identity),
@@ -528,7 +538,7 @@ fn open_after_sasl(
         Opening {
             role: Role::Initiating,
             authorizations,
-            id: header.id.clone().unwrap_or_default(),
+            id: header.id.clone(),
             remote: Some(pair.remote().domain().clone()),
             secured: Some(secured),
             identity: Some(agreed.identity),

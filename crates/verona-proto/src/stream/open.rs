@@ -30,8 +30,9 @@ use crate::stanza::{BadStanza, Stanza, bounce};
 pub(super) struct Open {
     role: Role,
     authorizations: Authorizations,
-    /// The id of the latest response header: every key on this stream is made with it (DB-04, BIDI-34).
-    id: String,
+    /// The id of the latest response header: every key on this stream is made with it (DB-04, BIDI-34). Without one
+    /// there are no keys.
+    id: Option<String>,
     remote: Option<Domain>,
     secured: Option<Secured>,
     /// What we believe of the server that we dialled; `None` on a stream that we accepted.
@@ -55,7 +56,7 @@ pub(super) struct Open {
 pub(super) struct Opening {
     pub(super) role: Role,
     pub(super) authorizations: Authorizations,
-    pub(super) id: String,
+    pub(super) id: Option<String>,
     pub(super) remote: Option<Domain>,
     pub(super) secured: Option<Secured>,
     pub(super) identity: Option<Identity>,
@@ -74,15 +75,17 @@ impl Open {
             context.event(Event::Bidirectional);
         }
         //= BIDI-35
-        let id_seen = match (opening.role, &opening.remote) {
-            (Role::Initiating, Some(remote)) => {
-                context.config.memory.ids.note(remote, &opening.id, now)
+        let id_seen = match (opening.role, &opening.remote, &opening.id) {
+            (Role::Initiating, Some(remote), Some(id)) => {
+                context.config.memory.ids.note(remote, id, now)
             }
-            (Role::Initiating, None) | (Role::Receiving, _) => IdSeen::First,
+            (Role::Initiating, _, _) => IdSeen::Before,
+            (Role::Receiving, _, _) => IdSeen::First,
         };
         for grant in granted {
             context.event(Event::Granted(grant));
         }
+        //= BIDI-82
         let negotiation = opening
             .authorizations
             .is_empty()
@@ -206,6 +209,7 @@ impl Open {
         //= BIDI-16
         //= BIDI-19
         //= BIDI-20
+        //= DB-06
         if !self.authorizations.permits(pair) {
             return Err(NotPermitted);
         }
@@ -293,6 +297,7 @@ impl Open {
         if self.idle_deadline() <= now {
             return Ok(self.close(Cause::Idle, context, now));
         }
+        //= SASL-26
         if self.keepalive_deadline(context) <= now {
             //= STREAM-40
             context.write(|out| out.push(' '));
@@ -334,7 +339,9 @@ impl Open {
 
     /// Sends our key for a pair (XEP-0220 §2.1.1), if there is a reason to ask this very peer.
     pub(super) fn request(&mut self, pair: DomainPair, context: &mut Context, now: Instant) {
-        let Some(identity) = self.may_request(&pair, context, now) else {
+        //= STREAM-17
+        let asked = self.may_request(&pair, context, now).zip(self.id.as_deref());
+        let Some((identity, id)) = asked else {
             //= BIDI-27
             context.event(Event::Refused {
                 pair,
@@ -342,15 +349,16 @@ impl Open {
             });
             return;
         };
-        let deadline = now + seconds(context.policy.limits.dialback_answer_seconds);
-        if let Some(outbound) = self.authorizations.outbound_mut() {
-            outbound.request(pair.clone(), identity, deadline);
-        }
+        //= BIDI-80
         //= DB-01
         //= DB-04
         //= BIDI-34
         let (sender, target) = (pair.local().domain(), pair.remote().domain());
-        let key = context.config.secrets.key(target, sender, &self.id);
+        let key = context.config.secrets.key(target, sender, id);
+        let deadline = now + seconds(context.policy.limits.dialback_answer_seconds);
+        if let Some(outbound) = self.authorizations.outbound_mut() {
+            outbound.request(pair.clone(), identity, deadline);
+        }
         //= DB-35
         let until = now + seconds(context.policy.limits.dialback_answer_seconds) * 2;
         context.config.memory.issued.note(&key, until, now);
@@ -439,6 +447,8 @@ impl Open {
     ) -> Result<super::Phase, StreamError> {
         context.count_question(now)?;
         match Dialback::read(element) {
+            //= DB-47
+            //= BIDI-30
             Ok(Dialback::Request { from, to, key }) => {
                 self.on_request(from, to, key, context, now)?
             }
@@ -447,7 +457,7 @@ impl Open {
             }
             Ok(Dialback::Verify { from, to, id, key }) => {
                 //= BIDI-43
-                vouch(&from, &to, &id, &key, &self.id, context, now);
+                vouch(&from, &to, &id, &key, self.id.as_deref(), context, now);
                 self.vouched = true;
             }
             //= BIDI-38
@@ -481,6 +491,7 @@ impl Open {
         context: &mut Context,
         now: Instant,
     ) -> Result<(), StreamError> {
+        //= DB-15
         match self.judge(&from, &to, context, now) {
             Judgement::Misplaced => {
                 let answer = Answer::Error(StanzaCondition::NotAllowed);
@@ -497,6 +508,7 @@ impl Open {
             Judgement::Refuse(condition, text) => {
                 let answer = Answer::Error(condition);
                 //= DB-40
+                //= BIDI-29
                 context.write(|out| write_answer(out, &to, &from, answer));
                 context.event(Event::Denied {
                     from,
@@ -523,6 +535,8 @@ impl Open {
                 Ok(())
             }
             Judgement::Verify(pair) => {
+                //= DB-19
+                //= BIDI-78
                 let deadline = now + seconds(context.policy.limits.verification_seconds);
                 let new = self
                     .authorizations
@@ -535,7 +549,8 @@ impl Open {
                     // Elsewhere: the federation opens a connection of its own to the domain in question.
                     context.event(Event::KeyReceived(KeyCheck {
                         pair,
-                        id: self.id.clone(),
+                        // A stream without an id has no requests judged worth checking.
+                        id: self.id.clone().unwrap_or_default(),
                         key,
                     }));
                 }
@@ -552,6 +567,7 @@ impl Open {
         let Some(inbound) = self.authorizations.inbound() else {
             return Judgement::Misplaced;
         };
+        //= BIDI-72
         let pair = match context.config.hosts.pair(Direction::Inbound, from, to) {
             Ok(pair) => pair,
             //= DB-17
@@ -597,6 +613,7 @@ impl Open {
             );
         }
         if inbound.grants(&pair) {
+            //= DB-49
             return Judgement::Granted;
         }
         //= BIDI-35
@@ -710,6 +727,7 @@ impl Open {
                 false => (Answer::Error(StanzaCondition::Forbidden), Settled::Stays),
             },
             //= DB-37
+            //= ERR-07
             Verdict::Error(condition) => (Answer::Error(condition), Settled::Stays),
         };
         let (sender, target) = (pair.remote().domain(), pair.local().domain());
@@ -799,14 +817,14 @@ pub(super) fn vouch(
     to: &Domain,
     id: &str,
     key: &str,
-    own_id: &str,
+    own_id: Option<&str>,
     context: &mut Context,
     now: Instant,
 ) {
     let verdict = if context.config.hosts.local(to).is_none() {
         //= DB-33
         Verdict::Error(StanzaCondition::ItemNotFound)
-    } else if id == own_id {
+    } else if own_id == Some(id) {
         //= BIDI-43
         Verdict::Error(StanzaCondition::NotAcceptable)
     } else if context.config.secrets.is_key(from, to, id, key)

@@ -115,6 +115,7 @@ impl Agreed {
 impl Phase {
     pub(super) fn start(secured: Option<Secured>, context: &Context, now: Instant) -> Self {
         Self::Header(AwaitHeader {
+            //= BIDI-68
             stage: secured.map_or(Stage::Plain, Stage::Secured),
             deadline: context.negotiation_deadline(now),
         })
@@ -243,6 +244,7 @@ impl AwaitHeader {
         context.peer_lang.clone_from(&header.lang);
         let addresses = addresses(&header, context)?;
         //= TLS-10
+        //= BIDI-45
         // What an earlier header claimed says nothing any more.
         context.policy = context.config.policy.defaults.clone();
         if let Some(remote) = &addresses.remote {
@@ -342,6 +344,7 @@ impl AwaitChoice {
             .at(Cause::Tls)
             .quietly());
         }
+        //= TLS-01
         context.write(starttls::write_proceed);
         context.restart = Some(Restart::Now);
         context.header_sent = false;
@@ -371,6 +374,7 @@ impl AwaitChoice {
     ) -> Result<super::Phase, StreamError> {
         match self.authenticate(element, context, now) {
             Ok((secured, remote)) => {
+                //= SASL-01
                 context.write(sasl::write_success);
                 //= SASL-14
                 //= STREAM-32
@@ -381,6 +385,7 @@ impl AwaitChoice {
                         secured,
                         addresses: self.addresses,
                         remote,
+                        //= BIDI-44
                         agreed: self.agreed,
                     },
                     deadline: self.deadline,
@@ -435,6 +440,7 @@ impl AwaitChoice {
             ));
         };
         //= SASL-09
+        //= SASL-10
         if authzid.is_some_and(|authzid| authzid != remote) {
             return Err((
                 SaslFailure::InvalidAuthzid,
@@ -453,6 +459,7 @@ impl AwaitChoice {
             .certificate
             .covers(&remote, now)
             .map_err(|not| (SaslFailure::NotAuthorized, not.to_string()))?;
+        //= STREAM-58
         Ok((secured, remote))
     }
 
@@ -465,8 +472,9 @@ impl AwaitChoice {
         context.count_question(now)?;
         match Dialback::read(element) {
             //= DB-32
+            //= BIDI-54
             Ok(Dialback::Verify { from, to, id, key }) => {
-                open::vouch(&from, &to, &id, &key, &self.id, context, now);
+                open::vouch(&from, &to, &id, &key, Some(&self.id), context, now);
                 self.vouched += 1;
                 self.stay()
             }
@@ -506,7 +514,7 @@ impl AwaitChoice {
             Opening {
                 role: Role::Receiving,
                 authorizations: Authorizations::new(Role::Receiving, self.agreed.flow),
-                id: self.id,
+                id: Some(self.id),
                 remote: self.addresses.remote,
                 secured: self.secured,
                 identity: None,
@@ -557,6 +565,8 @@ fn addresses(header: &Header, context: &Context) -> Result<Addresses, StreamErro
 
 /// Writes our header with a new id (STREAM-14, STREAM-15, SASL-16).
 fn respond(addresses: &Addresses, context: &mut Context) -> String {
+    //= STREAM-15
+    //= SASL-16
     let id = context.ids.next();
     //= STREAM-13
     //= STREAM-14
@@ -709,12 +719,13 @@ fn open_after_sasl(
     let mut authorizations = Authorizations::new(Role::Receiving, agreed.flow);
     let granted = authorizations.prove(pair, Proof::Sasl).unwrap_or_default();
     //= BIDI-17
+    //= STREAM-33
     // Only now, behind header and features, may anything be sent: the grants tell the federation so.
     Ok(super::Phase::Open(Open::enter(
         Opening {
             role: Role::Receiving,
             authorizations,
-            id,
+            id: Some(id),
             remote: addresses.remote,
             secured: Some(secured),
             identity: None,
