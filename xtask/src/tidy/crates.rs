@@ -16,6 +16,8 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("verona-sim", &["verona-xml", "verona-proto"], &[]),
     ("verona-interop", &[], &[]),
+    // It speaks with a server as a stranger does, so it has nothing of ours.
+    ("verona-hostile", &[], &[]),
     ("xtask", &[], &[]),
 ];
 
@@ -23,7 +25,7 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
 const WORLD: &[(&str, &[&str], &str)] = &[
     (
         "tokio",
-        &["verona", "veronad"],
+        &["verona", "veronad", "verona-hostile"],
         "the protocol has no runtime: bytes and the time are arguments",
     ),
     (
@@ -39,7 +41,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ("mio", &["verona", "veronad"], "the protocol has no sockets"),
     (
         "rustls",
-        &["verona", "veronad"],
+        &["verona", "veronad", "verona-hostile"],
         "TLS belongs to the engine: the protocol sees a `PeerCertificate`",
     ),
     (
@@ -64,14 +66,14 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "getrandom",
-        &["verona", "veronad"],
+        &["verona", "veronad", "verona-hostile"],
         "randomness is an argument of the protocol",
     ),
     ("axum", &["veronad"], "HTTP belongs to the daemon"),
     ("hyper", &["veronad"], "HTTP belongs to the daemon"),
     (
         "clap",
-        &["veronad", "verona-interop"],
+        &["veronad", "verona-interop", "verona-hostile"],
         "a command line belongs to a program",
     ),
     (
@@ -81,7 +83,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "anyhow",
-        &["veronad", "verona-interop", "xtask"],
+        &["veronad", "verona-interop", "verona-hostile", "xtask"],
         "a library returns errors that a program can match",
     ),
 ];

@@ -1,0 +1,32 @@
+//! What is tried, by area.
+//! Why both good and bad: a server that refuses everybody passes every attack, and serves nobody.
+
+use crate::case::Case;
+
+mod served;
+
+/// All cases, in their order.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    cases.extend(served::cases());
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_a_requirement_and_a_verdict() {
+        let cases = all();
+        let names: BTreeSet<&str> = cases.iter().map(|case| case.id.as_str()).collect();
+        assert_eq!(names.len(), cases.len());
+        for case in &cases {
+            assert!(!case.requirements.is_empty(), "{}", case.id);
+            assert!(!case.expected.is_empty(), "{}", case.id);
+            assert!(case.about.ends_with('.'), "{}: {}", case.id, case.about);
+        }
+    }
+}
