@@ -124,3 +124,73 @@ impl fmt::Display for PingError {
 }
 
 impl std::error::Error for PingError {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use verona_proto::stanza::StanzaKind;
+
+    use super::*;
+
+    fn jid(text: &str) -> Jid {
+        Jid::parse(text).unwrap()
+    }
+
+    /// An `<iq/>` to montague.lit.
+    fn iq(from: &str, type_attribute: &str, id: &str) -> Stanza {
+        let to = jid("montague.lit");
+        Stanza::build(
+            StanzaKind::Iq,
+            &jid(from),
+            &to,
+            Some(type_attribute),
+            Some(id),
+            "",
+        )
+    }
+
+    #[test]
+    fn only_who_was_asked_may_answer_and_only_once() {
+        //= LOCAL-15
+        //= LOCAL-16
+        for type_attribute in ["result", "error"] {
+            let pings = Pings::default();
+            let mut answer = pings.expect("p1".into(), jid("capulet.lit"));
+            for unasked in [
+                iq("bank.lit", type_attribute, "p1"),
+                iq("juliet@capulet.lit", type_attribute, "p1"),
+                iq("capulet.lit", type_attribute, "p2"),
+                iq("capulet.lit", "get", "p1"),
+                iq("capulet.lit", "set", "p1"),
+            ] {
+                assert!(!pings.settles(&unasked), "{unasked:?}");
+                assert!(answer.try_recv().is_err(), "{unasked:?}");
+            }
+            let asked = iq("capulet.lit", type_attribute, "p1");
+            assert!(pings.settles(&asked), "{type_attribute} proves life");
+            assert_eq!(answer.try_recv(), Ok(Outcome::Answered));
+            assert!(!pings.settles(&asked), "nobody waits any more");
+        }
+    }
+
+    #[test]
+    fn a_ping_that_comes_back_says_why() {
+        //= LOCAL-16
+        let pings = Pings::default();
+        let mut answer = pings.expect("p1".into(), jid("capulet.lit"));
+        let ours = Stanza::build(
+            StanzaKind::Iq,
+            &jid("montague.lit"),
+            &jid("capulet.lit"),
+            Some("get"),
+            Some("p1"),
+            "",
+        );
+        assert!(!pings.fails(&iq("montague.lit", "get", "p1"), "to another"));
+        assert!(pings.fails(&ours, "no way"));
+        assert_eq!(
+            answer.try_recv(),
+            Ok(Outcome::Undeliverable("no way".into()))
+        );
+    }
+}

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | Rust | a line of its own, `//= BIDI-19`, above what obeys it |
 //! | transcript (`crates/*/tests/**/*.txt`) | `spec BIDI-19 BIDI-20` |
+//! | configuration with its mistakes (`crates/*/tests/config/*.txt`) | `# spec COMP-16` |
+//! | case of the conformance kit (`crates/verona-hostile`) | `.tests(&["BIDI-19", "BIDI-20"])` |
 //!
 //! What ships is code, everything else is a test: `tests/`, `tests.rs`, what is under `#[cfg(test)]`, and whole crates
 //! that exist to test the others.
 
+use super::requirement::line_of;
 use crate::tidy::{Finding, Source, Tree, in_src};
 
 /// One line that cites one rule.
@@ -39,6 +42,9 @@ const TESTERS: &[&str] = &[
 
 /// How a Rust file cites.
 const MARK: &str = "//=";
+/// The conformance kit, and how its cases cite.
+const KIT: &str = "crates/verona-hostile/src/";
+const CASE: &str = ".tests(&[";
 /// How a transcript cites.
 const WORD: &str = "spec ";
 
@@ -71,6 +77,24 @@ fn read_rust(source: &Source, citations: &mut Vec<Citation>, findings: &mut Vec<
         };
         cite(ids, place, &source.path, line, citations, findings);
     }
+    if source.path.starts_with(KIT) {
+        read_cases(source, citations, findings);
+    }
+}
+
+/// The requirements that the cases of the conformance kit test: they are data there, for its reports.
+fn read_cases(source: &Source, citations: &mut Vec<Citation>, findings: &mut Vec<Finding>) {
+    for (start, _) in source.text.match_indices(CASE) {
+        let first = line_of(&source.text, start);
+        let inside = source.text.get(start + CASE.len()..).unwrap_or_default();
+        let list = inside.split(']').next().unwrap_or_default();
+        for (offset, line) in list.lines().enumerate() {
+            for id in line.split('"').skip(1).step_by(2) {
+                let at = first + offset;
+                cite(id, Place::Test, &source.path, at, citations, findings);
+            }
+        }
+    }
 }
 
 /// Whether the first token at or behind a line is compiled for tests only.
@@ -88,7 +112,13 @@ fn read_transcript(
     citations: &mut Vec<Citation>,
     findings: &mut Vec<Finding>,
 ) {
+    let is_configuration = path.contains("/tests/config/");
     for (line, text) in numbered(text) {
+        let text = match is_configuration {
+            // To the configuration itself it is a comment.
+            true => text.strip_prefix("# ").unwrap_or_default(),
+            false => text,
+        };
         if let Some(ids) = text.strip_prefix(WORD) {
             cite(ids, Place::Test, path, line, citations, findings);
         }
