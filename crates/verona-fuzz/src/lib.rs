@@ -14,6 +14,8 @@ pub mod addresses;
 mod choices;
 pub mod dialback;
 pub mod scanner;
+pub mod stream;
+mod wire;
 
 /// A target: its name, which is that of its corpus and of its fuzzer, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -22,5 +24,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("addresses", addresses::run),
     ("dialback", dialback::run),
+    ("initiating", stream::initiating),
+    ("receiving", stream::receiving),
     ("scanner", scanner::run),
 ];

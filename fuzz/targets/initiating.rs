@@ -1,0 +1,4 @@
+//! Fuzzes `verona_fuzz::stream::initiating`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| verona_fuzz::stream::initiating(input));
