@@ -56,6 +56,9 @@ pub struct Limits {
     pub keepalive_seconds: u64,
     /// Seconds without a peer or component taking a byte of what is written to it, after which its connection ends (LIM-12).
     pub write_stall_seconds: u64,
+    /// Bytes a second that one peer's connection or one component may send, beyond a burst of one second's worth; then it
+    /// is not read for a while (LIM-11). 128 MiB: nobody who means well sends that much.
+    pub bytes_per_second_max: u64,
     /// Domain pairs of one stream (LIM-10).
     pub pairs_per_stream_max: u64,
     /// Keys of unproven pairs that may await a verdict on one stream (LIM-09, DB-53).
@@ -123,6 +126,7 @@ impl Default for Limits {
             //= STREAM-54
             keepalive_seconds: 5 * 60,
             write_stall_seconds: 60,
+            bytes_per_second_max: 128 * 1024 * 1024,
             pairs_per_stream_max: 256,
             verifications_per_stream_max: 4,
             irregular_elements_max: 5,
@@ -225,6 +229,7 @@ impl Limits {
             "idle_seconds" => &mut self.idle_seconds,
             "keepalive_seconds" => &mut self.keepalive_seconds,
             "write_stall_seconds" => &mut self.write_stall_seconds,
+            "bytes_per_second_max" => &mut self.bytes_per_second_max,
             "pairs_per_stream_max" => &mut self.pairs_per_stream_max,
             "verifications_per_stream_max" => &mut self.verifications_per_stream_max,
             "irregular_elements_max" => &mut self.irregular_elements_max,
@@ -300,6 +305,7 @@ const NAMES: &[&str] = &[
     "idle_seconds",
     "keepalive_seconds",
     "write_stall_seconds",
+    "bytes_per_second_max",
     "pairs_per_stream_max",
     "verifications_per_stream_max",
     "irregular_elements_max",

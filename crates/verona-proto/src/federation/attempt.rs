@@ -6,6 +6,7 @@ use super::StreamKey;
 use super::verification::VerificationKey;
 use crate::addr::DomainPair;
 use crate::discovery::{DiscoveryError, DiscoveryErrorKind, Target};
+use crate::learned::Topic;
 use crate::stanza::condition::StanzaCondition;
 use crate::stream::{Cause, Check, Purpose, StreamError};
 
@@ -17,6 +18,8 @@ pub(super) struct Attempt {
     pub(super) state: State,
     /// Why the last target failed: what the sender of a stanza is told.
     failure: Option<Failure>,
+    /// What was given up on the way because the peer hung up on it: a lesson, if the attempt succeeds without.
+    pub(super) given_up: Vec<(Topic, &'static str)>,
 }
 
 /// What the stream is for.
@@ -88,6 +91,7 @@ impl Attempt {
             aim,
             state: State::Waiting,
             failure: None,
+            given_up: Vec::new(),
         }
     }
 
@@ -165,18 +169,25 @@ impl Attempt {
                 .is_some_and(|failure| failure.step == Step::Stream(cause))
         };
         let (sasl_failed, dialback_failed) = (failed_at(Cause::Sasl), failed_at(Cause::Dialback));
+        let restart_failed = failed_at(Cause::Restart);
         if let Aim::Carry { external, bidi } = &mut self.aim {
             //= SASL-20
             //= BIDI-47
             // The peer hung up at <auth/>: once more without it (P12).
             if sasl_failed && *external {
                 *external = false;
+                self.given_up
+                    .push((Topic::External, "it hung up at our <auth/>"));
                 return self.connect(Some(target), rest);
             }
             //= BIDI-69
             // The peer hung up behind <bidi/> and gave no answer: once more without that.
-            if dialback_failed && bidi_requested && *bidi {
+            //= BIDI-77
+            // Or a stanza of the peer's overtook its own stream header: a race of its, which bidi opens.
+            if *bidi && (restart_failed || dialback_failed && bidi_requested) {
                 *bidi = false;
+                self.given_up
+                    .push((Topic::Bidi, "it hung up behind our <bidi/>"));
                 return self.connect(Some(target), rest);
             }
         }
@@ -329,7 +340,12 @@ impl Failure {
             Step::Connect => StanzaCondition::RemoteConnectionFailed,
             Step::Stream(Cause::Tls | Cause::Identity) => StanzaCondition::PolicyViolation,
             Step::Stream(
-                Cause::Stream | Cause::Sasl | Cause::Dialback | Cause::Established | Cause::Idle,
+                Cause::Stream
+                | Cause::Restart
+                | Cause::Sasl
+                | Cause::Dialback
+                | Cause::Established
+                | Cause::Idle,
             )
             | Step::Invalid
             | Step::Local => StanzaCondition::RemoteServerTimeout,

@@ -81,6 +81,11 @@ pub enum Command {
         /// The answer.
         verdict: Verdict,
     },
+    /// Let a stream end as soon as nobody uses it: another one carries the same pairs (BIDI-53).
+    Converge {
+        /// The stream.
+        stream: StreamKey,
+    },
     /// A stream gets a queue to write.
     Carry {
         /// The stream.

@@ -6,6 +6,7 @@
 mod attempt;
 mod backoff;
 mod event;
+mod experience;
 mod reuse;
 mod route;
 mod streams;
@@ -19,17 +20,18 @@ use std::time::{Duration, Instant};
 pub use event::{AttemptKey, Command, Remains, Report, Signal, StreamKey};
 pub use route::Route;
 
-use crate::addr::{Direction, DomainPair};
+use crate::addr::{Direction, Domain, DomainPair};
 use crate::dialback::{Answer, Verdict};
 use crate::discovery::{DiscoveryError, Target};
+use crate::learned::{Learned, Outcome, Topic};
 use crate::limits::{Limits, seconds, size};
 use crate::outbox::Drain;
-use crate::policy::{DirectTls, Federate, Policy};
+use crate::policy::{BidiPolicy, DirectTls, Federate, PeerPolicy, Policy, UseLearned};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
 use crate::stream::{Check, Event, Granted, KeyCheck, StreamError};
 use attempt::{Aim, Attempt, Step};
 use backoff::{Backoff, Span};
-use streams::Streams;
+use streams::{Outlook, Streams};
 use verification::{VerificationKey, Verifications};
 
 /// The routes of all pairs, and what is being done for those that have none.
@@ -54,6 +56,8 @@ pub struct Federation {
     attempt_deadlines: BTreeSet<(Instant, AttemptKey)>,
     commands: VecDeque<Command>,
     last_attempt: u64,
+    /// What experience taught about the peers.
+    learned: Learned,
     phase: Phase,
     random: Box<dyn FnMut(u64) -> u64 + Send>,
 }
@@ -83,15 +87,23 @@ impl Federation {
             attempt_deadlines: BTreeSet::new(),
             commands: VecDeque::new(),
             last_attempt: 0,
+            learned: Learned::default(),
             phase: Phase::Serving,
             random: Box::new(random),
         }
+    }
+
+    /// The same, with what experience taught before; the streams share it ([`crate::stream::Memory`]).
+    #[must_use]
+    pub fn remembering(self, learned: Learned) -> Self {
+        Self { learned, ..self }
     }
 
     /// Takes one signal. Drain [`Self::poll`] before the next.
     pub fn handle(&mut self, signal: Signal, now: Instant) {
         match signal {
             Signal::Wanted(pair, drain) => self.serve(pair, drain, now),
+            //= BIDI-50
             Signal::Accepted(stream) => self.streams.begin(stream, false),
             Signal::Stream(stream, event) => self.on_event(stream, event, now),
             Signal::Ended(stream, remains) => self.on_ended(stream, remains, now),
@@ -142,16 +154,34 @@ impl Federation {
             return self.give_back(pair, drain, StanzaCondition::NotAllowed, text);
         }
         //= BIDI-55
+        //= BIDI-61
         if let Some(stream) = self.streams.able(&pair) {
             return self.carry(pair, drain, stream);
         }
-        if let Some(stream) = reuse::stream_for(&pair, &self.streams, &policy) {
+        let known = |topic| self.known(&policy, pair.remote().domain(), topic, now);
+        let (bidi, external) = (known(Topic::Bidi), known(Topic::External));
+        let requests = known(Topic::Requests);
+        if let Some(stream) = reuse::stream_for(&pair, &self.streams, &policy, requests) {
             self.commands.push_back(Command::Request {
                 stream,
                 pair: pair.clone(),
             });
             self.streams.note_request(stream, &pair);
+            //= DB-05
             return self.wait(pair, Route::Requested { drain, stream }, now);
+        }
+        //= BIDI-56
+        if let Some((stream, until)) = self.expected(&pair, &drain, bidi, &policy, now) {
+            self.streams.note_expected(stream, &pair);
+            return self.wait(
+                pair,
+                Route::Expected {
+                    drain,
+                    stream,
+                    until,
+                },
+                now,
+            );
         }
         match self.backoff.until(pair.remote(), now) {
             Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
@@ -159,8 +189,10 @@ impl Federation {
                 let attempt = self.attempt(
                     pair.clone(),
                     Aim::Carry {
-                        external: true,
-                        bidi: true,
+                        //= SASL-20
+                        external: external != Some(Outcome::HangsUp),
+                        //= BIDI-69
+                        bidi: bidi != Some(Outcome::HangsUp),
                     },
                     now,
                 );
@@ -171,7 +203,46 @@ impl Federation {
         }
     }
 
+    /// What experience says of a peer, where the operator lets it count.
+    fn known(
+        &self,
+        policy: &PeerPolicy,
+        remote: &Domain,
+        topic: Topic,
+        now: Instant,
+    ) -> Option<Outcome> {
+        match policy.learned {
+            UseLearned::Use => self.learned.outcome(remote, topic, now),
+            UseLearned::Ignore => None,
+        }
+    }
+
+    /// The stream that the peer is opening and that is worth a moment's wait (BIDI-56). A queue waits once: not for
+    /// one such stream after the other.
+    fn expected(
+        &self,
+        pair: &DomainPair,
+        drain: &Drain,
+        bidi: Option<Outcome>,
+        policy: &PeerPolicy,
+        now: Instant,
+    ) -> Option<(StreamKey, Instant)> {
+        let wait = seconds(policy.limits.crossing_seconds);
+        let fresh = drain
+            .oldest()
+            .is_none_or(|oldest| now.saturating_duration_since(oldest) < wait);
+        if !fresh || policy.bidi == BidiPolicy::Off {
+            return None;
+        }
+        let outlook = match bidi {
+            Some(Outcome::Works) => Outlook::Likely,
+            Some(Outcome::Refused | Outcome::HangsUp) | None => Outlook::Open,
+        };
+        self.streams.expected(pair, outlook, wait, now)
+    }
+
     fn carry(&mut self, pair: DomainPair, drain: Drain, stream: StreamKey) {
+        //= ROUTE-10
         self.routes.insert(pair.clone(), Route::Carried { stream });
         self.commands.push_back(Command::Report(Report::Carried {
             pair: pair.clone(),
@@ -191,7 +262,9 @@ impl Federation {
             .and_then(|drain| drain.oldest())
             .unwrap_or(now);
         let at = match &route {
-            Route::Resting { until, .. } => (*until).min(oldest + age),
+            Route::Resting { until, .. } | Route::Expected { until, .. } => {
+                (*until).min(oldest + age)
+            }
             Route::Seeking { .. } | Route::Requested { .. } | Route::Carried { .. } => oldest + age,
         };
         self.deadlines
@@ -225,15 +298,23 @@ impl Federation {
     // Streams.
 
     fn on_event(&mut self, stream: StreamKey, event: Event, now: Instant) {
-        self.streams.note(stream, &event);
+        if let Some(record) = self.streams.get(stream) {
+            experience::learn(&self.learned, record, &event, now);
+        }
+        self.streams.note(stream, &event, now);
         match event {
             Event::Granted(Granted {
                 pair, direction, ..
             }) => {
                 self.backoff.succeeded(pair.remote());
                 match direction {
-                    Direction::Outbound => self.on_able(stream, &pair),
-                    Direction::Inbound => {}
+                    Direction::Outbound => self.on_able(stream, &pair, now),
+                    Direction::Inbound => {
+                        let one_way = |record: &streams::Record| !record.bidirectional;
+                        if self.streams.get(stream).is_some_and(one_way) {
+                            self.stop_expecting(stream, now);
+                        }
+                    }
                 }
             }
             Event::KeyReceived(check) => self.on_key(stream, check, now),
@@ -241,6 +322,7 @@ impl Federation {
             Event::Refused { pair, answer } => self.on_refused(stream, &pair, Some(answer), now),
             Event::Unanswered { pair } => self.on_refused(stream, &pair, None, now),
             Event::Failed(error) => {
+                self.stop_expecting(stream, now);
                 // The next server need not wait for this one's closing tag.
                 if let Some(key) = self.negotiating.remove(&stream) {
                     if let Some(attempt) = self.attempts.get_mut(&key) {
@@ -255,6 +337,7 @@ impl Federation {
                 }
             }
             Event::Closed { cause } => {
+                self.stop_expecting(stream, now);
                 if let Some(attempt) = self.negotiating_on(stream) {
                     attempt.on_closed(cause);
                 }
@@ -275,21 +358,56 @@ impl Federation {
     }
 
     /// A stream may now send for a pair: whoever waits for one gets it, wherever it came from (BIDI-52).
-    fn on_able(&mut self, stream: StreamKey, pair: &DomainPair) {
+    fn on_able(&mut self, stream: StreamKey, pair: &DomainPair, now: Instant) {
         if let Some(key) = self.negotiating.get(&stream).copied()
             && self
                 .attempts
                 .get(&key)
                 .is_some_and(|attempt| attempt.pair == *pair)
         {
+            let given_up = self
+                .attempts
+                .get_mut(&key)
+                .map(|attempt| std::mem::take(&mut attempt.given_up));
+            //= BIDI-69
+            //= SASL-20
+            for (topic, text) in given_up.unwrap_or_default() {
+                let remote = pair.remote().domain();
+                self.learned
+                    .note(remote, topic, Outcome::HangsUp, text, now);
+            }
             self.drop_attempt(key);
         }
+        //= DB-05
         let waiting = |route: &Route| match route {
-            Route::Seeking { .. } | Route::Requested { .. } | Route::Resting { .. } => true,
+            Route::Seeking { .. }
+            | Route::Requested { .. }
+            | Route::Expected { .. }
+            | Route::Resting { .. } => true,
+            //= BIDI-51
             Route::Carried { .. } => false,
         };
         if let Some(drain) = self.reclaim(pair, waiting) {
             self.carry(pair.clone(), drain, stream);
+        }
+        //= BIDI-53
+        if let Some(stream) = self.streams.yielding(pair) {
+            self.commands.push_back(Command::Converge { stream });
+        }
+    }
+
+    /// The stream is of no use to the queues that wait for it.
+    fn stop_expecting(&mut self, stream: StreamKey, now: Instant) {
+        let expected = self.streams.take_expected(stream);
+        self.serve_expecting(expected, stream, now);
+    }
+
+    fn serve_expecting(&mut self, pairs: BTreeSet<DomainPair>, stream: StreamKey, now: Instant) {
+        for pair in pairs {
+            let expected_here = |route: &Route| matches!(route, Route::Expected { stream: other, .. } if *other == stream);
+            if let Some(drain) = self.reclaim(&pair, expected_here) {
+                self.serve(pair, drain, now);
+            }
         }
     }
 
@@ -332,18 +450,43 @@ impl Federation {
             self.close(stream, "our request was refused");
             return self.give_up(key, now);
         }
-        // A further pair on a stream that serves others: it gets a stream of its own (BIDI-76).
-        //= BIDI-76
         if let Some(record) = self.streams.get_mut(stream) {
             record.refuses_requests = true;
         }
+        let remote = pair.remote().domain();
+        match answer {
+            None => experience::request_unanswered(&self.learned, remote, now),
+            Some(Answer::Invalid) => {
+                experience::request_refused(&self.learned, remote, &text, now);
+                return self.on_further_invalid(stream, pair, text);
+            }
+            Some(Answer::Error(_) | Answer::Valid) => {}
+        }
+        // A further pair on a stream that serves others gets a stream of its own (BIDI-76, DB-14).
+        //= BIDI-76
         self.seek_again(pair, stream, now);
+    }
+
+    /// The key of a further pair was called invalid: its queue is never sent, and the others go elsewhere, for the peer
+    /// is about to close.
+    fn on_further_invalid(&mut self, stream: StreamKey, pair: &DomainPair, text: String) {
+        let requested_here = |route: &Route| matches!(route, Route::Requested { stream: other, .. } if *other == stream);
+        //= DB-12
+        if let Some(drain) = self.reclaim(pair, requested_here) {
+            let condition = StanzaCondition::InternalServerError;
+            self.give_back(pair.clone(), drain, condition, text);
+        }
+        //= DB-13
+        self.close(stream, "our request was refused");
     }
 
     fn seek_again(&mut self, pair: &DomainPair, stream: StreamKey, now: Instant) {
         let requested_here = |route: &Route| match route {
             Route::Requested { stream: other, .. } => *other == stream,
-            Route::Seeking { .. } | Route::Carried { .. } | Route::Resting { .. } => false,
+            Route::Seeking { .. }
+            | Route::Expected { .. }
+            | Route::Carried { .. }
+            | Route::Resting { .. } => false,
         };
         if let Some(drain) = self.reclaim(pair, requested_here) {
             self.serve(pair.clone(), drain, now);
@@ -351,7 +494,13 @@ impl Federation {
     }
 
     fn on_ended(&mut self, stream: StreamKey, remains: Remains, now: Instant) {
+        let expected = self.streams.take_expected(stream);
+        let hung_up = self
+            .streams
+            .get(stream)
+            .is_some_and(streams::Record::hung_up);
         let requested = self.streams.end(stream);
+        self.serve_expecting(expected, stream, now);
         //= DB-28
         for key in self.verifications.forget(stream) {
             self.abandon(key);
@@ -366,7 +515,11 @@ impl Federation {
                 self.serve(pair, drain, now);
             }
         }
+        //= DB-08
         for pair in requested {
+            if hung_up {
+                experience::request_unanswered(&self.learned, pair.remote().domain(), now);
+            }
             self.seek_again(&pair, stream, now);
         }
         if let Some(key) = self.negotiating.remove(&stream) {
@@ -531,6 +684,9 @@ impl Federation {
                     &mut self.random,
                     now,
                 );
+                //= ERR-12
+                let remote = attempt.pair.remote().domain();
+                experience::unreachable(&self.learned, remote, &failure, now + wait, now);
                 let text = format!(
                     "could not reach {}: {}",
                     attempt.pair.remote(),
@@ -616,6 +772,7 @@ impl Federation {
             });
             return;
         }
+        //= DB-23
         let aim = Aim::Verify(
             question.clone(),
             Check {
@@ -720,7 +877,11 @@ impl Federation {
                 Ok(()) => self.abandon(attempt),
                 Err(drain) => self.wait(pair, Route::Seeking { drain, attempt }, now),
             },
-            route @ (Route::Resting { .. } | Route::Requested { .. }) => {
+            Route::Expected { drain, until, .. } if until <= now => match drain.close_if_empty() {
+                Ok(()) => {}
+                Err(drain) => self.serve(pair, drain, now),
+            },
+            route @ (Route::Resting { .. } | Route::Requested { .. } | Route::Expected { .. }) => {
                 self.wait(pair, route, now);
             }
             route @ Route::Carried { .. } => {
@@ -771,7 +932,10 @@ impl fmt::Debug for Federation {
 fn seeks(route: &Route, key: AttemptKey) -> bool {
     match route {
         Route::Seeking { attempt, .. } => *attempt == key,
-        Route::Requested { .. } | Route::Carried { .. } | Route::Resting { .. } => false,
+        Route::Requested { .. }
+        | Route::Expected { .. }
+        | Route::Carried { .. }
+        | Route::Resting { .. } => false,
     }
 }
 

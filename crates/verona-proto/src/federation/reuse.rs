@@ -1,33 +1,41 @@
 //! May a pair ask on a stream that is there already? (XEP-0220 §2.6, XEP-0288 §2.2)
 //!
-//! Only a peer that announced that it copes is asked: to others, a second pair on a bidirectional stream is a trap
+//! Only a peer that announced that it copes, or was seen to, is asked: to others, a second pair on a bidirectional stream is a trap
 //! (peers P4, P5), and a stream of its own is safe.
 
 use super::StreamKey;
 use super::streams::{Record, Streams};
 use crate::addr::DomainPair;
+use crate::learned::Outcome;
 use crate::policy::{Multiplex, PeerPolicy};
 
-/// The stream on which `pair` may be asked for, if any.
+/// The stream on which `pair` may be asked for, if any. `known` is what experience says of such requests.
 pub(super) fn stream_for(
     pair: &DomainPair,
     streams: &Streams,
     policy: &PeerPolicy,
+    known: Option<Outcome>,
 ) -> Option<StreamKey> {
+    let remote = pair.remote().domain();
     streams
-        .towards(pair.remote().domain())
-        .find(|(_, record)| may_ask(pair, record, policy))
+        .towards(remote)
+        .chain(streams.certified(remote))
+        .find(|(_, record)| copes(record, policy, known) && may_ask(pair, record, policy))
         .map(|(stream, _)| stream)
 }
 
-fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
+fn copes(record: &Record, policy: &PeerPolicy, known: Option<Outcome>) -> bool {
     //= BIDI-76
-    let copes = match policy.multiplex {
-        Multiplex::Auto => record.multiplexes,
-        Multiplex::On => true,
-        Multiplex::Off => false,
-    };
-    if !copes || !record.is_usable() || record.refuses_requests {
+    match (policy.multiplex, known) {
+        (Multiplex::On, _) => true,
+        (Multiplex::Off, _) | (Multiplex::Auto, Some(Outcome::HangsUp)) => false,
+        (Multiplex::Auto, Some(Outcome::Works)) => true,
+        (Multiplex::Auto, Some(Outcome::Refused) | None) => record.multiplexes,
+    }
+}
+
+fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
+    if !record.is_serving() || record.refuses_requests {
         return false;
     }
     //= LIM-10
@@ -35,14 +43,18 @@ fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
         return false;
     }
     let remote = pair.remote().domain();
-    match record.initiating {
+    match (record.initiating, record.remote.as_ref() == Some(remote)) {
         // Sender multiplexing: the same target domain that we dialled, once something flows there (XEP-0220 §2.6.1).
         //= DB-42
         //= COMP-14
-        true => record.remote.as_ref() == Some(remote) && record.pairs() > 0,
+        (true, true) => record.pairs() > 0,
+        // Target multiplexing (XEP-0220 §2.6.2): a server that announced that it copes, and whose certificate names the
+        // domain. That DNS leads to the same place is not known here, so nothing less will do.
+        //= DB-43
+        (true, false) => record.pairs() > 0 && record.multiplexes,
         // A request in the reverse direction, to a domain that the peer has proven here (BIDI-26..28).
         //= BIDI-26
         //= BIDI-27
-        false => record.bidirectional && record.proven.contains(remote),
+        (false, _) => record.bidirectional && record.proven.contains(remote),
     }
 }

@@ -22,6 +22,15 @@ pub enum Route {
         /// The stream.
         stream: StreamKey,
     },
+    /// The peer is just opening a stream that will do (BIDI-56).
+    Expected {
+        /// The queue, waiting.
+        drain: Drain,
+        /// The stream.
+        stream: StreamKey,
+        /// How long it is waited for.
+        until: Instant,
+    },
     /// A stream drains the queue. It has the drain, we do not.
     Carried {
         /// That stream.
@@ -42,6 +51,7 @@ impl Route {
         match self {
             Self::Seeking { drain, .. }
             | Self::Requested { drain, .. }
+            | Self::Expected { drain, .. }
             | Self::Resting { drain, .. } => Some(drain),
             Self::Carried { .. } => None,
         }
@@ -52,6 +62,7 @@ impl Route {
         match self {
             Self::Seeking { drain, .. }
             | Self::Requested { drain, .. }
+            | Self::Expected { drain, .. }
             | Self::Resting { drain, .. } => Some(drain),
             Self::Carried { .. } => None,
         }
@@ -63,6 +74,7 @@ impl Route {
         match self {
             Self::Seeking { .. } => "seeking",
             Self::Requested { .. } => "requested",
+            Self::Expected { .. } => "expected",
             Self::Carried { .. } => "carried",
             Self::Resting { .. } => "resting",
         }

@@ -41,6 +41,8 @@ pub enum Cause {
     Stream,
     /// STARTTLS or the handshake.
     Tls,
+    /// Between `<success/>` and the features behind it (BIDI-77).
+    Restart,
     /// The peer refused SASL EXTERNAL, or the connection ended right after `<auth/>` (P12).
     Sasl,
     /// A dialback key was refused or not answered.
@@ -230,6 +232,7 @@ impl Cause {
         match self {
             Self::Stream => "during the stream negotiation",
             Self::Tls => "during STARTTLS",
+            Self::Restart => "while the stream began anew behind SASL EXTERNAL",
             Self::Sasl => "during SASL EXTERNAL",
             Self::Dialback => "during dialback",
             Self::Identity => "while its identity was being checked",

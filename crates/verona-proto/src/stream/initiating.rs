@@ -82,6 +82,15 @@ enum Stage {
     Authenticated { secured: Secured, agreed: Agreed },
 }
 
+impl Stage {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Plain | Self::Secured(_) => Cause::Stream,
+            Self::Authenticated { .. } => Cause::Restart,
+        }
+    }
+}
+
 /// What was settled before authentication and survives the restart behind it (BIDI-44).
 #[derive(Clone, Copy, Debug)]
 struct Agreed {
@@ -186,7 +195,8 @@ impl Phase {
 
     pub(super) fn cause(&self) -> Cause {
         match self {
-            Self::Header(_) | Self::Features(_) => Cause::Stream,
+            Self::Header(AwaitHeader { stage, .. })
+            | Self::Features(AwaitFeatures { stage, .. }) => stage.cause(),
             Self::Proceed(_) | Self::Secured(_) => Cause::Tls,
             Self::SaslOutcome(_) => Cause::Sasl,
         }
@@ -374,6 +384,10 @@ fn on_secured(
         local: pair.local().domain().clone(),
         remote: Some(pair.remote().domain().clone()),
         certificate: certificate.clone(),
+        names: secured
+            .as_ref()
+            .map(Secured::valid_names)
+            .unwrap_or_default(),
     }));
     let (external, bidi_wanted) = match purpose {
         //= BIDI-67
@@ -441,9 +455,7 @@ fn on_secured(
                 },
             )))
         }
-        secured @ (Some(_) | None) => {
-            request(purpose, secured, &header, agreed, context, now)
-        }
+        secured @ (Some(_) | None) => request(purpose, secured, &header, agreed, context, now),
     }
 }
 

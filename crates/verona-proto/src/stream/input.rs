@@ -2,7 +2,7 @@
 
 use super::StreamError;
 use crate::addr::DomainPair;
-use crate::certificate::PeerCertificate;
+use crate::certificate::{CertificateName, Chain, PeerCertificate};
 use crate::dialback::Verdict;
 
 /// One thing that happens to a stream.
@@ -27,6 +27,16 @@ pub struct Secured {
     pub certificate: PeerCertificate,
     /// Whether we have a certificate of our own for this connection, so that SASL EXTERNAL is worth trying (SASL-06).
     pub own_certificate: bool,
+}
+
+impl Secured {
+    /// The names of the peer's certificate, if its chain is valid.
+    pub(super) fn valid_names(&self) -> Vec<CertificateName> {
+        match &self.certificate.chain {
+            Chain::Valid => self.certificate.names.clone(),
+            Chain::Absent | Chain::Invalid(_) => Vec::new(),
+        }
+    }
 }
 
 /// What the federation wants of a stream.

@@ -340,7 +340,9 @@ impl Open {
     /// Sends our key for a pair (XEP-0220 §2.1.1), if there is a reason to ask this very peer.
     pub(super) fn request(&mut self, pair: DomainPair, context: &mut Context, now: Instant) {
         //= STREAM-17
-        let asked = self.may_request(&pair, context, now).zip(self.id.as_deref());
+        let asked = self
+            .may_request(&pair, context, now)
+            .zip(self.id.as_deref());
         let Some((identity, id)) = asked else {
             //= BIDI-27
             context.event(Event::Refused {
@@ -544,6 +546,7 @@ impl Open {
                     .is_some_and(|inbound| inbound.verify(pair.clone(), deadline));
                 if new {
                     //= DB-23
+                    //= DB-24
                     //= BIDI-24
                     //= BIDI-25
                     // Elsewhere: the federation opens a connection of its own to the domain in question.

@@ -2,6 +2,7 @@
 
 use super::{Cause, Granted, Role, StreamError};
 use crate::addr::{Domain, DomainPair};
+use crate::certificate::CertificateName;
 use crate::dialback::{Answer, Verdict};
 use crate::stanza::Admitted;
 
@@ -106,6 +107,8 @@ pub struct Peer {
     pub remote: Option<Domain>,
     /// Whether its certificate proves that domain; the sentence says why not.
     pub certificate: Result<(), String>,
+    /// The names of its certificate, if that is valid: further domains that the peer may speak for.
+    pub names: Vec<CertificateName>,
 }
 
 /// A dialback key in need of a verdict (XEP-0220 §2.2.1).

@@ -274,6 +274,7 @@ impl AwaitHeader {
                     local: addresses.local.clone(),
                     remote: addresses.remote.clone(),
                     certificate: covers(&secured, &addresses, now),
+                    names: secured.valid_names(),
                 }));
                 Ok(offer_authentication(
                     secured,
@@ -671,6 +672,7 @@ fn send_offer(
         addresses,
         id,
         agreed: Agreed {
+            //= BIDI-06
             flow: Flow::Unidirectional,
             multiplexes: context.policy.multiplex == Multiplex::On,
         },

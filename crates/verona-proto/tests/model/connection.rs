@@ -115,11 +115,18 @@ impl Connection {
     }
 
     /// The peer says all this in one go, or in two pieces.
-    pub(crate) fn hear(&mut self, sentences: &[Sentence], cut: Option<usize>, tally: &mut Tally) -> Verdicts {
+    pub(crate) fn hear(
+        &mut self,
+        sentences: &[Sentence],
+        cut: Option<usize>,
+        tally: &mut Tally,
+    ) -> Verdicts {
         let mut text = String::new();
         for sentence in sentences {
             sentence.write(&mut text);
-            if let (Some(true), Sentence::Stanza { number, .. }) = (self.referee.heard(sentence), sentence) {
+            if let (Some(true), Sentence::Stanza { number, .. }) =
+                (self.referee.heard(sentence), sentence)
+            {
                 self.admitted.push(*number);
             }
         }
@@ -137,7 +144,10 @@ impl Connection {
         self.settle(tally)?;
         // What may be delivered must be, as long as nothing else is wrong.
         if was_open && self.stream.is_open() && !self.admitted.is_empty() {
-            return Err(format!("stanzas {due:?} were not delivered: only {:?} is left", self.admitted));
+            return Err(format!(
+                "stanzas {due:?} were not delivered: only {:?} is left",
+                self.admitted
+            ));
         }
         self.admitted.clear();
         Ok(())
@@ -151,7 +161,11 @@ impl Connection {
         self.settle(tally)
     }
 
-    pub(crate) fn command(&mut self, command: verona_proto::stream::Command, tally: &mut Tally) -> Verdicts {
+    pub(crate) fn command(
+        &mut self,
+        command: verona_proto::stream::Command,
+        tally: &mut Tally,
+    ) -> Verdicts {
         self.stream.handle(Input::Command(command), self.at());
         self.settle(tally)
     }
@@ -177,9 +191,11 @@ impl Connection {
         let sent = self.stream.send(&domains, &stanza, at).is_ok();
         tally.count("send", if sent { "permitted" } else { "refused" });
         if sent != due {
-            return Err(format!("verona {} a stanza for {pair}, which the model {}",
+            return Err(format!(
+                "verona {} a stanza for {pair}, which the model {}",
                 if sent { "sent" } else { "refused to send" },
-                if due { "allows" } else { "forbids" }));
+                if due { "allows" } else { "forbids" }
+            ));
         }
         self.settle(tally)
     }
@@ -201,7 +217,9 @@ impl Connection {
                 match output {
                     Output::StartTls { .. } => handshake = true,
                     Output::Close => self.is_over = true,
-                    Output::Deliver(admitted) => self.delivered(admitted.destination(), admitted.stanza(), tally)?,
+                    Output::Deliver(admitted) => {
+                        self.delivered(admitted.destination(), admitted.stanza(), tally)?
+                    }
                     Output::Event(event) => self.event(event, tally)?,
                 }
             }
@@ -210,8 +228,10 @@ impl Connection {
             }
             tally.count("TLS", "handshake");
             self.referee.secured(Rc::clone(&self.certificate));
-            self.stream
-                .handle(Input::Secured(self.certificate.secured(self.start)), self.at());
+            self.stream.handle(
+                Input::Secured(self.certificate.secured(self.start)),
+                self.at(),
+            );
         }
         self.compare()
     }
@@ -236,7 +256,12 @@ impl Connection {
         Ok(())
     }
 
-    fn delivered(&mut self, destination: &Destination, stanza: &Stanza, tally: &mut Tally) -> Verdicts {
+    fn delivered(
+        &mut self,
+        destination: &Destination,
+        stanza: &Stanza,
+        tally: &mut Tally,
+    ) -> Verdicts {
         let number = stanza.id().and_then(|id| id.parse::<u64>().ok());
         let at = self.admitted.iter().position(|due| Some(*due) == number);
         match (destination, at) {
@@ -246,9 +271,9 @@ impl Connection {
                 tally.count("stanza", "delivered");
                 Ok(())
             }
-            (Destination::Local(_) | Destination::Remote(_), _) => {
-                Err(format!("delivered without grounds, or out of order: {stanza:?}"))
-            }
+            (Destination::Local(_) | Destination::Remote(_), _) => Err(format!(
+                "delivered without grounds, or out of order: {stanza:?}"
+            )),
         }
     }
 
@@ -276,12 +301,17 @@ impl Connection {
                 self.failed = Some(format!("{}: {}", error.condition.name(), error.text));
             }
             Event::Closed { .. } => tally.count("stream", "closed"),
-            Event::Vouched { valid, .. } => tally.count("vouched", if *valid { "valid" } else { "not valid" }),
-            Event::Verified { verdict, .. } => tally.count("verified", match verdict {
-                Verdict::Valid => "valid",
-                Verdict::Invalid => "invalid",
-                Verdict::Error(_) => "error",
-            }),
+            Event::Vouched { valid, .. } => {
+                tally.count("vouched", if *valid { "valid" } else { "not valid" })
+            }
+            Event::Verified { verdict, .. } => tally.count(
+                "verified",
+                match verdict {
+                    Verdict::Valid => "valid",
+                    Verdict::Invalid => "invalid",
+                    Verdict::Error(_) => "error",
+                },
+            ),
             Event::Identified(_) | Event::Multiplexes => {}
         }
         self.events.push(event);
@@ -303,9 +333,10 @@ impl Connection {
             (Direction::Inbound, "dialback", false) => referee.by_dialback.contains(pair),
             (Direction::Outbound, "sasl", false) => referee.agreed_by_sasl.contains(pair),
             (Direction::Outbound, "dialback", false) => referee.agreed_by_dialback.contains(pair),
-            (Direction::Inbound, _, true) => {
-                referee.agreed_by_sasl.union(&referee.agreed_by_dialback).contains(pair)
-            }
+            (Direction::Inbound, _, true) => referee
+                .agreed_by_sasl
+                .union(&referee.agreed_by_dialback)
+                .contains(pair),
             (Direction::Outbound, _, true) => referee
                 .by_sasl
                 .union(&referee.by_certificate)
@@ -314,7 +345,9 @@ impl Connection {
             (Direction::Inbound | Direction::Outbound, _, false) => false,
         };
         if !flows.contains(pair) || !is_right {
-            return Err(format!("granted {direction} {pair} by {grounds} without these grounds"));
+            return Err(format!(
+                "granted {direction} {pair} by {grounds} without these grounds"
+            ));
         }
         tally.count(
             match granted.direction {
@@ -370,7 +403,11 @@ pub(crate) fn list(pairs: &Pairs) -> String {
 
 pub(crate) fn domains(hosts: &Hosts, pair: Pair) -> DomainPair {
     hosts
-        .pair(Direction::Outbound, &pair.local.domain(), &pair.remote.domain())
+        .pair(
+            Direction::Outbound,
+            &pair.local.domain(),
+            &pair.remote.domain(),
+        )
         .expect("a pair")
 }
 

@@ -18,12 +18,31 @@ pub(crate) enum Address {
 
 /// Every domain: the spelling that verona writes first.
 const SPELLINGS: [&[&str]; 11] = [
-    &["montague.lit", "Montague.LIT", "montague.lit.", "ｍontague.lit"],
+    &[
+        "montague.lit",
+        "Montague.LIT",
+        "montague.lit.",
+        "ｍontague.lit",
+    ],
     &["conference.montague.lit", "conference.MONTAGUE.lit."],
-    &["gärten.montague.lit", "xn--grten-gra.montague.lit", "GÄRTEN.montague.lit", "XN--grten-GRA.montague.lit."],
+    &[
+        "gärten.montague.lit",
+        "xn--grten-gra.montague.lit",
+        "GÄRTEN.montague.lit",
+        "XN--grten-GRA.montague.lit.",
+    ],
     &["capulet.lit", "Capulet.LIT", "capulet.lit.", "ｃapulet.lit"],
-    &["rooms.capulet.lit", "ROOMS.capulet.lit", "rooms。capulet.lit"],
-    &["bücher.capulet.lit", "xn--bcher-kva.capulet.lit", "BÜCHER.Capulet.lit.", "xn--bcher-KVA.capulet.lit"],
+    &[
+        "rooms.capulet.lit",
+        "ROOMS.capulet.lit",
+        "rooms。capulet.lit",
+    ],
+    &[
+        "bücher.capulet.lit",
+        "xn--bcher-kva.capulet.lit",
+        "BÜCHER.Capulet.lit.",
+        "xn--bcher-KVA.capulet.lit",
+    ],
     &["bank.lit", "bank.LIT."],
     // Names that look like others and are not.
     &["capulet.lit.bank.lit", "Capulet.lit.bank.lit"],
@@ -48,7 +67,14 @@ pub(crate) const MONTAGUES: &[Name] = &[MONTAGUE, CONFERENCE, GARTEN];
 pub(crate) const CAPULETS: &[Name] = &[CAPULET, ROOMS, BUCHER];
 /// Everybody else, seen from the montagues.
 pub(crate) const STRANGERS: &[Name] = &[
-    CAPULET, ROOMS, BUCHER, BANK, DOTTED_BANK, Name(8), Name(9), FAR,
+    CAPULET,
+    ROOMS,
+    BUCHER,
+    BANK,
+    DOTTED_BANK,
+    Name(8),
+    Name(9),
+    FAR,
 ];
 
 impl Name {

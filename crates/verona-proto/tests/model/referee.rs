@@ -121,6 +121,7 @@ pub(crate) struct Referee {
     /// Keys that the federation must be told of, in order.
     key_checks: Vec<Asked>,
     /// What verona owes the peer.
+    due_proceed: bool,
     due_success: u32,
     due_failure: u32,
     sasl_failures: u32,
@@ -165,6 +166,7 @@ impl Referee {
             unanswered: Vec::new(),
             asking: Vec::new(),
             key_checks: Vec::new(),
+            due_proceed: false,
             due_success: 0,
             due_failure: 0,
             sasl_failures: 0,
@@ -180,14 +182,20 @@ impl Referee {
 
     /// The pairs for which the peer may send.
     pub(crate) fn receivable(&self) -> Pairs {
-        let proven = self.by_sasl.union(&self.by_certificate).union(&self.by_dialback);
+        let proven = self
+            .by_sasl
+            .union(&self.by_certificate)
+            .union(&self.by_dialback);
         let agreed = self.agreed_by_sasl.union(&self.agreed_by_dialback);
         self.flowing(proven, agreed, self.part == Part::Receiving)
     }
 
     /// The pairs for which we may send.
     pub(crate) fn sendable(&self) -> Pairs {
-        let proven = self.by_sasl.union(&self.by_certificate).union(&self.by_dialback);
+        let proven = self
+            .by_sasl
+            .union(&self.by_certificate)
+            .union(&self.by_dialback);
         let agreed = self.agreed_by_sasl.union(&self.agreed_by_dialback);
         self.flowing(agreed, proven, self.part != Part::Receiving)
     }
@@ -201,7 +209,8 @@ impl Referee {
         }
         for pair in direct.union(&inverse).iter() {
             let bidi = self.bidi_with(pair.remote);
-            let grounds = direct.contains(pair) && (along || bidi) || inverse.contains(pair) && bidi;
+            let grounds =
+                direct.contains(pair) && (along || bidi) || inverse.contains(pair) && bidi;
             if grounds && self.is_allowed(pair.remote) {
                 flowing.insert(pair);
             }
@@ -329,7 +338,8 @@ impl Referee {
                     (Some(from), Some(to)) if self.from == Some(from) && self.to == Some(to) => {
                         self.by_sasl.insert(Pair::new(to, from));
                         self.stage = Stage::Open;
-                        self.due_features = Some((false, self.rules.for_peer(from).bidi && !self.bidi));
+                        self.due_features =
+                            Some((false, self.rules.for_peer(from).bidi && !self.bidi));
                     }
                     _ => self.stage = Stage::Over,
                 }
@@ -343,13 +353,16 @@ impl Referee {
                 }
             }
             (Stage::Choice, Sentence::StartTls) => {
-                self.stage = match self.certificate.is_none() && self.rules.tls_available {
+                self.due_proceed = self.certificate.is_none() && self.rules.tls_available;
+                self.stage = match self.due_proceed {
                     true => Stage::Handshake,
                     false => Stage::Over,
                 };
             }
             (Stage::Choice, Sentence::Auth(authzid)) => self.heard_auth(*authzid),
-            (Stage::Choice | Stage::Open, _) if is_dialback(sentence) => self.heard_dialback(sentence),
+            (Stage::Choice | Stage::Open, _) if is_dialback(sentence) => {
+                self.heard_dialback(sentence)
+            }
             (Stage::Choice | Stage::Open, Sentence::Header { .. })
             | (Stage::Open, Sentence::StartTls)
             | (Stage::Header | Stage::HeaderAfterSasl, _) => self.stage = Stage::Over,
@@ -395,7 +408,9 @@ impl Referee {
         }
         self.due_failure += 1;
         self.sasl_failures += 1;
-        let rule = self.from.map_or(self.rules.defaults, |from| self.rules.for_peer(from));
+        let rule = self
+            .from
+            .map_or(self.rules.defaults, |from| self.rules.for_peer(from));
         //= SASL-25
         if self.sasl_failures > SASL_FAILURES_MAX || !rule.dialback {
             self.stage = Stage::Over;
@@ -447,7 +462,10 @@ impl Referee {
             (
                 Stage::Open,
                 Sentence::Verdict {
-                    from, to, id, outcome,
+                    from,
+                    to,
+                    id,
+                    outcome,
                 },
             ) if from.name() == Some(pair.remote)
                 && to.name() == Some(pair.local)
@@ -506,8 +524,7 @@ impl Referee {
         if !self.rules.hosts(to) || self.rules.hosts(from) || rule.deny || in_clear {
             return;
         }
-        if self.part != Part::Receiving
-            && !(self.bidi_with(from) && self.sendable().has_local(to))
+        if self.part != Part::Receiving && !(self.bidi_with(from) && self.sendable().has_local(to))
         {
             return;
         }
@@ -516,6 +533,10 @@ impl Referee {
         }
         if self.covered(from) {
             self.by_certificate.insert(pair);
+            return;
+        }
+        // Without an id there is no key to speak of (STREAM-17).
+        if self.part != Part::Receiving && self.id.is_none() {
             return;
         }
         if !rule.dialback || self.asked.iter().any(|asked| asked.pair == pair) {
@@ -570,7 +591,9 @@ impl Referee {
     pub(crate) fn said(&mut self, sentence: &Sentence) -> Result<(), String> {
         let refuse = |what: &str| Err(format!("verona said {sentence:?}: {what}"));
         match sentence {
-            Sentence::Header { from, to, id, .. } => return self.said_header(*from, *to, id.as_deref()),
+            Sentence::Header { from, to, id, .. } => {
+                return self.said_header(*from, *to, id.as_deref());
+            }
             Sentence::Features(features) => {
                 let Some((external, bidi)) = self.due_features.take() else {
                     return refuse("no features are due");
@@ -580,13 +603,16 @@ impl Referee {
                 }
             }
             Sentence::StartTls => {
-                if self.part == Part::Receiving || self.stage != Stage::Choice || self.certificate.is_some() {
+                if self.part == Part::Receiving
+                    || self.stage != Stage::Choice
+                    || self.certificate.is_some()
+                {
                     return refuse("not the time for it");
                 }
                 self.stage = Stage::Proceed;
             }
             Sentence::Proceed => {
-                if self.stage != Stage::Handshake {
+                if !std::mem::take(&mut self.due_proceed) {
                     return refuse("TLS was not asked for");
                 }
             }
@@ -636,19 +662,30 @@ impl Referee {
                     outcome: None,
                 });
             }
-            Sentence::Verdict { from, to, id, outcome } => {
+            Sentence::Verdict {
+                from,
+                to,
+                id,
+                outcome,
+            } => {
                 return self.said_verdict(*from, *to, id, *outcome);
             }
             Sentence::Stanza { from, to, .. } => {
-                let pair = from.name().zip(to.name()).map(|(from, to)| Pair::new(from, to));
-                if self.stage != Stage::Open || !pair.is_some_and(|pair| self.sendable().contains(pair)) {
+                let pair = from
+                    .name()
+                    .zip(to.name())
+                    .map(|(from, to)| Pair::new(from, to));
+                if self.stage != Stage::Open
+                    || !pair.is_some_and(|pair| self.sendable().contains(pair))
+                {
                     return refuse("there are no grounds to send it");
                 }
                 if self.due_features.is_some() || self.due_success > 0 {
                     return refuse("header and features come first (BIDI-17)");
                 }
             }
-            Sentence::TlsFailure | Sentence::StreamError(_) | Sentence::Close | Sentence::Space => {}
+            Sentence::TlsFailure | Sentence::StreamError(_) | Sentence::Close | Sentence::Space => {
+            }
             Sentence::Unknown => return refuse("no server says that"),
         }
         Ok(())
@@ -704,7 +741,10 @@ impl Referee {
         let Part::Initiating { pair, external, .. } = self.part else {
             return Err("verona authenticates on a connection where it must not".into());
         };
-        let own = self.certificate.as_ref().is_some_and(|certificate| certificate.own);
+        let own = self
+            .certificate
+            .as_ref()
+            .is_some_and(|certificate| certificate.own);
         let grounds = self.stage == Stage::Choice
             && external
             && own
@@ -735,7 +775,9 @@ impl Referee {
                 Part::Verifying(_) => false,
             };
         if !grounds {
-            return Err(format!("verona asked for {pair} without grounds to ask this peer"));
+            return Err(format!(
+                "verona asked for {pair} without grounds to ask this peer"
+            ));
         }
         self.stage = Stage::Open;
         self.issued.push(Issued {
@@ -753,17 +795,29 @@ impl Referee {
     }
 
     /// DB-32, BIDI-43: verona vouches for a key that it made, and not to who got it on this very stream.
-    fn said_verdict(&mut self, from: Address, to: Address, id: &str, outcome: Outcome) -> Result<(), String> {
+    fn said_verdict(
+        &mut self,
+        from: Address,
+        to: Address,
+        id: &str,
+        outcome: Outcome,
+    ) -> Result<(), String> {
         let is_about = |asked: &Issued| {
-            from.name() == Some(asked.originating) && to.name() == Some(asked.receiving) && asked.id == id
+            from.name() == Some(asked.originating)
+                && to.name() == Some(asked.receiving)
+                && asked.id == id
         };
         let Some(at) = self.questions.iter().position(is_about) else {
-            return Err(format!("verona answered about a key of the stream {id} that nobody asked about"));
+            return Err(format!(
+                "verona answered about a key of the stream {id} that nobody asked about"
+            ));
         };
         let question = self.questions.remove(at);
         let is_ours = self.issued_elsewhere.contains(&question) && self.id.as_deref() != Some(id);
         match (outcome == Outcome::Valid, is_ours) {
-            (true, false) => Err(format!("verona vouched for {question:?}, which it never made")),
+            (true, false) => Err(format!(
+                "verona vouched for {question:?}, which it never made"
+            )),
             (false, true) => Err(format!("verona denied {question:?}, which it made")),
             (true, true) | (false, false) => Ok(()),
         }
@@ -776,7 +830,10 @@ impl Referee {
             return Err(format!("the peer's request for {pair} has no answer"));
         }
         if let Some(check) = self.key_checks.first() {
-            return Err(format!("nobody was told to check the key of {}", check.pair));
+            return Err(format!(
+                "nobody was told to check the key of {}",
+                check.pair
+            ));
         }
         if self.due_success > 0 || self.due_failure > 0 {
             return Err("the peer's authentication has no outcome".into());
@@ -791,6 +848,9 @@ impl Referee {
 fn is_dialback(sentence: &Sentence) -> bool {
     matches!(
         sentence,
-        Sentence::Request { .. } | Sentence::Answer { .. } | Sentence::Verify { .. } | Sentence::Verdict { .. }
+        Sentence::Request { .. }
+            | Sentence::Answer { .. }
+            | Sentence::Verify { .. }
+            | Sentence::Verdict { .. }
     )
 }

@@ -10,7 +10,7 @@ use verona_proto::policy::{
     BidiPolicy, DomainPattern, Federate, IdentityMethod, Multiplex, PeerPolicy, PeerRule, Policy,
     Strictness, TlsPolicy,
 };
-use verona_proto::stream::{Secured, StreamConfig};
+use verona_proto::stream::{Memory, Secured, StreamConfig};
 
 use crate::chance::Chance;
 use crate::names::Name;
@@ -56,8 +56,12 @@ impl Rule {
     };
 
     pub(crate) fn any(chance: &mut Chance) -> Self {
-        let (certificate, dialback) =
-            chance.weighed(&[(60, (true, true)), (18, (true, false)), (20, (false, true)), (2, (false, false))]);
+        let (certificate, dialback) = chance.weighed(&[
+            (60, (true, true)),
+            (18, (true, false)),
+            (20, (false, true)),
+            (2, (false, false)),
+        ]);
         Self {
             tls_required: chance.percent(70),
             certificate,
@@ -164,6 +168,7 @@ impl Rules {
             policy: Arc::new(self.policy()),
             secrets: Secrets::from(Secret::new(self.secret)),
             tls_available: self.tls_available,
+            memory: Memory::default(),
         })
     }
 

@@ -128,7 +128,10 @@ impl Sentence {
             Self::TlsFailure => _ = write!(out, "<failure xmlns='{TLS}'/>"),
             Self::Bidi(Bidi::Request) => out.push_str("<bidi xmlns='urn:xmpp:bidi'/>"),
             Self::Bidi(Bidi::Multiplexing) => {
-                _ = write!(out, "<bidi xmlns='urn:xmpp:bidi'><multiplex xmlns='{MULTIPLEX}'/></bidi>");
+                _ = write!(
+                    out,
+                    "<bidi xmlns='urn:xmpp:bidi'><multiplex xmlns='{MULTIPLEX}'/></bidi>"
+                );
             }
             Self::Bidi(Bidi::WrongNamespace) => {
                 out.push_str("<bidi xmlns='urn:xmpp:features:bidi'/>");
@@ -141,7 +144,10 @@ impl Sentence {
                     Authzid::Garbage => ("EXTERNAL", "?".to_owned()),
                     Authzid::Plain => ("PLAIN", base64(b"\0romeo\0secret")),
                 };
-                _ = write!(out, "<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>");
+                _ = write!(
+                    out,
+                    "<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>"
+                );
             }
             Self::Success => _ = write!(out, "<success xmlns='{SASL}'/>"),
             Self::SaslFailure => {
@@ -188,7 +194,10 @@ impl Features {
             _ = write!(out, "<starttls xmlns='{TLS}'/>");
         }
         if self.external {
-            _ = write!(out, "<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanisms>");
+            _ = write!(
+                out,
+                "<mechanisms xmlns='{SASL}'><mechanism>EXTERNAL</mechanism></mechanisms>"
+            );
         }
         if self.bidi {
             out.push_str("<bidi xmlns='urn:xmpp:features:bidi'/>");
@@ -241,7 +250,9 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for at in 0..4 {
             match at <= chunk.len() {

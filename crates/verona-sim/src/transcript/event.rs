@@ -197,6 +197,7 @@ fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::Stream => "stream",
         Cause::Tls => "tls",
+        Cause::Restart => "restart",
         Cause::Sasl => "sasl",
         Cause::Dialback => "dialback",
         Cause::Identity => "identity",

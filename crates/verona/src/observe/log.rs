@@ -151,6 +151,7 @@ fn weight(link: &Link, error: &StreamError) -> Weight {
                 Weight::Change
             }
             Cause::Stream
+            | Cause::Restart
             | Cause::Tls
             | Cause::Sasl
             | Cause::Dialback

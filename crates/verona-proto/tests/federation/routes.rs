@@ -1,328 +1,14 @@
-//! Which stream carries which pair: what the federation is told, and every command that it answers with. The mutations
-//! of scenarios A and B that concern several streams are here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may panic and read the clock"
-)]
+//! Routes, attempts, verifications, reuse, bounds.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use verona_proto::addr::{Direction, Domain, DomainPair, Hosts, Jid};
+use verona_proto::addr::{Direction, DomainPair};
 use verona_proto::dialback::{Answer, Verdict};
-use verona_proto::discovery::{DiscoveryError, Target};
-use verona_proto::federation::{AttemptKey, Command, Federation, Remains, Signal, StreamKey};
-use verona_proto::grounds::Grounds;
-use verona_proto::limits::Limits;
-use verona_proto::outbox::{self, Drain, OutboxLimit};
-use verona_proto::policy::{Federate, Multiplex, PeerPolicy, Policy};
-use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
-use verona_proto::stanza::{Stanza, StanzaKind};
-use verona_proto::stream::{Cause, Check, Event, Granted, KeyCheck, Peer, Purpose, StreamError};
+use verona_proto::discovery::DiscoveryError;
+use verona_proto::federation::Signal;
+use verona_proto::policy::{Federate, Multiplex, PeerPolicy};
+use verona_proto::stanza::condition::StanzaCondition;
+use verona_proto::stream::{Cause, Event};
 
-/// Our pair of scenario A, seen from montague.lit.
-const PAIR: &str = "montague.lit~capulet.lit";
-/// The second pair of scenario B.
-const CONFERENCE: &str = "conference.montague.lit~capulet.lit";
-
-/// A federation, and the drains that it handed out.
-struct World {
-    federation: Federation,
-    hosts: Hosts,
-    now: Instant,
-    /// The queue of each pair that a stream carries or that was given back.
-    drains: BTreeMap<String, Drain>,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with(PeerPolicy::default())
-    }
-
-    fn with(defaults: PeerPolicy) -> Self {
-        let policy = Policy {
-            defaults,
-            peers: Vec::new(),
-        };
-        // The longest wait each time: a test should not depend on chance.
-        let federation = Federation::new(Arc::new(policy), |below| below - 1);
-        Self {
-            federation,
-            hosts: Hosts::new([domain("montague.lit"), domain("conference.montague.lit")]),
-            now: Instant::now(),
-            drains: BTreeMap::new(),
-        }
-    }
-
-    /// Tells the federation something, and takes all that it wants done.
-    fn tell(&mut self, signal: Signal) -> Vec<String> {
-        self.federation.handle(signal, self.now);
-        let mut said = Vec::new();
-        while let Some(command) = self.federation.poll() {
-            said.extend(self.say(command));
-        }
-        said
-    }
-
-    fn say(&mut self, command: Command) -> Option<String> {
-        Some(match command {
-            Command::Discover {
-                attempt, remote, ..
-            } => format!("discover {remote} for {}", attempt.0),
-            Command::Connect {
-                attempt,
-                target,
-                purpose,
-            } => format!(
-                "connect {} for {} to {}",
-                target.address,
-                attempt.0,
-                aim(&purpose)
-            ),
-            Command::Request { stream, pair } => format!("request {pair} on {}", stream.0),
-            Command::Verdict {
-                stream,
-                pair,
-                verdict,
-            } => format!("verdict {pair} on {} {}", stream.0, outcome(verdict)),
-            Command::Carry {
-                stream,
-                pair,
-                drain,
-            } => {
-                let ids = self.keep(&pair, drain);
-                format!("carry {pair} on {}:{ids}", stream.0)
-            }
-            Command::Return {
-                pair,
-                drain,
-                condition,
-                ..
-            } => {
-                let ids = self.keep(&pair, drain);
-                format!("return {pair} {}:{ids}", condition.name())
-            }
-            Command::Bounce {
-                stanzas, condition, ..
-            } => {
-                let ids: String = stanzas.iter().map(id).collect();
-                format!("bounce {}:{ids}", condition.name())
-            }
-            Command::Close { stream, error } => {
-                format!("close {} {}", stream.0, error.condition.name())
-            }
-            Command::Report(_) => return None,
-        })
-    }
-
-    /// Keeps a drain, and tells what is in it without taking it out.
-    fn keep(&mut self, pair: &DomainPair, mut drain: Drain) -> String {
-        let mut ids = String::new();
-        while let Some(stanza) = drain.pull() {
-            ids.push_str(&id(&stanza));
-        }
-        drain.requeue();
-        self.drains.insert(pair.to_string(), drain);
-        ids
-    }
-
-    /// A queue with the named stanzas has come into being.
-    fn want(&mut self, pair: &str, ids: &[&str]) -> Vec<String> {
-        let pair = self.pair(pair);
-        let limit = OutboxLimit {
-            stanzas: 100,
-            bytes: 100_000,
-        };
-        let (feeder, drain) = outbox::new(limit);
-        for id in ids {
-            let jid = |domain: &Domain| Jid::parse(domain.as_str()).unwrap();
-            let (from, to) = (jid(pair.local().domain()), jid(pair.remote().domain()));
-            let stanza = Stanza::build(StanzaKind::Message, &from, &to, None, Some(id), "");
-            feeder.push(stanza, self.now).unwrap();
-        }
-        self.tell(Signal::Wanted(pair, drain))
-    }
-
-    /// The stream's end hands back the queues of these pairs.
-    fn end(&mut self, stream: u64, pairs: &[&str]) -> Vec<String> {
-        let drains = pairs
-            .iter()
-            .map(|pair| (self.pair(pair), self.drains.remove(*pair).unwrap()))
-            .collect();
-        self.tell(Signal::Ended(StreamKey(stream), Remains { drains }))
-    }
-
-    /// The stream that carries the pair writes all that waits.
-    fn write_all(&mut self, pair: &str) {
-        let drain = self.drains.get_mut(pair).unwrap();
-        while drain.pull().is_some() {}
-        drain.acknowledge(drain.unacknowledged());
-    }
-
-    /// A connection was accepted on which the peer claims to be `remote`.
-    fn accept(&mut self, stream: u64, remote: &str) {
-        assert_eq!(self.tell(Signal::Accepted(StreamKey(stream))), [""; 0]);
-        self.identified(stream, remote);
-    }
-
-    /// As [`World::accept`]; the peer asked for bidi and proved the pair.
-    fn accept_bidi(&mut self, stream: u64, pair: &str) -> Vec<String> {
-        let remote = self.pair(pair).remote().domain().clone();
-        self.accept(stream, remote.as_str());
-        self.event(stream, Event::Bidirectional);
-        let inbound = self.granted(stream, Direction::Inbound, pair);
-        assert_eq!(inbound, [""; 0]);
-        self.granted(stream, Direction::Outbound, pair)
-    }
-
-    /// The first server of an attempt was reached, and a stream begins.
-    fn reach(&mut self, attempt: u64, stream: u64, remote: &str) {
-        self.discovered(attempt, &["192.0.2.1:5269"]);
-        assert_eq!(self.connected(attempt, Some(stream)), [""; 0]);
-        self.identified(stream, remote);
-    }
-
-    fn identified(&mut self, stream: u64, remote: &str) {
-        let peer = Peer {
-            local: domain("montague.lit"),
-            remote: Some(domain(remote)),
-            certificate: Ok(()),
-        };
-        assert_eq!(self.event(stream, Event::Identified(peer)), [""; 0]);
-    }
-
-    fn discovered(&mut self, attempt: u64, addresses: &[&str]) -> Vec<String> {
-        let targets = addresses.iter().map(|address| Target {
-            address: address.parse().unwrap(),
-            direct_tls: false,
-            host: "server.invalid".into(),
-        });
-        self.tell(Signal::Discovered(
-            AttemptKey(attempt),
-            Ok(targets.collect()),
-        ))
-    }
-
-    fn undiscovered(&mut self, attempt: u64, error: DiscoveryError) -> Vec<String> {
-        self.tell(Signal::Discovered(AttemptKey(attempt), Err(error)))
-    }
-
-    fn connected(&mut self, attempt: u64, stream: Option<u64>) -> Vec<String> {
-        let result = stream.map(StreamKey).ok_or("refused".to_owned());
-        self.tell(Signal::Connected(AttemptKey(attempt), result))
-    }
-
-    fn event(&mut self, stream: u64, event: Event) -> Vec<String> {
-        self.tell(Signal::Stream(StreamKey(stream), event))
-    }
-
-    fn granted(&mut self, stream: u64, direction: Direction, pair: &str) -> Vec<String> {
-        let granted = Granted {
-            pair: self.pair(pair),
-            direction,
-            grounds: Grounds {
-                by: "dialback",
-                inverse: false,
-            },
-        };
-        self.event(stream, Event::Granted(granted))
-    }
-
-    fn failed(&mut self, stream: u64, cause: Cause) -> Vec<String> {
-        let error = StreamError::peer(StreamCondition::UndefinedCondition, "it broke").at(cause);
-        self.event(stream, Event::Failed(error))
-    }
-
-    fn key_received(&mut self, stream: u64, pair: &str, id: &str) -> Vec<String> {
-        let check = self.check(pair, id);
-        self.event(stream, Event::KeyReceived(check))
-    }
-
-    fn verified(&mut self, stream: u64, pair: &str, id: &str, verdict: Verdict) -> Vec<String> {
-        let check = self.check(pair, id);
-        self.event(stream, Event::Verified { check, verdict })
-    }
-
-    fn check(&self, pair: &str, id: &str) -> KeyCheck {
-        KeyCheck {
-            pair: self.pair(pair),
-            id: id.into(),
-            key: "key".into(),
-        }
-    }
-
-    /// Time passes up to the federation's own deadline.
-    fn wait(&mut self) -> Vec<String> {
-        self.now = self.federation.deadline().unwrap().max(self.now);
-        self.tell(Signal::Tick)
-    }
-
-    fn pass(&mut self, seconds: u64) -> Vec<String> {
-        self.now += Duration::from_secs(seconds);
-        self.tell(Signal::Tick)
-    }
-
-    fn pair(&self, text: &str) -> DomainPair {
-        let (local, remote) = text.split_once('~').unwrap();
-        self.hosts
-            .pair(Direction::Outbound, &domain(local), &domain(remote))
-            .unwrap()
-    }
-
-    /// Who serves the pair, in a word.
-    fn route(&self, pair: &str) -> &'static str {
-        let mut routes = self.federation.routes();
-        let route = routes.find(|(other, _)| other.to_string() == pair);
-        route.map_or("none", |(_, route)| route.name())
-    }
-}
-
-fn domain(text: &str) -> Domain {
-    Domain::parse(text).unwrap()
-}
-
-fn id(stanza: &Stanza) -> String {
-    format!(" {}", stanza.id().unwrap())
-}
-
-fn aim(purpose: &Purpose) -> String {
-    match purpose {
-        Purpose::Carry {
-            pair,
-            external,
-            bidi,
-        } => {
-            let mut text = format!("carry {pair}");
-            for (wanted, name) in [(external, "external"), (bidi, "bidi")] {
-                if !wanted {
-                    write!(text, " without {name}").unwrap();
-                }
-            }
-            text
-        }
-        Purpose::Verify { pair, checks } => {
-            let ids: Vec<&str> = checks.iter().map(|Check { id, .. }| id.as_str()).collect();
-            format!("verify {pair} {}", ids.join(" "))
-        }
-    }
-}
-
-fn outcome(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Valid => "valid".into(),
-        Verdict::Invalid => "invalid".into(),
-        Verdict::Error(condition) => condition.name().into(),
-    }
-}
-
-fn limits(change: impl FnOnce(&mut Limits)) -> PeerPolicy {
-    let mut policy = PeerPolicy::default();
-    change(&mut policy.limits);
-    policy
-}
+use crate::world::{CONFERENCE, PAIR, World, limits};
 
 #[test]
 fn a_stanza_finds_its_way_over_the_first_server_that_answers() {
@@ -538,6 +224,7 @@ fn a_connection_without_bidi_is_not_used_for_the_other_direction() {
 
 #[test]
 fn simultaneous_connections_lose_nothing_and_keep_one_order() {
+    //= ROUTE-10
     // B-m22: both dial at once; each is granted on both.
     //= BIDI-51
     //= BIDI-52
@@ -792,12 +479,8 @@ fn nobody_else_is_asked_for_a_further_pair() {
 fn a_peer_that_refuses_a_further_pair_gets_a_connection_and_is_not_asked_again() {
     // B-m17, and refusals of other kinds.
     //= BIDI-76
-    let refusals: [fn(DomainPair) -> Event; 3] = [
+    let refusals: [fn(DomainPair) -> Event; 2] = [
         |pair| Event::Unanswered { pair },
-        |pair| Event::Refused {
-            pair,
-            answer: Answer::Invalid,
-        },
         |pair| Event::Refused {
             pair,
             answer: Answer::Error(StanzaCondition::NotAllowed),
@@ -824,6 +507,27 @@ fn a_peer_that_refuses_a_further_pair_gets_a_connection_and_is_not_asked_again()
             ["carry conference.montague.lit~capulet.lit on 7: 1"]
         );
     }
+}
+
+#[test]
+fn a_further_pair_that_is_invalid_is_never_sent_and_the_others_move() {
+    //= DB-12
+    //= DB-13
+    let mut world = World::new();
+    world.accept_bidi(3, PAIR);
+    world.event(3, Event::Multiplexes);
+    world.want(PAIR, &["0"]);
+    world.want(CONFERENCE, &["1"]);
+    let pair = world.pair(CONFERENCE);
+    let answer = Answer::Invalid;
+    assert_eq!(
+        world.event(3, Event::Refused { pair, answer }),
+        [
+            "return conference.montague.lit~capulet.lit internal-server-error: 1",
+            "close 3 undefined-condition"
+        ]
+    );
+    assert_eq!(world.end(3, &[PAIR]), ["discover capulet.lit for 1"]);
 }
 
 #[test]

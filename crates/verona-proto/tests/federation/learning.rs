@@ -1,0 +1,259 @@
+//! What was learned of a peer, and that it is heeded the next time.
+
+use std::time::Duration;
+
+use verona_proto::addr::Direction;
+use verona_proto::certificate::CertificateName;
+use verona_proto::dialback::Answer;
+use verona_proto::learned::{Outcome, Phase, Topic};
+use verona_proto::policy::{PeerPolicy, UseLearned};
+use verona_proto::stanza::condition::StanzaCondition;
+use verona_proto::stream::{Cause, Event, Peer};
+
+use crate::world::{CONFERENCE, PAIR, World, domain};
+
+const FRANCE: &str = "montague.lit~rooms.capulet.lit";
+
+impl World {
+    fn knows(&self, topic: Topic) -> Option<Outcome> {
+        self.learned
+            .outcome(&domain("capulet.lit"), topic, self.now)
+    }
+}
+
+#[test]
+fn a_peer_that_hung_up_behind_bidi_and_came_round_without_is_not_asked_for_a_day() {
+    //= BIDI-69
+    let closed = Event::Closed {
+        cause: Cause::Dialback,
+    };
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    world.event(7, Event::Bidirectional);
+    world.event(7, closed);
+    world.end(7, &[]);
+    assert_eq!(
+        world.knows(Topic::Bidi),
+        None,
+        "it may be down for all we know"
+    );
+    world.connected(1, Some(8));
+    world.granted(8, Direction::Outbound, PAIR);
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::HangsUp));
+    world.write_all(PAIR);
+    world.end(8, &[PAIR]);
+
+    world.want(PAIR, &["2"]);
+    assert_eq!(
+        world.discovered(2, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 2 to carry montague.lit~capulet.lit without bidi"]
+    );
+    world.connected(2, Some(9));
+    world.granted(9, Direction::Outbound, PAIR);
+    world.write_all(PAIR);
+    world.end(9, &[PAIR]);
+
+    // A day later it may be mended.
+    world.now += Duration::from_secs(24 * 3600);
+    world.want(PAIR, &["3"]);
+    assert_eq!(
+        world.discovered(3, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 3 to carry montague.lit~capulet.lit"]
+    );
+}
+
+#[test]
+fn a_peer_that_hung_up_at_auth_is_not_asked_again() {
+    //= SASL-20
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, Some(7));
+    world.failed(7, Cause::Sasl);
+    world.connected(1, Some(8));
+    world.granted(8, Direction::Outbound, PAIR);
+    assert_eq!(world.knows(Topic::External), Some(Outcome::HangsUp));
+    world.write_all(PAIR);
+    world.end(8, &[PAIR]);
+    world.want(PAIR, &["2"]);
+    assert_eq!(
+        world.discovered(2, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 2 to carry montague.lit~capulet.lit without external"]
+    );
+}
+
+#[test]
+fn a_stanza_that_overtakes_its_stream_header_costs_one_connection() {
+    //= BIDI-77
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, Some(7));
+    assert_eq!(
+        world.failed(7, Cause::Restart),
+        ["connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit without bidi"]
+    );
+    world.connected(1, Some(8));
+    assert_eq!(
+        world.granted(8, Direction::Outbound, PAIR),
+        ["carry montague.lit~capulet.lit on 8: 1"]
+    );
+}
+
+#[test]
+fn what_was_learned_can_be_ignored() {
+    let mut world = World::with(PeerPolicy {
+        learned: UseLearned::Ignore,
+        ..PeerPolicy::default()
+    });
+    for topic in [Topic::Bidi, Topic::External] {
+        let peer = domain("capulet.lit");
+        world
+            .learned
+            .note(&peer, topic, Outcome::HangsUp, "", world.now);
+    }
+    world.want(PAIR, &["1"]);
+    assert_eq!(
+        world.discovered(1, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit"]
+    );
+}
+
+#[test]
+fn two_early_deaths_in_a_row_make_bidi_suspect() {
+    //= BIDI-69
+    let mut world = World::new();
+    for stream in [3, 4] {
+        world.accept_bidi(stream, PAIR);
+        assert_eq!(world.knows(Topic::Bidi), Some(Outcome::Works));
+        world.failed(stream, Cause::Established);
+        world.end(stream, &[]);
+    }
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::HangsUp));
+    // A long life between them is another story.
+    let mut world = World::new();
+    for (stream, life) in [(3, 1), (4, 60), (5, 1)] {
+        world.accept_bidi(stream, PAIR);
+        world.now += Duration::from_secs(life);
+        world.failed(stream, Cause::Established);
+        world.end(stream, &[]);
+    }
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::Works));
+}
+
+#[test]
+fn who_only_claims_a_domain_teaches_nothing_about_it() {
+    let mut world = World::new();
+    for stream in [3, 4, 5] {
+        world.accept(stream, "capulet.lit");
+        world.event(stream, Event::Bidirectional);
+        world.event(stream, Event::OldBidiNamespace);
+        world.event(stream, Event::Multiplexes);
+        world.failed(stream, Cause::Established);
+        world.end(stream, &[]);
+    }
+    assert!(world.learned.export(world.now).is_empty());
+}
+
+#[test]
+fn a_peer_that_asks_for_further_pairs_is_asked_for_some() {
+    //= BIDI-76
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    world.event(7, Event::Bidirectional);
+    world.granted(7, Direction::Outbound, PAIR);
+    world.key_received(7, FRANCE, "M2");
+    assert_eq!(world.knows(Topic::Requests), Some(Outcome::Works));
+    assert_eq!(
+        world.want(CONFERENCE, &["2"]),
+        ["request conference.montague.lit~capulet.lit on 7"]
+    );
+}
+
+#[test]
+fn a_peer_that_died_of_a_further_pair_is_not_asked_on_another_stream_either() {
+    //= BIDI-76
+    let mut world = World::new();
+    world.accept_bidi(3, PAIR);
+    world.event(3, Event::Multiplexes);
+    world.want(CONFERENCE, &["1"]);
+    world.failed(3, Cause::Established);
+    assert_eq!(world.end(3, &[]), ["discover capulet.lit for 1"]);
+    assert_eq!(world.knows(Topic::Requests), Some(Outcome::HangsUp));
+    world.reach(1, 4, "capulet.lit");
+    world.event(4, Event::Multiplexes);
+    world.granted(4, Direction::Outbound, CONFERENCE);
+    assert_eq!(world.want(PAIR, &["2"]), ["discover capulet.lit for 2"]);
+}
+
+#[test]
+fn a_refusal_in_good_order_does_not_count_against_the_peer() {
+    let mut world = World::new();
+    world.accept_bidi(3, PAIR);
+    world.event(3, Event::Multiplexes);
+    world.want(CONFERENCE, &["1"]);
+    let pair = world.pair(CONFERENCE);
+    let answer = Answer::Error(StanzaCondition::ItemNotFound);
+    world.event(3, Event::Refused { pair, answer });
+    assert_ne!(world.knows(Topic::Requests), Some(Outcome::HangsUp));
+}
+
+#[test]
+fn a_further_domain_of_the_peer_is_asked_for_where_its_certificate_names_it() {
+    //= DB-43
+    let names = |names: &[&str]| -> Vec<CertificateName> {
+        names
+            .iter()
+            .map(|name| CertificateName::Dns((*name).into()))
+            .collect()
+    };
+    for (certificate, multiplexes, asked) in [
+        (names(&["capulet.lit", "rooms.capulet.lit"]), true, true),
+        (names(&["capulet.lit", "*.CAPULET.lit"]), true, true),
+        (names(&["capulet.lit"]), true, false),
+        (names(&["capulet.lit", "rooms.capulet.lit"]), false, false),
+    ] {
+        let mut world = World::new();
+        world.want(PAIR, &["1"]);
+        world.discovered(1, &["192.0.2.1:5269"]);
+        world.connected(1, Some(7));
+        world.event(
+            7,
+            Event::Identified(Peer {
+                local: domain("montague.lit"),
+                remote: Some(domain("capulet.lit")),
+                certificate: Ok(()),
+                names: certificate,
+            }),
+        );
+        if multiplexes {
+            world.event(7, Event::Multiplexes);
+        }
+        world.granted(7, Direction::Outbound, PAIR);
+        let expected = match asked {
+            true => "request montague.lit~rooms.capulet.lit on 7",
+            false => "discover rooms.capulet.lit for 2",
+        };
+        assert_eq!(world.want(FRANCE, &["2"]), [expected]);
+    }
+}
+
+#[test]
+fn the_last_failure_is_remembered_with_its_step_until_the_peer_is_reached() {
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, None);
+    let known = world.learned.export(world.now);
+    let failure = known[0].failure.clone().unwrap();
+    assert_eq!(
+        (failure.phase, failure.cause.as_str()),
+        (Phase::Connect, "refused")
+    );
+    assert!(failure.next.is_some_and(|at| at > world.now) && failure.lasts());
+    world.accept_bidi(3, PAIR);
+    let known = world.learned.export(world.now);
+    assert!(!known[0].failure.clone().unwrap().lasts());
+}

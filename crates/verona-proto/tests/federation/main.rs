@@ -1,0 +1,12 @@
+//! Which stream carries which pair: what the federation is told, and every command that it answers with. The mutations
+//! of scenarios A and B that concern several streams are here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic and read the clock"
+)]
+
+mod crossing;
+mod learning;
+mod routes;
+mod world;
