@@ -7,8 +7,8 @@
 //! | configuration with its mistakes (`crates/*/tests/config/*.txt`) | `# spec COMP-16` |
 //! | case of the conformance kit (`crates/verona-hostile`) | `.tests(&["BIDI-19", "BIDI-20"])` |
 //!
-//! What ships is code, everything else is a test: `tests/`, `tests.rs`, what is under `#[cfg(test)]`, and whole crates
-//! that exist to test the others.
+//! What ships is code, everything else is a test: `tests/`, `tests.rs`, what is under `#[cfg(test)]`, whole crates that exist
+//! to test the others, and the demo, which judges what it shows.
 
 use super::requirement::line_of;
 use crate::tidy::{Finding, Source, Tree, in_src};
@@ -66,7 +66,9 @@ pub(super) fn read(tree: &Tree, findings: &mut Vec<Finding>) -> Vec<Citation> {
 }
 
 fn read_rust(source: &Source, citations: &mut Vec<Citation>, findings: &mut Vec<Finding>) {
-    let is_tester = in_src(&source.path).is_none_or(|(name, _)| TESTERS.contains(&name));
+    let is_tester = in_src(&source.path).is_none_or(|(name, inside)| {
+        TESTERS.contains(&name) || (name == "veronad" && inside.starts_with("demo/"))
+    });
     for (line, text) in numbered(&source.text) {
         let Some(ids) = text.trim_start().strip_prefix(MARK) else {
             continue;
