@@ -242,6 +242,7 @@ fn answer(element: &Element, outcome: &str) -> Option<Answer> {
         "valid" => Some(Answer::Valid),
         "invalid" => Some(Answer::Invalid),
         "error" => Some(Answer::Error(read_stanza_error(element))),
+        //= DB-56
         _ => None,
     }
 }

@@ -637,6 +637,7 @@ impl Open {
             .secured
             .as_ref()
             .is_some_and(|secured| secured.certificate.covers(from, now).is_ok());
+        //= DB-44
         if certified && policy.accepts(IdentityMethod::Certificate) {
             return Judgement::Certified(pair);
         }
