@@ -13,6 +13,8 @@
 pub mod addresses;
 mod choices;
 pub mod dialback;
+pub mod forward;
+pub mod referees;
 pub mod scanner;
 pub mod stream;
 mod wire;
@@ -24,6 +26,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("addresses", addresses::run),
     ("dialback", dialback::run),
+    ("forward", forward::run),
     ("initiating", stream::initiating),
     ("receiving", stream::receiving),
     ("scanner", scanner::run),
