@@ -2,7 +2,8 @@
 //!
 //! A stream authorises each domain pair per direction. [`Inbound`] is the table of the receiving server (XEP-0220
 //! §2.2.1), [`Outbound`] that of the initiating server (§2.1.1); they know nothing of each other. Everything that
-//! couples them is in this file: it is the rule of XEP-0288 §2.2 and nothing more.
+//! couples them is in this file: it is the rule of XEP-0288 §2.2 and nothing more. The policy of the pair's remote domain
+//! (`bidi`) may forbid it, whoever else the stream is with (BIDI-71).
 
 mod inbound;
 mod outbound;
@@ -15,7 +16,7 @@ pub use outbound::{Outbound, Request};
 use crate::addr::{Direction, Domain, DomainPair, Hosts, LocalDomain, NotAPair};
 use crate::dialback::{Answer, Verdict};
 use crate::grounds::{Consent, Grounds, Identity, Proof};
-use crate::policy::Strictness;
+use crate::policy::{BidiPolicy, Strictness};
 use crate::stanza::{Admitted, Destination, Stanza};
 
 /// The authorisations of one stream.
@@ -54,7 +55,7 @@ impl Authorizations {
 
     /// Accepts a late `<bidi/>`: what is proven inbound opens outbound as well (BIDI-13, BIDI-14).
     #[must_use]
-    pub fn into_both(self) -> (Self, Vec<Granted>) {
+    pub fn into_both(self, bidi: impl Fn(&Domain) -> BidiPolicy) -> (Self, Vec<Granted>) {
         match self {
             Self::Inbound(inbound) => {
                 let mut outbound = Outbound::default();
@@ -62,6 +63,8 @@ impl Authorizations {
                 //= BIDI-14
                 let granted = inbound
                     .granted()
+                    //= BIDI-71
+                    .filter(|(pair, _)| bidi(pair.remote().domain()) == BidiPolicy::Auto)
                     .filter_map(|(pair, proof)| {
                         outbound.grant(pair.clone(), Consent::Inverse, proof.identity())
                     })
@@ -76,7 +79,12 @@ impl Authorizations {
     ///
     /// # Errors
     /// [`NoDirection`] when the peer may send nothing on this stream.
-    pub fn prove(&mut self, pair: DomainPair, proof: Proof) -> Result<Vec<Granted>, NoDirection> {
+    pub fn prove(
+        &mut self,
+        pair: DomainPair,
+        proof: Proof,
+        bidi: BidiPolicy,
+    ) -> Result<Vec<Granted>, NoDirection> {
         match self {
             Self::Outbound(_) => Err(NoDirection(Direction::Inbound)),
             Self::Inbound(inbound) => Ok(inbound.grant(pair, proof).into_iter().collect()),
@@ -87,7 +95,11 @@ impl Authorizations {
                 // The pair is exactly what was proven: the stream's 'to' with the SASL identity, or the verified key's pair.
                 let there = inbound.grant(pair.clone(), proof);
                 //= BIDI-33
-                let back = outbound.grant(pair, Consent::Inverse, proof.identity());
+                let back = match bidi {
+                    BidiPolicy::Auto => outbound.grant(pair, Consent::Inverse, proof.identity()),
+                    //= BIDI-71
+                    BidiPolicy::Off => None,
+                };
                 Ok(there.into_iter().chain(back).collect())
             }
         }
@@ -102,6 +114,7 @@ impl Authorizations {
         pair: DomainPair,
         consent: Consent,
         identity: Identity,
+        bidi: BidiPolicy,
     ) -> Result<Vec<Granted>, NoDirection> {
         match self {
             Self::Inbound(_) => Err(NoDirection(Direction::Outbound)),
@@ -112,7 +125,11 @@ impl Authorizations {
             Self::Both { inbound, outbound } => {
                 // XEP-0288 §2.2, the same rule from the connecting server's side.
                 let there = outbound.grant(pair.clone(), consent, identity);
-                let back = inbound.grant(pair, Proof::Inverse(identity));
+                let back = match bidi {
+                    BidiPolicy::Auto => inbound.grant(pair, Proof::Inverse(identity)),
+                    //= BIDI-71
+                    BidiPolicy::Off => None,
+                };
                 Ok(there.into_iter().chain(back).collect())
             }
         }
@@ -126,6 +143,7 @@ impl Authorizations {
         &mut self,
         pair: &DomainPair,
         verdict: Verdict,
+        bidi: BidiPolicy,
     ) -> Result<Concluded, Unsolicited> {
         let requests = self
             .inbound_mut()
@@ -134,7 +152,7 @@ impl Authorizations {
             .ok_or(Unsolicited)?;
         let granted = match verdict {
             Verdict::Valid => self
-                .prove(pair.clone(), Proof::Dialback)
+                .prove(pair.clone(), Proof::Dialback, bidi)
                 .map_err(|_| Unsolicited)?,
             Verdict::Invalid | Verdict::Error(_) => Vec::new(),
         };
@@ -149,6 +167,7 @@ impl Authorizations {
         &mut self,
         pair: &DomainPair,
         answer: Answer,
+        bidi: BidiPolicy,
     ) -> Result<Vec<Granted>, Unsolicited> {
         //= DB-09
         //= BIDI-37
@@ -157,7 +176,7 @@ impl Authorizations {
         match outbound.answer(pair, answer)? {
             None => Ok(Vec::new()),
             Some(identity) => self
-                .consent(pair.clone(), Consent::Dialback, identity)
+                .consent(pair.clone(), Consent::Dialback, identity, bidi)
                 .map_err(|_| Unsolicited),
         }
     }

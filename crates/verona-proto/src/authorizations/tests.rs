@@ -42,12 +42,17 @@ fn admits(table: &Authorizations, from: &str, to: &str) -> Result<(), Rejected> 
 fn unidirectional_stream_has_no_other_direction() {
     let mut receiving = Authorizations::new(Role::Receiving, Flow::Unidirectional);
     assert_eq!(
-        receiving.consent(main_pair(), Consent::Dialback, Identity::Dialback),
+        receiving.consent(
+            main_pair(),
+            Consent::Dialback,
+            Identity::Dialback,
+            BidiPolicy::Auto
+        ),
         Err(NoDirection(Direction::Outbound)),
     );
     let mut initiating = Authorizations::new(Role::Initiating, Flow::Unidirectional);
     assert_eq!(
-        initiating.prove(main_pair(), Proof::Dialback),
+        initiating.prove(main_pair(), Proof::Dialback, BidiPolicy::Auto),
         Err(NoDirection(Direction::Inbound))
     );
     assert_eq!(
@@ -62,10 +67,16 @@ fn proof_grants_the_inverse_on_a_bidirectional_stream() {
     //= BIDI-20
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
     assert!(!both.permits(&main_pair()));
-    assert_eq!(both.prove(main_pair(), Proof::Sasl).unwrap().len(), 2);
+    assert_eq!(
+        both.prove(main_pair(), Proof::Sasl, BidiPolicy::Auto)
+            .unwrap()
+            .len(),
+        2
+    );
     assert!(both.permits(&main_pair()));
     assert_eq!(
-        both.prove(main_pair(), Proof::Dialback).unwrap(),
+        both.prove(main_pair(), Proof::Dialback, BidiPolicy::Auto)
+            .unwrap(),
         [],
         "nothing new"
     );
@@ -76,7 +87,8 @@ fn other_pairs_are_not_granted_by_inverse() {
     //= BIDI-19
     //= BIDI-21
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
-    both.prove(main_pair(), Proof::Dialback).unwrap();
+    both.prove(main_pair(), Proof::Dialback, BidiPolicy::Auto)
+        .unwrap();
     assert!(!both.permits(&pair("conference.montague.lit", "capulet.lit")));
     assert!(!both.permits(&pair("montague.lit", "rooms.capulet.lit")));
     for (from, to, expected) in [
@@ -107,7 +119,9 @@ fn other_pairs_are_not_granted_by_inverse() {
 fn any_hosted_takes_a_proven_sender_to_any_domain_of_ours() {
     //= ROUTE-05
     let mut table = Authorizations::new(Role::Receiving, Flow::Unidirectional);
-    table.prove(main_pair(), Proof::Sasl).unwrap();
+    table
+        .prove(main_pair(), Proof::Sasl, BidiPolicy::Auto)
+        .unwrap();
     let to = |to: &str, from: &str| {
         table
             .admits(
@@ -134,17 +148,28 @@ fn unsolicited_answers_grant_nothing() {
     //= DB-09
     //= DB-27
     let mut both = Authorizations::new(Role::Initiating, Flow::Bidirectional);
-    assert_eq!(both.answer(&main_pair(), Answer::Valid), Err(Unsolicited));
     assert_eq!(
-        both.conclude(&main_pair(), Verdict::Valid),
+        both.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto),
+        Err(Unsolicited)
+    );
+    assert_eq!(
+        both.conclude(&main_pair(), Verdict::Valid, BidiPolicy::Auto),
         Err(Unsolicited)
     );
     let later = Instant::now() + Duration::from_secs(1);
     both.outbound_mut()
         .unwrap()
         .request(main_pair(), Identity::Certificate, later);
-    assert_eq!(both.answer(&main_pair(), Answer::Valid).unwrap().len(), 2);
-    assert_eq!(both.answer(&main_pair(), Answer::Valid), Err(Unsolicited));
+    assert_eq!(
+        both.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto)
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        both.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto),
+        Err(Unsolicited)
+    );
 }
 
 #[test]
@@ -155,8 +180,14 @@ fn a_refused_request_stays_refused() {
         .outbound_mut()
         .unwrap()
         .request(main_pair(), Identity::Resolution, later);
-    assert_eq!(table.answer(&main_pair(), Answer::Invalid), Ok(Vec::new()));
-    assert_eq!(table.answer(&main_pair(), Answer::Valid), Err(Unsolicited));
+    assert_eq!(
+        table.answer(&main_pair(), Answer::Invalid, BidiPolicy::Auto),
+        Ok(Vec::new())
+    );
+    assert_eq!(
+        table.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto),
+        Err(Unsolicited)
+    );
     assert!(!table.permits(&main_pair()));
 }
 
@@ -168,7 +199,10 @@ fn a_late_answer_is_innocent_and_worth_nothing() {
     let outbound = table.outbound_mut().unwrap();
     outbound.request(main_pair(), Identity::Resolution, now);
     assert_eq!(outbound.expire(now), [main_pair()]);
-    assert_eq!(table.answer(&main_pair(), Answer::Valid), Ok(Vec::new()));
+    assert_eq!(
+        table.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto),
+        Ok(Vec::new())
+    );
     assert!(!table.permits(&main_pair()));
 }
 
@@ -184,8 +218,11 @@ fn inverse_grant_does_not_swallow_the_pending_verdict() {
         !both.inbound_mut().unwrap().verify(main_pair(), later),
         "coalesced"
     );
-    both.answer(&main_pair(), Answer::Valid).unwrap();
-    let concluded = both.conclude(&main_pair(), Verdict::Valid).unwrap();
+    both.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto)
+        .unwrap();
+    let concluded = both
+        .conclude(&main_pair(), Verdict::Valid, BidiPolicy::Auto)
+        .unwrap();
     assert_eq!(concluded.requests, 2, "the peer must get its results");
     assert_eq!(concluded.granted, []);
 }
@@ -195,9 +232,11 @@ fn a_late_bidi_opens_the_inverses_of_what_is_proven() {
     //= BIDI-13
     //= BIDI-14
     let mut table = Authorizations::new(Role::Receiving, Flow::Unidirectional);
-    table.prove(main_pair(), Proof::Dialback).unwrap();
+    table
+        .prove(main_pair(), Proof::Dialback, BidiPolicy::Auto)
+        .unwrap();
     assert!(!table.permits(&main_pair()));
-    let (table, granted) = table.into_both();
+    let (table, granted) = table.into_both(|_| BidiPolicy::Auto);
     assert_eq!(granted.len(), 1);
     assert!(table.permits(&main_pair()));
     assert!(!table.permits(&pair("conference.montague.lit", "capulet.lit")));
@@ -206,9 +245,15 @@ fn a_late_bidi_opens_the_inverses_of_what_is_proven() {
 #[test]
 fn the_first_grounds_stay() {
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
-    both.prove(main_pair(), Proof::Sasl).unwrap();
-    both.consent(main_pair(), Consent::Dialback, Identity::Resolution)
+    both.prove(main_pair(), Proof::Sasl, BidiPolicy::Auto)
         .unwrap();
+    both.consent(
+        main_pair(),
+        Consent::Dialback,
+        Identity::Resolution,
+        BidiPolicy::Auto,
+    )
+    .unwrap();
     let grants = both.grants();
     assert!(
         grants
@@ -218,4 +263,32 @@ fn the_first_grounds_stay() {
     assert!(grants.iter().any(|g| g.direction == Direction::Outbound
         && g.grounds.by == "certificate"
         && g.grounds.inverse));
+}
+
+#[test]
+fn a_remote_without_bidi_gets_no_inverse_whoever_the_stream_is_with() {
+    //= BIDI-71
+    let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
+    let granted = both
+        .prove(main_pair(), Proof::Dialback, BidiPolicy::Off)
+        .unwrap();
+    assert_eq!(granted.len(), 1);
+    assert!(!both.permits(&main_pair()));
+    let mut both = Authorizations::new(Role::Initiating, Flow::Bidirectional);
+    let granted = both
+        .consent(
+            main_pair(),
+            Consent::Dialback,
+            Identity::Certificate,
+            BidiPolicy::Off,
+        )
+        .unwrap();
+    assert_eq!(granted.len(), 1);
+    assert!(both.permits(&main_pair()));
+    let mut late = Authorizations::new(Role::Receiving, Flow::Unidirectional);
+    late.prove(main_pair(), Proof::Dialback, BidiPolicy::Off)
+        .unwrap();
+    let (late, granted) = late.into_both(|_| BidiPolicy::Off);
+    assert_eq!(granted, Vec::new());
+    assert!(!late.permits(&main_pair()));
 }

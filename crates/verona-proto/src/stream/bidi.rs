@@ -6,12 +6,42 @@ use std::time::Instant;
 
 use verona_xml::{Element, Tag, end};
 
+use super::Flow;
 use super::context::Context;
 use super::features::BidiOffered;
 use crate::addr::Domain;
 use crate::learned::{Outcome, Topic};
 use crate::ns;
 use crate::policy::{BidiOffer, BidiPolicy};
+
+/// Where a stream that we accepted stands with bidi.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Agreement {
+    /// We did not offer it on this stream, so it cannot be asked for (BIDI-11).
+    NotOffered,
+    /// We offered it.
+    Offered,
+    /// The peer requested it (on a stream that we opened: we did).
+    Requested,
+}
+
+impl Agreement {
+    /// After an offer, or none.
+    pub(super) fn offered(offer: Option<BidiOffered>) -> Self {
+        match offer {
+            Some(BidiOffered::Standard | BidiOffered::Both) => Self::Offered,
+            None => Self::NotOffered,
+        }
+    }
+
+    /// Which ways stanzas may flow.
+    pub(super) fn flow(self) -> Flow {
+        match self {
+            Self::NotOffered | Self::Offered => Flow::Unidirectional,
+            Self::Requested => Flow::Bidirectional,
+        }
+    }
+}
 
 /// A peer's offer; the standard one weighs more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

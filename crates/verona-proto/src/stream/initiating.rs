@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use verona_xml::{Element, Scope};
 
-use super::bidi::{self, BidiSeen};
+use super::bidi::{self, Agreement, BidiSeen};
 use super::context::{Context, Restart};
 use super::features::Features;
 use super::header::{self, Header};
@@ -80,6 +80,15 @@ enum Stage {
     Secured(Secured),
     //= BIDI-44
     Authenticated { secured: Secured, agreed: Agreed },
+}
+
+impl Agreed {
+    fn bidi(self) -> Agreement {
+        match self.flow {
+            Flow::Bidirectional => Agreement::Requested,
+            Flow::Unidirectional => Agreement::NotOffered,
+        }
+    }
 }
 
 impl Stage {
@@ -522,7 +531,7 @@ fn request(
             secured,
             identity: Some(agreed.identity),
             multiplexes: agreed.multiplexes,
-            bidi_requested: agreed.flow == Flow::Bidirectional,
+            bidi: agreed.bidi(),
         },
         Vec::new(),
         context,
@@ -544,7 +553,12 @@ fn open_after_sasl(
     let pair = purpose.pair().clone();
     let mut authorizations = Authorizations::new(Role::Initiating, agreed.flow);
     let granted = authorizations
-        .consent(pair.clone(), Consent::Sasl, agreed.identity)
+        .consent(
+            pair.clone(),
+            Consent::Sasl,
+            agreed.identity,
+            context.policy.bidi,
+        )
         .unwrap_or_default();
     Ok(super::Phase::Open(Open::enter(
         Opening {
@@ -555,7 +569,7 @@ fn open_after_sasl(
             secured: Some(secured),
             identity: Some(agreed.identity),
             multiplexes: agreed.multiplexes,
-            bidi_requested: agreed.flow == Flow::Bidirectional,
+            bidi: agreed.bidi(),
         },
         granted,
         context,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use verona_xml::Element;
 
+use super::bidi::Agreement;
 use super::closing::Closing;
 use super::context::Context;
 use super::{
@@ -39,12 +40,12 @@ pub(super) struct Open {
     identity: Option<Identity>,
     /// Whether the peer copes with reverse requests and many pairs (BIDI-76).
     multiplexes: bool,
-    bidi_requested: bool,
+    bidi: Agreement,
     /// When the peer must have something authorised (STREAM-57); `None` once it has.
     negotiation: Option<Instant>,
     last_stanza: Instant,
-    /// Whether the peer took its time to have a key of ours checked here: such a stream may end without a grant.
-    vouched: bool,
+    /// How many keys of ours the peer had checked here: a stream that is for that may end without a grant.
+    vouched: u64,
     /// Whether the id is new, if the peer chose it: a key made for an earlier stream would fit a repeated one.
     id_seen: IdSeen,
     /// Seconds without a stanza after which the stream is closed.
@@ -61,7 +62,7 @@ pub(super) struct Opening {
     pub(super) secured: Option<Secured>,
     pub(super) identity: Option<Identity>,
     pub(super) multiplexes: bool,
-    pub(super) bidi_requested: bool,
+    pub(super) bidi: Agreement,
 }
 
 impl Open {
@@ -98,10 +99,10 @@ impl Open {
             secured: opening.secured,
             identity: opening.identity,
             multiplexes: opening.multiplexes,
-            bidi_requested: opening.bidi_requested,
+            bidi: opening.bidi,
             negotiation,
             last_stanza: now,
-            vouched: false,
+            vouched: 0,
             id_seen,
             idle: seconds(context.policy.limits.idle_seconds),
         }
@@ -287,7 +288,7 @@ impl Open {
         //= STREAM-57
         if self.negotiation.is_some_and(|at| at <= now) {
             let error = StreamError::timeout(Cause::Dialback);
-            return Err(match self.vouched {
+            return Err(match self.vouched > 0 {
                 true => error.quietly(),
                 false => error,
             });
@@ -379,6 +380,10 @@ impl Open {
         if policy.federate == Federate::Deny {
             return None;
         }
+        //= BIDI-71
+        if self.role == Role::Receiving && policy.bidi == BidiPolicy::Off {
+            return None;
+        }
         //= BIDI-26
         //= BIDI-28
         if let Some(proof) = self
@@ -398,8 +403,12 @@ impl Open {
             .secured
             .as_ref()
             .is_some_and(|secured| secured.certificate.covers(remote, now).is_ok());
-        (self.multiplexes && certified && policy.accepts(IdentityMethod::Certificate))
-            .then_some(Identity::Certificate)
+        //= BIDI-27
+        (self.role == Role::Initiating
+            && self.multiplexes
+            && certified
+            && policy.accepts(IdentityMethod::Certificate))
+        .then_some(Identity::Certificate)
     }
 
     /// Late `<bidi/>`: accepted, and the inverses of what is proven open at once (BIDI-13, BIDI-14).
@@ -408,11 +417,14 @@ impl Open {
         element: &Element,
         context: &mut Context,
     ) -> Result<super::Phase, StreamError> {
-        match (self.role, context.policy.bidi) {
-            (Role::Receiving, BidiPolicy::Auto) => {}
+        match (self.role, self.bidi) {
+            (Role::Receiving, Agreement::Offered | Agreement::Requested) => {}
             //= BIDI-11
-            (Role::Receiving, BidiPolicy::Off)
-            | (Role::Initiating, BidiPolicy::Auto | BidiPolicy::Off) => {
+            (Role::Receiving, Agreement::NotOffered)
+            | (
+                Role::Initiating,
+                Agreement::NotOffered | Agreement::Offered | Agreement::Requested,
+            ) => {
                 context.irregular("a request for bidi that was not offered")?;
                 return Ok(super::Phase::Open(self));
             }
@@ -427,11 +439,13 @@ impl Open {
             context.event(Event::Multiplexes);
         }
         //= BIDI-12
-        if self.bidi_requested {
+        if self.bidi == Agreement::Requested {
             return Ok(super::Phase::Open(self));
         }
-        self.bidi_requested = true;
-        let (authorizations, granted) = self.authorizations.into_both();
+        self.bidi = Agreement::Requested;
+        let (authorizations, granted) = self
+            .authorizations
+            .into_both(|remote| context.policy_for(remote).bidi);
         self.authorizations = authorizations;
         context.event(Event::Bidirectional);
         for grant in granted {
@@ -460,7 +474,13 @@ impl Open {
             Ok(Dialback::Verify { from, to, id, key }) => {
                 //= BIDI-43
                 vouch(&from, &to, &id, &key, self.id.as_deref(), context, now);
-                self.vouched = true;
+                self.vouched += 1;
+                //= STREAM-57
+                if self.vouched <= VOUCHED_MAX
+                    && let Some(at) = &mut self.negotiation
+                {
+                    *at = (*at).max(context.negotiation_deadline(now));
+                }
             }
             //= BIDI-38
             //= BIDI-40
@@ -531,7 +551,7 @@ impl Open {
                 context.write(|out| write_answer(out, &to, &from, Answer::Valid));
                 let granted = self
                     .authorizations
-                    .prove(pair, Proof::Certificate)
+                    .prove(pair, Proof::Certificate, context.policy_for(&from).bidi)
                     .unwrap_or_default();
                 self.granted(granted, context);
                 Ok(())
@@ -594,6 +614,12 @@ impl Open {
             return Refuse(
                 StanzaCondition::PolicyViolation,
                 "the configuration forbids federation with this domain",
+            );
+        }
+        if self.role == Role::Initiating && policy.bidi == BidiPolicy::Off {
+            return Refuse(
+                StanzaCondition::PolicyViolation,
+                "the configuration forbids bidi with this domain",
             );
         }
         //= DB-41
@@ -671,7 +697,7 @@ impl Open {
         let settled = match context.config.hosts.pair(Direction::Outbound, to, from) {
             Ok(pair) => self
                 .authorizations
-                .answer(&pair, answer)
+                .answer(&pair, answer, context.policy_for(from).bidi)
                 .map(|granted| (pair, granted)),
             Err(_) => Err(crate::authorizations::Unsolicited),
         };
@@ -720,7 +746,8 @@ impl Open {
         now: Instant,
     ) -> Result<Settled, StreamError> {
         // A verdict for a pair that nobody waits for any more is dropped (DB-28).
-        let Ok(concluded) = self.authorizations.conclude(pair, verdict) else {
+        let bidi = context.policy_for(pair.remote().domain()).bidi;
+        let Ok(concluded) = self.authorizations.conclude(pair, verdict, bidi) else {
             return Ok(Settled::Stays);
         };
         let (answer, settled) = match verdict {
@@ -814,6 +841,9 @@ enum Settled {
     Stays,
     Ends,
 }
+
+/// How many checks of keys move the deadline of a peer that has nothing authorised: a small cap (STREAM-57).
+pub(super) const VOUCHED_MAX: u64 = 16;
 
 /// Answers a check of one of our keys: we are the authoritative server (XEP-0220 §2.2.2).
 pub(super) fn vouch(

@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use verona_xml::{Element, Scope};
 
-use super::bidi;
+use super::bidi::{self, Agreement};
 use super::context::{Context, Restart};
 use super::features::{Offer, StartTls};
 use super::header::{self, Header};
 use super::open::{self, Open, Opening};
 use super::sasl::{self, SaslFailure};
-use super::{Cause, Event, Flow, Output, Peer, Role, Secured, StreamError, starttls};
+use super::{Cause, Event, Output, Peer, Role, Secured, StreamError, starttls};
 use crate::addr::{Direction, Domain};
 use crate::authorizations::Authorizations;
 use crate::dialback::{Answer, Dialback, DialbackError, write_answer};
 use crate::grounds::Proof;
 use crate::limits::seconds;
 use crate::ns;
-use crate::policy::{BidiPolicy, Federate, IdentityMethod, Multiplex, TlsPolicy};
+use crate::policy::{Federate, IdentityMethod, Multiplex, TlsPolicy};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
 
 /// What we wait for.
@@ -86,19 +86,18 @@ struct Addresses {
 /// What was settled before authentication and survives the restart behind it (BIDI-44).
 #[derive(Clone, Copy, Debug)]
 struct Agreed {
-    flow: Flow,
+    bidi: Agreement,
     multiplexes: bool,
 }
 
 impl Agreed {
     fn on_bidi(&mut self, element: &Element, context: &mut Context) -> Result<(), StreamError> {
-        //= BIDI-10
-        //= BIDI-12
-        match context.policy.bidi {
-            BidiPolicy::Auto => {
-                //= BIDI-06
-                // Before TLS this lives only as long as the wait that owns it does.
-                self.flow = Flow::Bidirectional;
+        match self.bidi {
+            //= BIDI-10
+            //= BIDI-12
+            //= BIDI-66
+            Agreement::Offered | Agreement::Requested => {
+                self.bidi = Agreement::Requested;
                 self.multiplexes |= match context.policy.multiplex {
                     Multiplex::Auto => bidi::multiplexes(element),
                     Multiplex::On => true,
@@ -107,7 +106,7 @@ impl Agreed {
                 Ok(())
             }
             //= BIDI-11
-            BidiPolicy::Off => context.irregular("a request for bidi that was not offered"),
+            Agreement::NotOffered => context.irregular("a request for bidi that was not offered"),
         }
     }
 }
@@ -363,6 +362,12 @@ impl AwaitChoice {
         element: &Element,
         context: &mut Context,
     ) -> Result<super::Phase, StreamError> {
+        //= BIDI-06
+        // Where TLS must come first it counts for nothing, and real peers do it. Before TLS that is optional it lives only
+        // as long as the wait that owns it does.
+        if self.secured.is_none() && self.agreed.bidi == Agreement::NotOffered {
+            return self.stay();
+        }
         self.agreed.on_bidi(element, context)?;
         self.stay()
     }
@@ -477,6 +482,12 @@ impl AwaitChoice {
             Ok(Dialback::Verify { from, to, id, key }) => {
                 open::vouch(&from, &to, &id, &key, Some(&self.id), context, now);
                 self.vouched += 1;
+                //= STREAM-57
+                //= BIDI-54
+                // Whoever came to have keys checked has time for the next one.
+                if self.vouched <= open::VOUCHED_MAX {
+                    self.deadline = self.deadline.max(context.negotiation_deadline(now));
+                }
                 self.stay()
             }
             Err(DialbackError::BadVerify { from, to, id }) => {
@@ -501,9 +512,25 @@ impl AwaitChoice {
                 });
                 self.stay()
             }
-            Ok(
-                Dialback::Request { .. } | Dialback::Answer { .. } | Dialback::Verdict { .. } | Dialback::Irregular(_),
-            ) => self.open(context, now).on_element(element, context, now),
+            Ok(Dialback::Request { .. }) => {
+                self.open(context, now).on_element(element, context, now)
+            }
+            //= DB-09
+            //= BIDI-37
+            //= BIDI-38
+            // Nothing was asked on this stream yet.
+            Ok(Dialback::Answer { .. }) => {
+                context.irregular("an unsolicited <db:result/> answer")?;
+                self.stay()
+            }
+            Ok(Dialback::Verdict { .. }) => {
+                context.irregular("an unsolicited <db:verify/> answer")?;
+                self.stay()
+            }
+            Ok(Dialback::Irregular(what)) => {
+                context.irregular(what)?;
+                self.stay()
+            }
         }
     }
 
@@ -514,13 +541,13 @@ impl AwaitChoice {
         Open::enter(
             Opening {
                 role: Role::Receiving,
-                authorizations: Authorizations::new(Role::Receiving, self.agreed.flow),
+                authorizations: Authorizations::new(Role::Receiving, self.agreed.bidi.flow()),
                 id: Some(self.id),
                 remote: self.addresses.remote,
                 secured: self.secured,
                 identity: None,
                 multiplexes: self.agreed.multiplexes,
-                bidi_requested: self.agreed.flow == Flow::Bidirectional,
+                bidi: self.agreed.bidi,
             },
             Vec::new(),
             context,
@@ -673,7 +700,7 @@ fn send_offer(
         id,
         agreed: Agreed {
             //= BIDI-06
-            flow: Flow::Unidirectional,
+            bidi: Agreement::offered(offer.bidi),
             multiplexes: context.policy.multiplex == Multiplex::On,
         },
         sasl_failures: 0,
@@ -693,11 +720,11 @@ fn open_after_sasl(
     context: &mut Context,
     now: Instant,
 ) -> Result<super::Phase, StreamError> {
-    let bidi_requested = agreed.flow == Flow::Bidirectional;
     //= SASL-17
     let offer = Offer {
         //= BIDI-03
-        bidi: bidi::offer(addresses.remote.as_ref(), context, now).filter(|_| !bidi_requested),
+        bidi: bidi::offer(addresses.remote.as_ref(), context, now)
+            .filter(|_| agreed.bidi != Agreement::Requested),
         //= DB-31
         // It was certified: further domains of the certificate need no more than a request.
         dialback: true,
@@ -718,8 +745,10 @@ fn open_after_sasl(
                 "the domain is no longer hosted here",
             )
         })?;
-    let mut authorizations = Authorizations::new(Role::Receiving, agreed.flow);
-    let granted = authorizations.prove(pair, Proof::Sasl).unwrap_or_default();
+    let mut authorizations = Authorizations::new(Role::Receiving, agreed.bidi.flow());
+    let granted = authorizations
+        .prove(pair, Proof::Sasl, context.policy.bidi)
+        .unwrap_or_default();
     //= BIDI-17
     //= STREAM-33
     // Only now, behind header and features, may anything be sent: the grants tell the federation so.
@@ -732,7 +761,10 @@ fn open_after_sasl(
             secured: Some(secured),
             identity: None,
             multiplexes: agreed.multiplexes,
-            bidi_requested,
+            bidi: match agreed.bidi {
+                Agreement::Requested => Agreement::Requested,
+                Agreement::Offered | Agreement::NotOffered => Agreement::offered(offer.bidi),
+            },
         },
         granted,
         context,
