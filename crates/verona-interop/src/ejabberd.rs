@@ -152,6 +152,8 @@ listen:
     ip: "{component_ip}"
     module: ejabberd_service
     access: all
+    # Otherwise every component gets what is for any of them.
+    global_routes: false
     hosts:
 "#,
         authority = settings.authority.display(),

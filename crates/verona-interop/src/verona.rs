@@ -2,6 +2,7 @@
 //! Why the binary and not the engine: the tests stand where an operator stands, with the file and the commands of the contract.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -50,29 +51,43 @@ impl Verona {
     /// # Errors
     /// The program is missing or does not start.
     pub fn start(dir: &Path, settings: &Settings<'_>) -> Result<Self> {
-        let home = dir.join("verona");
-        fs::create_dir_all(&home)?;
         let [components, admin] = *free_ports([127, 0, 0, 1], 2)?.as_slice() else {
             bail!("no free ports");
         };
+        let text = text(settings, components, admin);
+        let listeners = [settings.address, components, admin];
+        Self::start_with(dir, "verona", settings.program, &text, &listeners, components)
+    }
+
+    /// Starts `verona run` with this configuration in the folder `dir/NAME`, and waits until it listens everywhere.
+    ///
+    /// # Errors
+    /// The program is missing or does not start.
+    pub fn start_with(
+        dir: &Path,
+        name: &str,
+        program: &Path,
+        text: &str,
+        listeners: &[SocketAddr],
+        components: SocketAddr,
+    ) -> Result<Self> {
+        let home = dir.join(name);
+        fs::create_dir_all(&home)?;
         let configuration = home.join("verona.toml");
-        fs::write(&configuration, text(settings, components, admin))?;
+        fs::write(&configuration, text)?;
         let mut process = Process::start(
-            "verona",
+            name,
             dir,
-            settings.program,
+            program,
             &["run", "-c", &configuration.to_string_lossy()],
         )?;
         process
-            .wait_for_listeners(
-                &[settings.address, components, admin],
-                Duration::from_secs(15),
-            )
-            .with_context(|| tail(&dir.join("verona.log"), 20))?;
+            .wait_for_listeners(listeners, Duration::from_secs(15))
+            .with_context(|| tail(&dir.join(format!("{name}.log")), 20))?;
         Ok(Self {
             process,
             components,
-            program: settings.program.to_owned(),
+            program: program.to_owned(),
             configuration,
         })
     }
@@ -100,6 +115,14 @@ impl Verona {
         self.ask(&["ping", from, to], Duration::from_secs(45))
     }
 
+    /// What a command that asks the daemon prints, within ten seconds.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub fn says(&self, arguments: &[&str]) -> Result<String> {
+        self.ask(arguments, Duration::from_secs(10))
+    }
+
     fn ask(&self, arguments: &[&str], deadline: Duration) -> Result<String> {
         let mut child = Command::new(&self.program)
             .args(arguments)
@@ -110,7 +133,12 @@ impl Verona {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("running verona {arguments:?}"))?;
-        // What these commands print fits a pipe's buffer, so nobody has to read while they run.
+        // Read while it runs: a list of links can be more than a pipe holds.
+        let mut pipe = child.stdout.take().context("no standard output")?;
+        let reader = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            pipe.read_to_end(&mut text).map(|_| text)
+        });
         let until = Instant::now() + deadline;
         while child.try_wait()?.is_none() {
             if Instant::now() > until {
@@ -124,8 +152,11 @@ impl Verona {
             std::thread::sleep(Duration::from_millis(5));
         }
         let output = child.wait_with_output()?;
+        let printed = reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("reading what verona printed"))??;
         let (out, err) = (
-            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&printed).into_owned(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
         );
         if !output.status.success() {

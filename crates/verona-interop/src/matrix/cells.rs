@@ -29,7 +29,7 @@ fn of(peers: &[Peer]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for peer in peers {
         for asked in [Asked::Certificate, Asked::Either] {
-            for (ours, theirs) in CERTIFICATES {
+            for (ours, theirs) in certificates(*peer, asked) {
                 for dials in [Dials::Verona, Dials::Peer, Dials::Both] {
                     cells.push(Cell {
                         peer: *peer,
@@ -43,6 +43,18 @@ fn of(peers: &[Peer]) -> Vec<Cell> {
         }
     }
     cells
+}
+
+/// Ours and theirs. jabberd2 proves itself by dialback and asks for nothing better, so of a policy for certificates
+/// there is only one thing to see.
+const fn certificates(peer: Peer, asked: Asked) -> &'static [(Certificate, Certificate)] {
+    match (peer, asked) {
+        (Peer::Jabberd2, Asked::Certificate) => &[
+            (Certificate::Full, Certificate::Full),
+            (Certificate::Full, Certificate::SelfSigned),
+        ],
+        _ => CERTIFICATES,
+    }
 }
 
 /// Ours and theirs.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::world::{Placed, SECRET, World};
-use super::{Certificate, Dials};
+use super::{Certificate, Dials, Kind};
 use crate::speaker::{Bounce, Speaker};
 
 /// What was seen of a cell.
@@ -28,14 +28,16 @@ pub struct Seen {
 /// One direction.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
-    /// Messages that were sent.
+    /// Messages that were sent: all numbers below this one.
     pub sent: usize,
-    /// Messages that came.
-    pub came: usize,
+    /// Those sent while the peer was breaking its own connection, which never came.
+    pub lost: Vec<usize>,
+    /// The numbers that came, in their order.
+    pub came: Vec<usize>,
     /// The first message that came back to its sender.
     pub bounce: Option<Bounce>,
-    /// What is wrong with what came; nothing when all came in order, none twice.
-    pub fault: Option<String>,
+    /// Anything else that came.
+    pub surprises: Vec<String>,
 }
 
 /// A connection as verona tells of it.
@@ -43,6 +45,8 @@ pub struct Flow {
 pub struct Link {
     /// Who opened it: `initiating` is verona.
     pub role: String,
+    /// Our end.
+    pub local_address: String,
     /// The other end.
     pub peer_address: String,
     /// Whether both directions are allowed.
@@ -73,13 +77,14 @@ pub fn play(world: &World, placed: &Placed) -> Result<Seen> {
     let began = Instant::now();
     let near = Speaker::connect(world.verona.components, &placed.near, SECRET)?;
     let far = Speaker::connect(world.far_components(placed)?, &placed.far, SECRET)?;
+    let peer = placed.cell.peer.kind();
     let (near_to_far, far_to_near) = match placed.cell.dials {
-        Dials::Verona => in_turn(&near, &far)?,
+        Dials::Verona => in_turn(&near, &far, peer)?,
         Dials::Peer => {
-            let (there, back) = in_turn(&far, &near)?;
+            let (there, back) = in_turn(&far, &near, peer)?;
             (back, there)
         }
-        Dials::Both => at_once(&near, &far)?,
+        Dials::Both => at_once(&near, &far, peer)?,
     };
     let links = links(&world.verona.links()?, placed);
     Ok(Seen {
@@ -91,45 +96,68 @@ pub fn play(world: &World, placed: &Placed) -> Result<Seen> {
 }
 
 /// One begins with one message; when that is settled, the other answers with one; then all that flows, flows.
-fn in_turn(first: &Speaker, second: &Speaker) -> Result<(Flow, Flow)> {
+fn in_turn(first: &Speaker, second: &Speaker, peer: Kind) -> Result<(Flow, Flow)> {
     let there = settled(first, second, 0..1)?;
     let back = settled(second, first, 0..1)?;
     thread::scope(|scope| {
-        let rest = |from: &Speaker, to: &Speaker, one: bool| -> Result<usize> {
-            if one {
-                from.say(to.domain(), 1..MESSAGES)?;
-                to.wait_for(MESSAGES, TALK);
-                Ok(MESSAGES)
-            } else {
-                Ok(1)
-            }
-        };
-        let answer = scope.spawn(move || rest(second, first, back));
-        let there = flow(first, second, rest(first, second, there)?);
-        let sent = answer.join().map_err(|_| anyhow::anyhow!("a speaker panicked"))??;
-        Ok((there, flow(second, first, sent)))
+        let answer = scope.spawn(move || rest(second, first, 1, back, peer));
+        let there = rest(first, second, 1, there, peer)?;
+        let back = answer
+            .join()
+            .map_err(|_| anyhow::anyhow!("a speaker panicked"))??;
+        Ok((there, back))
     })
 }
 
-/// Both begin at the same moment with all that they have.
-fn at_once(near: &Speaker, far: &Speaker) -> Result<(Flow, Flow)> {
-    let start = Barrier::new(2);
+/// Both begin at the same moment: with all that they have, or with one message where the peer bears no more.
+fn at_once(near: &Speaker, far: &Speaker, peer: Kind) -> Result<(Flow, Flow)> {
+    let (start, then) = (Barrier::new(2), Barrier::new(2));
+    let first = match peer {
+        Kind::Jabberd2 => 1,
+        Kind::Verona | Kind::Prosody | Kind::Ejabberd => MESSAGES,
+    };
     thread::scope(|scope| {
-        let speak = |from: &Speaker, to: &Speaker| -> Result<()> {
+        let (start, then) = (&start, &then);
+        let speak = move |from: &Speaker, to: &Speaker| -> Result<Flow> {
             start.wait();
-            settled(from, to, 0..MESSAGES)?;
-            if from.bounces().is_empty() {
-                to.wait_for(MESSAGES, TALK);
-            }
-            Ok(())
+            let came = settled(from, to, 0..first);
+            then.wait();
+            rest(from, to, first, came?, peer)
         };
         let other = scope.spawn(move || speak(far, near));
         let own = speak(near, far);
-        other
+        let other = other
             .join()
             .map_err(|_| anyhow::anyhow!("a speaker panicked"))??;
-        own?;
-        Ok((flow(near, far, MESSAGES), flow(far, near, MESSAGES)))
+        Ok((own?, other))
+    })
+}
+
+/// After the first messages, the others, if those came.
+fn rest(from: &Speaker, to: &Speaker, first: usize, came: bool, peer: Kind) -> Result<Flow> {
+    let mut sent = first;
+    let mut lost = Vec::new();
+    if came {
+        // jabberd2 ends a connection when an error is left over from the handshake of another; nobody can know that
+        // what was just written is lost. So it is asked with single messages whether it is through with that.
+        while peer == Kind::Jabberd2 && lost.len() < LOST_MAX {
+            from.say(to.domain(), sent..sent + 1)?;
+            sent += 1;
+            if to.wait_for(sent - lost.len(), PROBE) == sent - lost.len() {
+                break;
+            }
+            lost.push(sent - 1);
+        }
+        from.say(to.domain(), sent..MESSAGES)?;
+        sent = MESSAGES;
+        to.wait_for(MESSAGES - lost.len(), TALK);
+    }
+    Ok(Flow {
+        sent,
+        lost,
+        came: to.messages(),
+        bounce: from.bounces().first().cloned(),
+        surprises: to.surprises(),
     })
 }
 
@@ -146,15 +174,6 @@ fn settled(from: &Speaker, to: &Speaker, numbers: std::ops::Range<usize>) -> Res
         }
     }
     Ok(false)
-}
-
-fn flow(from: &Speaker, to: &Speaker, sent: usize) -> Flow {
-    Flow {
-        sent,
-        came: to.messages().len(),
-        bounce: from.bounces().first().cloned(),
-        fault: to.heard_all(sent).err().map(|error| format!("{error:#}")),
-    }
 }
 
 fn links(all: &[Value], placed: &Placed) -> Vec<Link> {
@@ -179,6 +198,7 @@ fn links(all: &[Value], placed: &Placed) -> Vec<Link> {
             };
             found.push(Link {
                 role: text(link, "role"),
+                local_address: text(link, "local_address"),
                 peer_address: text(link, "peer_address"),
                 bidi: link.get("bidi") == Some(&Value::Bool(true)),
                 send: grounds("send"),
@@ -241,5 +261,9 @@ const WORKERS: usize = 16;
 const LOOK: Duration = Duration::from_millis(20);
 /// For the first message to come or to come back: servers look for another way for a while.
 const SETTLE: Duration = Duration::from_secs(75);
+/// For one message to come where connections were made before.
+const PROBE: Duration = Duration::from_millis(1_500);
+/// How many of those may not come.
+const LOST_MAX: usize = 3;
 /// For the rest.
 const TALK: Duration = Duration::from_secs(45);

@@ -32,6 +32,7 @@ pub struct Placed {
     pub near_address: SocketAddr,
     /// Where DNS says that the peer listens for this cell.
     pub far_address: SocketAddr,
+    instance: Instance,
 }
 
 /// Everything that runs. Fields are dropped, and so ended, from the top.
@@ -47,21 +48,31 @@ pub struct World {
     _dns: NameServer,
 }
 
-/// A running peer: jabberd2 has one certificate for all its domains, so it runs once for each kind.
+/// A running peer. jabberd2 runs once for each cell: it has one certificate for all its domains, and it takes an error
+/// that one TLS handshake leaves behind in the process for one of whichever connection is busy next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Instance {
     peer: Peer,
-    certificate: Option<Certificate>,
+    /// The cell's number, where there is one for each.
+    cell: Option<u16>,
 }
 
 impl Instance {
-    const fn of(cell: &Cell) -> Self {
+    const fn of(cell: &Cell, number: u16) -> Self {
         Self {
             peer: cell.peer,
-            certificate: match cell.peer.kind() {
-                Kind::Jabberd2 => Some(cell.theirs),
+            cell: match cell.peer.kind() {
+                Kind::Jabberd2 => Some(number),
                 Kind::Verona | Kind::Prosody | Kind::Ejabberd => None,
             },
+        }
+    }
+
+    /// Name of its folder and logs.
+    fn name(self) -> String {
+        match self.cell {
+            None => self.peer.word().to_owned(),
+            Some(number) => format!("{}-{number}", self.peer.word()),
         }
     }
 }
@@ -121,7 +132,7 @@ impl World {
         let verona = stage.verona("near", &cells, Seat::Near, SERVER)?;
         let mut instances: Vec<Instance> = cells
             .iter()
-            .map(|placed| Instance::of(&placed.cell))
+            .map(|placed| placed.instance)
             .collect();
         instances.sort_unstable();
         instances.dedup();
@@ -147,7 +158,7 @@ impl World {
     /// The cell is not one of this world.
     pub fn far_components(&self, placed: &Placed) -> Result<SocketAddr> {
         self.peers
-            .get(&Instance::of(&placed.cell))
+            .get(&placed.instance)
             .map(Running::components)
             .context("no such peer in this world")
     }
@@ -185,16 +196,18 @@ impl World {
 fn place(cells: &[Cell]) -> Vec<Placed> {
     cells
         .iter()
-        .zip(0_u32..)
+        .zip(0_u16..)
         .map(|(cell, number)| {
-            let [_, _, high, low] = number.to_be_bytes();
+            let [high, low] = number.to_be_bytes();
+            let instance = Instance::of(cell, number);
             let at = |net, port| SocketAddr::from((Ipv4Addr::new(127, net, high, low), port));
             Placed {
                 cell: *cell,
                 near: format!("c{number}.near.lit"),
                 far: format!("c{number}.{}.lit", cell.peer.word()),
                 near_address: at(1, SERVER),
-                far_address: at(2, server_port(Instance::of(cell))),
+                far_address: at(2, server_port(instance)),
+                instance,
             }
         })
         .collect()
@@ -222,7 +235,7 @@ impl Stage<'_> {
         let cells: Vec<Placed> = self
             .cells
             .iter()
-            .filter(|placed| Instance::of(&placed.cell) == instance)
+            .filter(|placed| placed.instance == instance)
             .cloned()
             .collect();
         let address = anywhere(server_port(instance));
@@ -232,10 +245,7 @@ impl Stage<'_> {
             .release()
             .map(|release| self.root(release))
             .transpose()?;
-        let name = match instance.certificate {
-            None => instance.peer.word().to_owned(),
-            Some(certificate) => format!("{}-{certificate}", instance.peer.word()),
-        };
+        let name = instance.name();
         match instance.peer.kind() {
             Kind::Verona => Ok(Running::Verona(self.verona(
                 &name,
@@ -254,9 +264,8 @@ impl Stage<'_> {
                 self.ejabberd(&name, &cells, address, components, root.as_deref(), instance.peer)?,
             )),
             Kind::Jabberd2 => {
-                let certificate = instance.certificate.context("jabberd2 has one certificate")?;
-                let names: Vec<&str> = cells.iter().map(|placed| placed.far.as_str()).collect();
-                let issued = self.issue(&names, certificate)?;
+                let placed = cells.first().context("no cell")?;
+                let issued = self.issue(&[&placed.far], placed.cell.theirs)?;
                 let folder = self.dir.join(format!("{name}-certs"));
                 issued.write_together(&folder, "jabberd2")?;
                 Ok(Running::Jabberd2(
@@ -478,19 +487,18 @@ const fn server_port(instance: Instance) -> u16 {
         Peer::Verona => 6_000,
         Peer::Prosody => 7_000,
         Peer::Ejabberd => 8_000,
-        Peer::Jabberd2 => 9_000,
+        Peer::Jabberd2 => 20_000,
         Peer::ProsodyTrixie => 10_000,
         Peer::EjabberdTrixie => 11_000,
         Peer::ProsodyForky => 12_000,
         Peer::EjabberdForky => 13_000,
     };
-    let by_certificate = match instance.certificate {
-        None | Some(Certificate::Full) => 0,
-        Some(Certificate::ServerOnly) => 10,
-        Some(Certificate::SelfSigned) => 20,
-        Some(Certificate::WrongName) => 30,
+    // Two for the server and its components.
+    let by_cell = match instance.cell {
+        None => 0,
+        Some(number) => 2 * number,
     };
-    by_peer + by_certificate
+    by_peer + by_cell
 }
 
 /// verona's own port; components and the page have the next two.
