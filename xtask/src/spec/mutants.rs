@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::check::Ledger;
@@ -103,18 +103,21 @@ pub(super) fn run(root: &Path, ids: &[&str]) -> Result<bool> {
         mutants.len(),
         runs.len()
     );
+    let mut mute = BTreeSet::new();
     for run in runs {
-        match copy.test(run)? {
-            Verdict::Passed => {}
-            Verdict::Failed => bail!("`{run}` fails on the tree as it is, so it can tell nothing"),
-            Verdict::Empty => bail!("`{run}` runs no test"),
-            Verdict::NotBuilt => bail!("the tests of `{run}` do not compile"),
-        }
+        let why = match copy.test(run)? {
+            Verdict::Passed => continue,
+            Verdict::Failed => "fails on the tree as it is, so it can tell nothing",
+            Verdict::Empty => "runs no test",
+            Verdict::NotBuilt => "does not compile",
+        };
+        println!("`{run}` {why}");
+        mute.insert(run);
     }
     let mut survivors = Vec::new();
     for (index, mutant) in mutants.iter().enumerate() {
         let start = Instant::now();
-        let fate = copy.fate(mutant)?;
+        let fate = copy.fate(mutant, &mute)?;
         println!(
             "{:>3}/{} {:<9} {:>5.1} s  {}  {}",
             index + 1,
@@ -124,7 +127,7 @@ pub(super) fn run(root: &Path, ids: &[&str]) -> Result<bool> {
             mutant.ids.join(" "),
             mutant.file.rsplit("src/").next().unwrap_or(&mutant.file),
         );
-        if let Fate::Survived | Fate::NotBuilt = fate {
+        if fate != Fate::Killed {
             survivors.push((*mutant, fate));
         }
     }
@@ -201,6 +204,8 @@ enum Fate {
     Survived,
     /// It does not compile, so no test had a say.
     NotBuilt,
+    /// None of its tests passes without it.
+    NotAsked,
 }
 
 impl Fate {
@@ -209,6 +214,7 @@ impl Fate {
             Self::Killed => "killed",
             Self::Survived => "SURVIVED",
             Self::NotBuilt => "NO BUILD",
+            Self::NotAsked => "NO TEST",
         }
     }
 }
@@ -245,20 +251,29 @@ impl Copy {
     }
 
     /// Breaks the copy, runs the tests, mends the copy.
-    fn fate(&self, mutant: &Mutant) -> Result<Fate> {
+    fn fate(&self, mutant: &Mutant, mute: &BTreeSet<&str>) -> Result<Fate> {
+        let tests: Vec<&str> = mutant
+            .tests
+            .iter()
+            .map(String::as_str)
+            .filter(|test| !mute.contains(test))
+            .collect();
+        if tests.is_empty() {
+            return Ok(Fate::NotAsked);
+        }
         let path = self.directory.join(&mutant.file);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", mutant.file))?;
         let at = mutant.place(&text)?;
         let mut broken = text.clone();
         broken.replace_range(at..at + mutant.find.len(), &mutant.replace);
         fs::write(&path, broken).with_context(|| format!("writing {}", mutant.file))?;
-        let fate = self.judge(mutant);
+        let fate = self.judge(&tests);
         fs::write(&path, text).with_context(|| format!("mending {}", mutant.file))?;
         fate
     }
 
-    fn judge(&self, mutant: &Mutant) -> Result<Fate> {
-        for test in &mutant.tests {
+    fn judge(&self, tests: &[&str]) -> Result<Fate> {
+        for test in tests {
             match self.test(test)? {
                 Verdict::Failed => return Ok(Fate::Killed),
                 Verdict::NotBuilt => return Ok(Fate::NotBuilt),
