@@ -17,6 +17,7 @@ use crate::config::Conflict;
 use crate::held::Held;
 use crate::observe::log;
 use crate::shared::{Shared, now};
+use crate::throttle::Throttle;
 
 /// What others want of a component's connection.
 #[derive(Debug)]
@@ -112,6 +113,7 @@ impl ComponentTask {
         // The end has a deadline of its own, which nothing that the component does or does not do puts off.
         let mut leave_at = None;
         let mut crowded_since = None;
+        let mut throttle = Throttle::new(self.shared.limits.bytes_per_second_max);
         loop {
             if closing {
                 leave_at.get_or_insert_with(|| {
@@ -152,11 +154,14 @@ impl ComponentTask {
             };
             let crowded = read_on > tokio::time::Instant::now();
             let reading = !closing && room && !crowded && !*stop.borrow() && self.held.is_empty();
+            //= LIM-11
+            let throttled = throttle.until().filter(|_| reading);
             tokio::select! {
-                read = reader.read_buf(&mut incoming), if reading => {
+                read = reader.read_buf(&mut incoming), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) | Err(_) => self.link.handle(ComponentInput::Eof, now()),
-                        Ok(_) => {
+                        Ok(count) => {
+                            throttle.spend(count);
                             self.link.handle(ComponentInput::Bytes(&incoming), now());
                             incoming.clear();
                         }
@@ -191,6 +196,7 @@ impl ComponentTask {
                     }
                 }
                 () = bell.notified() => {}
+                () = tokio::time::sleep_until(throttled.unwrap_or(leave)), if throttled.is_some() => {}
                 () = tokio::time::sleep_until(read_on), if crowded => {}
                 //= LIM-12
                 () = tokio::time::sleep_until(progress + stall), if !outgoing.is_empty() => {

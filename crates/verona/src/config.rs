@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use verona_proto::addr::Domain;
-use verona_proto::dialback::Secret;
+use verona_proto::dialback::{IssuedKeys, Secret};
 use verona_proto::policy::{DomainPattern, Policy};
 
+use crate::learned::LearnedPeer;
 use crate::network::Network;
 use crate::tls::{Certificates, TrustRoots};
 use crate::trace::Trace;
@@ -32,6 +33,10 @@ pub struct Config {
     pub dialback_secret: Option<Secret>,
     /// The secret before, still answered for during a rotation.
     pub dialback_previous_secret: Option<Secret>,
+    /// For which keys of our secret we vouch (DB-35): by default for those alone that this process made a moment ago.
+    /// Where several machines share the secret each must vouch for the keys of the others:
+    /// [`IssuedKeys::shared_secret`] (DB-03).
+    pub issued_keys: IssuedKeys,
     /// Where components attach (XEP-0114).
     pub components: Vec<ListenAddress>,
     /// What suffices for whom.
@@ -40,6 +45,9 @@ pub struct Config {
     pub addresses: Vec<(DomainPattern, PeerAddress)>,
     /// The version to tell in answers to XEP-0092; `None` tells none.
     pub version: Option<String>,
+    /// What an earlier run learned about peers, as [`Handle::peers`](crate::Handle::peers) gave it. What is out of date or
+    /// lies in the future is not taken over.
+    pub learned: Vec<LearnedPeer>,
     /// Sees every element that is read or written, for demonstrations and debugging.
     pub trace: Option<Trace>,
 }

@@ -28,6 +28,7 @@ use crate::held::Held;
 use crate::observe::log;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkPair, LinkRole, LinkTls, LinkTransport};
+use crate::throttle::Throttle;
 use crate::tls::TlsFacts;
 use crate::trace::{Traced, TracedWhat};
 
@@ -37,6 +38,7 @@ pub(crate) enum ConnectionCommand {
     Request { pair: DomainPair },
     Verdict { pair: DomainPair, verdict: Verdict },
     Carry { pair: DomainPair, drain: Drain },
+    Converge,
     Close(StreamError),
 }
 
@@ -112,6 +114,7 @@ pub(crate) fn spawn(
         bytes_written: 0,
         transport: LinkTransport::Plain,
         admission: None,
+        throttle: Throttle::new(shared.limits.bytes_per_second_max),
     };
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
@@ -179,6 +182,7 @@ struct Connection {
     bytes_written: u64,
     transport: LinkTransport,
     admission: Option<Admission>,
+    throttle: Throttle,
 }
 
 /// Why the loop over a transport ended.
@@ -366,15 +370,18 @@ impl Connection {
             // A peer that asks and does not take the answers is not read from.
             let reading =
                 exit.is_none() && self.held.is_empty() && stream.transmit().len() < WRITE_BYTES;
+            //= LIM-11
+            let throttled = self.throttle.until().filter(|_| reading);
             tokio::select! {
-                read = reader.read_buf(&mut incoming), if reading => {
+                read = reader.read_buf(&mut incoming), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) => stream.handle(Input::Eof, now()),
                         Err(error) => {
                             log::broken(self.key, &lock(&self.link), &error);
                             stream.handle(Input::Eof, now());
                         }
-                        Ok(_) => {
+                        Ok(count) => {
+                            self.throttle.spend(count);
                             lock(&self.link).bytes_in += u64::try_from(incoming.len()).unwrap_or(0);
                             self.trace(TracedWhat::Received(&incoming));
                             stream.handle(Input::Bytes(&incoming), now());
@@ -414,6 +421,7 @@ impl Connection {
                     exit = self.outputs(stream).await;
                 }
                 () = ready.notified(), if exit.is_none() => {}
+                () = tokio::time::sleep_until(throttled.unwrap_or(leave_at)), if throttled.is_some() => {}
                 //= LIM-12
                 () = tokio::time::sleep_until(progress + stall), if writing => {
                     self.fail(StreamError::stalled(stall)).await;
@@ -439,6 +447,9 @@ impl Connection {
             }
             ConnectionCommand::Carry { pair, drain } => {
                 self.carried.add(pair, drain);
+            }
+            ConnectionCommand::Converge => {
+                stream.handle(Input::Command(Command::Converge), now());
             }
             ConnectionCommand::Close(error) => {
                 // What is queued for the stream goes out before its closing tag.
@@ -560,6 +571,7 @@ impl Connection {
                 ConnectionCommand::Carry { pair, drain } => self.carried.add(pair, drain),
                 ConnectionCommand::Request { .. }
                 | ConnectionCommand::Verdict { .. }
+                | ConnectionCommand::Converge
                 | ConnectionCommand::Close(_) => {}
             }
         }

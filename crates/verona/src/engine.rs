@@ -28,12 +28,13 @@ use crate::attachment::{AttachError, Attachment};
 use crate::component::{ComponentCommand, ComponentHandle};
 use crate::config::{Config, ListenAddress};
 use crate::federation;
+use crate::learned::Now;
 use crate::listener;
 use crate::ping::{Outcome, PingError};
 use crate::random::Random;
 use crate::resolver::{Resolver, ResolverError};
 use crate::shared::{Parts, Shared, lock};
-use crate::status::Link;
+use crate::status::{Link, Peer};
 use crate::tls::{Tls, TlsError};
 
 /// A running federation: listeners, connections, components, and the machine that assigns them.
@@ -65,6 +66,11 @@ impl Engine {
         );
         let resolver = Resolver::new(&config.dns_servers, seconds(limits.dns_seconds))
             .map_err(StartError::Resolver)?;
+        let memory = Memory {
+            issued: config.issued_keys.clone(),
+            ..Memory::default()
+        };
+        Now::read().restore(&memory.learned, &config.learned);
         let streams = Arc::new(StreamConfig {
             hosts: Arc::clone(&hosts),
             policy: Arc::new(config.policy.clone()),
@@ -76,7 +82,7 @@ impl Engine {
                 previous: config.dialback_previous_secret.clone(),
             },
             tls_available: !config.certificates.is_empty(),
-            memory: Memory::default(),
+            memory,
         });
         let switchboard = Switchboard::new(
             Arc::clone(&hosts),
@@ -250,6 +256,32 @@ impl Handle {
             .values()
             .map(|handle| lock(&handle.link).clone())
             .collect()
+    }
+
+    /// Every peer that is connected or of which something is known, by domain.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        let shared = &self.shared;
+        let known = Now::read().export(&shared.streams.memory.learned);
+        crate::status::peers(known, &self.links(), |domain| {
+            shared.policy.for_peer(domain).learned
+        })
+    }
+
+    /// A number that grows with every change of what is known of peers: whoever stores it stores it when this has grown.
+    #[must_use]
+    pub fn learned_revision(&self) -> u64 {
+        self.shared.streams.memory.learned.revision()
+    }
+
+    /// Forgets what was learned about one peer; says whether anything was known. Its connections live on.
+    pub fn forget(&self, peer: &Domain) -> bool {
+        self.shared.streams.memory.learned.clear(Some(peer)) > 0
+    }
+
+    /// Forgets what was learned about all peers; says about how many something was known.
+    pub fn forget_all(&self) -> usize {
+        self.shared.streams.memory.learned.clear(None)
     }
 
     /// Takes the traffic of a hosted domain into the program's own hands, instead of a component's.

@@ -20,7 +20,8 @@ use crate::shared::{Shared, lock, now};
 pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>) {
     let random = Arc::clone(&shared.random);
     let mut federation =
-        Federation::new(Arc::clone(&shared.policy), move |bound| random.below(bound));
+        Federation::new(Arc::clone(&shared.policy), move |bound| random.below(bound))
+            .remembering(shared.streams.memory.learned.clone());
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let deadline = federation.deadline().map_or_else(
@@ -91,6 +92,7 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
             pair,
             drain,
         } => send(shared, stream, ConnectionCommand::Carry { pair, drain }),
+        Command::Converge { stream } => send(shared, stream, ConnectionCommand::Converge),
         Command::Close { stream, error } => send(shared, stream, ConnectionCommand::Close(error)),
         Command::Return {
             pair,
@@ -131,6 +133,7 @@ fn give(
         ConnectionCommand::Carry { pair, drain } => Some((pair.clone(), drain.feeder())),
         ConnectionCommand::Request { .. }
         | ConnectionCommand::Verdict { .. }
+        | ConnectionCommand::Converge
         | ConnectionCommand::Close(_) => None,
     };
     match handle.commands.try_send(command) {
@@ -163,7 +166,11 @@ fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Optio
             Some(Signal::Ended(stream, Remains { drains }))
         }
         Err(ConnectionCommand::Request { .. }) => Some(Signal::Ended(stream, Remains::default())),
-        Err(ConnectionCommand::Verdict { .. } | ConnectionCommand::Close(_)) => None,
+        Err(
+            ConnectionCommand::Verdict { .. }
+            | ConnectionCommand::Converge
+            | ConnectionCommand::Close(_),
+        ) => None,
     }
 }
 

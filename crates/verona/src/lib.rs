@@ -35,6 +35,7 @@
 //! use verona::tls::{Certificates, TrustRoots};
 //! use verona::{Config, Engine};
 //! use verona_proto::addr::{Domain, Jid};
+//! use verona_proto::dialback::IssuedKeys;
 //! use verona_proto::policy::{DomainPattern, Policy};
 //!
 //! type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -49,10 +50,12 @@
 //!         dns_servers: vec!["127.0.0.1:9".parse()?], // empty: those of the system
 //!         dialback_secret: None,                     // a random one
 //!         dialback_previous_secret: None,
+//!         issued_keys: IssuedKeys::default(),        // no other process makes keys of our secret
 //!         components: Vec::new(),
 //!         policy: Policy::default(),
 //!         addresses: Vec::new(),
 //!         version: None,
+//!         learned: Vec::new(),                       // what `Handle::peers` gave last time
 //!         trace: None,
 //!     })
 //! }
@@ -101,7 +104,10 @@
 //!   read PEM files.
 //! - [`Engine::start`] binds the listeners and starts; [`Engine::shutdown`] delivers or returns what was taken, and says
 //!   how much that was ([`Drained`]). Dropping the engine ends everything at once.
-//! - [`Handle`], cheap to clone: [`links`](Handle::links), [`components`](Handle::components), [`ping`](Handle::ping).
+//! - [`Handle`], cheap to clone: [`links`](Handle::links), [`peers`](Handle::peers),
+//!   [`components`](Handle::components), [`ping`](Handle::ping), [`attach`](Handle::attach).
+//! - What experience taught about each peer is known to [`Handle::peers`]; [`Config::learned`] takes it over from an
+//!   earlier run, and [`Handle::forget`] forgets it.
 //! - [`trace`]: every element that crosses a connection, for demonstrations and debugging.
 //! - Events go to `tracing`; `docs/operating.md` of the repository lists them. Payload is never logged.
 //!
@@ -119,6 +125,7 @@ mod engine;
 mod federation;
 mod gate;
 mod held;
+mod learned;
 mod listener;
 pub mod network;
 mod observe;
@@ -127,12 +134,14 @@ mod random;
 pub mod resolver;
 mod shared;
 pub mod status;
+mod throttle;
 pub mod tls;
 pub mod trace;
 
 pub use attachment::{AttachError, Attachment, SendError};
 pub use config::Config;
 pub use engine::{Drained, Engine, Handle, StartError};
+pub use learned::{LearnedFailure, LearnedLesson, LearnedPeer};
 pub use ping::PingError;
 /// The protocol's types, as [`Config`] and [`Handle`] use them.
 pub use verona_proto as proto;

@@ -1,9 +1,14 @@
 //! A snapshot of what the engine is doing, for people and their tools (contract §4).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use verona_proto::addr::Domain;
 use verona_proto::grounds::Grounds;
+use verona_proto::policy::UseLearned;
+
+use crate::learned::LearnedPeer;
 
 /// One live connection with another server.
 #[derive(Clone, Debug)]
@@ -86,4 +91,54 @@ pub struct LinkPair {
     pub send: Option<Grounds>,
     /// Why they may send, if they may.
     pub receive: Option<Grounds>,
+}
+
+/// A peer: what is known of it, and how it stands with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// What experience taught. Empty for a peer that is connected and gave no occasion to learn.
+    pub learned: LearnedPeer,
+    /// Whether the policy lets what was learned be used.
+    pub used: UseLearned,
+    /// The live connections on which a pair with it may flow ([`Link::id`]).
+    pub links: Vec<u64>,
+}
+
+/// Every peer that is known or connected, by domain.
+pub(crate) fn peers(
+    known: Vec<LearnedPeer>,
+    links: &[Link],
+    used: impl Fn(&Domain) -> UseLearned,
+) -> Vec<Peer> {
+    let mut connected: BTreeMap<Domain, Vec<u64>> = BTreeMap::new();
+    for link in links {
+        for pair in &link.pairs {
+            let Ok(remote) = Domain::parse(&pair.remote) else {
+                continue;
+            };
+            let ids = connected.entry(remote).or_default();
+            if ids.last() != Some(&link.id) {
+                ids.push(link.id);
+            }
+        }
+    }
+    let mut all: BTreeMap<Domain, LearnedPeer> = known
+        .into_iter()
+        .map(|peer| (peer.domain.clone(), peer))
+        .collect();
+    for domain in connected.keys() {
+        all.entry(domain.clone()).or_insert_with(|| LearnedPeer {
+            domain: domain.clone(),
+            lessons: Vec::new(),
+            early_deaths: 0,
+            failure: None,
+        });
+    }
+    all.into_values()
+        .map(|learned| Peer {
+            used: used(&learned.domain),
+            links: connected.remove(&learned.domain).unwrap_or_default(),
+            learned,
+        })
+        .collect()
 }

@@ -13,6 +13,7 @@ use verona::config::{HostedDomain, S2s};
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::Domain;
+use verona_proto::dialback::IssuedKeys;
 use verona_proto::policy::Policy;
 
 fn config(limits: &[(&str, u64)]) -> Config {
@@ -34,10 +35,12 @@ fn config(limits: &[(&str, u64)]) -> Config {
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
         dialback_secret: None,
         dialback_previous_secret: None,
+        issued_keys: IssuedKeys::default(),
         components: Vec::new(),
         policy,
         addresses: Vec::new(),
         version: None,
+        learned: Vec::new(),
         trace: None,
     }
 }

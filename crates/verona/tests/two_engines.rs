@@ -17,6 +17,7 @@ use verona::status::{Link, LinkRole};
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::{Domain, Jid};
+use verona_proto::dialback::IssuedKeys;
 use verona_proto::policy::{DomainPattern, Policy};
 use verona_proto::stanza::{Stanza, StanzaKind};
 
@@ -45,10 +46,12 @@ fn config(domains: &[&str], certificates: Vec<(Domain, String)>, trust: &str) ->
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
         dialback_secret: None,
         dialback_previous_secret: None,
+        issued_keys: IssuedKeys::default(),
         components: Vec::new(),
         policy: Policy::default(),
         addresses: Vec::new(),
         version: None,
+        learned: Vec::new(),
         trace: None,
     }
 }

@@ -164,6 +164,8 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             dns_servers,
             dialback_secret,
             dialback_previous_secret,
+            issued_keys: verona_proto::dialback::IssuedKeys::default(),
+            learned: Vec::new(),
             components,
             policy,
             addresses,

@@ -311,6 +311,7 @@ const OF_EVERYBODY: &[&str] = &[
     "attempt_seconds",
     "tls_handshake_seconds",
     "write_stall_seconds",
+    "bytes_per_second_max",
 ];
 
 /// A year: no wait of the protocol is longer, and a clock can always be that much ahead.

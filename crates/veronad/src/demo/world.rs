@@ -17,6 +17,7 @@ use verona::config::{Component, Config, Conflict, HostedDomain, ListenAddress, P
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Engine, StartError};
 use verona_proto::addr::Domain;
+use verona_proto::dialback::IssuedKeys;
 use verona_proto::policy::{DomainPattern, IdentityMethod, PeerPolicy, Policy};
 
 use super::Auth;
@@ -243,6 +244,8 @@ fn config(
         dns_servers: Vec::new(),
         dialback_secret: None,
         dialback_previous_secret: None,
+        issued_keys: IssuedKeys::default(),
+        learned: Vec::new(),
         components: vec![ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())],
         policy: Policy {
             defaults: PeerPolicy {
