@@ -252,6 +252,17 @@ impl Authorizations {
             && self.outbound().is_none_or(Outbound::is_empty)
     }
 
+    /// Whether the peer is believed for its certificate in anything that is authorised here (BIDI-70).
+    #[must_use]
+    pub fn rests_on_certificate(&self) -> bool {
+        let inbound = self.inbound().into_iter().flat_map(Inbound::granted);
+        let outbound = self.outbound().into_iter().flat_map(Outbound::granted);
+        inbound
+            .map(|(_, proof)| proof.identity())
+            .chain(outbound.map(|(_, _, identity)| identity))
+            .any(|identity| identity == Identity::Certificate)
+    }
+
     /// How many pairs are authorised or asked for, in the fuller direction (LIM-10).
     #[must_use]
     pub fn pairs(&self) -> usize {

@@ -59,10 +59,14 @@ impl Outbound {
         self.granted.is_empty()
     }
 
-    /// How many pairs we may send for or have asked for.
+    /// How many pairs we may send for or wait for an answer about.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.granted.len() + self.requests.len()
+        let waiting = self.requests.values().filter(|request| match request {
+            Request::Pending { .. } => true,
+            Request::Refused | Request::Expired => false,
+        });
+        self.granted.len() + waiting.count()
     }
 
     /// Gives up requests that have waited too long; a late answer finds nothing (DB-07).

@@ -48,8 +48,10 @@ pub(super) struct Open {
     vouched: u64,
     /// Whether the id is new, if the peer chose it: a key made for an earlier stream would fit a repeated one.
     id_seen: IdSeen,
-    /// Seconds without a stanza after which the stream is closed.
+    /// Time without a stanza after which the stream is closed.
     idle: Duration,
+    /// When the certificate expires on which something is authorised here (BIDI-70).
+    expires: Option<Instant>,
 }
 
 /// What an open stream begins with.
@@ -91,7 +93,15 @@ impl Open {
             .authorizations
             .is_empty()
             .then(|| now + seconds(context.policy.limits.negotiation_dialback_seconds));
+        let expires = match opening.authorizations.rests_on_certificate() {
+            true => opening
+                .secured
+                .as_ref()
+                .and_then(|secured| secured.certificate.expires),
+            false => None,
+        };
         Self {
+            expires,
             role: opening.role,
             authorizations: opening.authorizations,
             id: opening.id,
@@ -293,6 +303,15 @@ impl Open {
                 false => error,
             });
         }
+        //= TLS-25
+        //= BIDI-70
+        if self.expires.is_some_and(|at| at <= now) {
+            return Err(StreamError::policy(
+                StreamCondition::Reset,
+                "the certificate that proved the peer has expired",
+            )
+            .at(Cause::Established));
+        }
         //= STREAM-55
         //= BIDI-62
         if self.idle_deadline() <= now {
@@ -311,6 +330,7 @@ impl Open {
         [
             self.negotiation,
             self.authorizations.deadline(),
+            self.expires,
             Some(self.idle_deadline()),
             Some(self.keepalive_deadline(context)),
         ]
@@ -785,6 +805,10 @@ impl Open {
     fn granted(&mut self, granted: Vec<Granted>, context: &mut Context) {
         if !granted.is_empty() {
             self.negotiation = None;
+        }
+        if self.expires.is_none() && self.authorizations.rests_on_certificate() {
+            let secured = self.secured.as_ref();
+            self.expires = secured.and_then(|secured| secured.certificate.expires);
         }
         //= BIDI-71
         // From now on the policy is that of whoever is proven, not of whoever the header named.

@@ -33,6 +33,10 @@ pub(crate) struct Connection {
     /// The stream ended because of an error.
     pub(crate) failed: Option<String>,
     closed: bool,
+    /// The numbers of the stanzas that were delivered, in order.
+    pub(crate) delivered: Vec<u64>,
+    /// The bytes of what is in `said`.
+    pub(crate) written: Vec<u8>,
     /// What verona said and told since it was last asked.
     pub(crate) said: Vec<Sentence>,
     pub(crate) events: Vec<Event>,
@@ -47,10 +51,9 @@ impl Connection {
         rules: &Rc<Rules>,
         config: &Arc<StreamConfig>,
         part: Part,
-        check: Option<Check>,
+        checks: Vec<Check>,
         certificate: Rc<Certificate>,
-        start: Instant,
-        now: u64,
+        (start, now): (Instant, u64),
         tag: u64,
     ) -> Self {
         let mut count = 0_u64;
@@ -77,7 +80,7 @@ impl Connection {
             Part::Verifying(pair) => {
                 let purpose = Purpose::Verify {
                     pair: domains(&hosts, pair),
-                    checks: check.into_iter().collect(),
+                    checks,
                 };
                 Stream::initiating(Arc::clone(config), purpose, ids, None, at)
             }
@@ -105,6 +108,8 @@ impl Connection {
             is_over: false,
             failed: None,
             closed: false,
+            delivered: Vec::new(),
+            written: Vec::new(),
             said: Vec::new(),
             events: Vec::new(),
         }
@@ -124,6 +129,19 @@ impl Connection {
         let mut text = String::new();
         for sentence in sentences {
             sentence.write(&mut text);
+        }
+        self.hear_bytes(text.as_bytes(), sentences, cut, tally)
+    }
+
+    /// The same, in the peer's own spelling.
+    pub(crate) fn hear_bytes(
+        &mut self,
+        bytes: &[u8],
+        sentences: &[Sentence],
+        cut: Option<usize>,
+        tally: &mut Tally,
+    ) -> Verdicts {
+        for sentence in sentences {
             if let (Some(true), Sentence::Stanza { number, .. }) =
                 (self.referee.heard(sentence), sentence)
             {
@@ -135,11 +153,11 @@ impl Connection {
         let at = self.at();
         match cut {
             Some(cut) => {
-                let (first, second) = text.as_bytes().split_at(cut % text.len());
+                let (first, second) = bytes.split_at(cut % bytes.len().max(1));
                 self.stream.handle(Input::Bytes(first), at);
                 self.stream.handle(Input::Bytes(second), at);
             }
-            None => self.stream.handle(Input::Bytes(text.as_bytes()), at),
+            None => self.stream.handle(Input::Bytes(bytes), at),
         }
         self.settle(tally)?;
         // What may be delivered must be, as long as nothing else is wrong.
@@ -181,14 +199,21 @@ impl Connection {
 
     /// A queue of the pair's has a stanza: verona sends it just when there are grounds.
     pub(crate) fn send(&mut self, pair: Pair, number: u64, tally: &mut Tally) -> Verdicts {
-        let jid = |name: Name| Jid::parse(name.text()).expect("an address");
-        let id = number.to_string();
-        let (from, to) = (jid(pair.local), jid(pair.remote));
-        let stanza = Stanza::build(StanzaKind::Message, &from, &to, None, Some(&id), "");
+        self.send_stanza(pair, &stanza(pair, number), tally)
+            .map(|_| ())
+    }
+
+    /// Says whether it was sent.
+    pub(crate) fn send_stanza(
+        &mut self,
+        pair: Pair,
+        stanza: &Stanza,
+        tally: &mut Tally,
+    ) -> Result<bool, String> {
         let domains = self.domains(pair);
         let at = self.at();
         let due = self.stream.is_open() && self.referee.sendable().contains(pair);
-        let sent = self.stream.send(&domains, &stanza, at).is_ok();
+        let sent = self.stream.send(&domains, stanza, at).is_ok();
         tally.count("send", if sent { "permitted" } else { "refused" });
         if sent != due {
             return Err(format!(
@@ -197,7 +222,7 @@ impl Connection {
                 if due { "allows" } else { "forbids" }
             ));
         }
-        self.settle(tally)
+        self.settle(tally).map(|()| sent)
     }
 
     pub(crate) fn domains(&self, pair: Pair) -> DomainPair {
@@ -244,6 +269,7 @@ impl Connection {
         if was_over {
             return Err("something was written after the end".into());
         }
+        self.written.extend_from_slice(&written);
         let text = std::str::from_utf8(&written).map_err(|error| error.to_string())?;
         for sentence in read(text)? {
             if self.closed {
@@ -267,7 +293,7 @@ impl Connection {
         match (destination, at) {
             // In the order in which they came: nothing before it is due any more.
             (Destination::Local(local), Some(0)) if local.domain() == stanza.to() => {
-                self.admitted.remove(0);
+                self.delivered.push(self.admitted.remove(0));
                 tally.count("stanza", "delivered");
                 Ok(())
             }
@@ -312,7 +338,8 @@ impl Connection {
                     Verdict::Error(_) => "error",
                 },
             ),
-            Event::Identified(_) | Event::Multiplexes => {}
+            // What tells nothing of grounds.
+            _ => {}
         }
         self.events.push(event);
         Ok(())
@@ -394,6 +421,14 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// A message that bears its number as its id.
+pub(crate) fn stanza(pair: Pair, number: u64) -> Stanza {
+    let jid = |name: Name| Jid::parse(name.text()).expect("an address");
+    let (from, to) = (jid(pair.local), jid(pair.remote));
+    let id = number.to_string();
+    Stanza::build(StanzaKind::Message, &from, &to, None, Some(&id), "")
 }
 
 pub(crate) fn list(pairs: &Pairs) -> String {

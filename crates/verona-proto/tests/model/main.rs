@@ -19,30 +19,49 @@ mod referee;
 mod rules;
 mod story;
 mod tally;
+mod town;
 mod wire;
 
 use std::time::Instant;
 
 use tally::Tally;
 
-fn negotiations() -> u64 {
-    std::env::var("MODEL_NEGOTIATIONS")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(100_000)
+/// How many of each kind; `MODEL_NEGOTIATIONS` says another number, and `MODEL_SEED` where to begin.
+fn seeds(share: u64) -> std::ops::Range<u64> {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let first = number("MODEL_SEED").unwrap_or(1);
+    first..first + number("MODEL_NEGOTIATIONS").unwrap_or(100_000) * share / 100
 }
 
 #[test]
 fn one_stream_and_its_peer() {
     let start = Instant::now();
     let mut tally = Tally::default();
-    let first: u64 = std::env::var("MODEL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1);
-    for seed in first..first + negotiations() {
+    let seeds = seeds(80);
+    for seed in seeds.clone() {
         if let Err(failure) = story::tell(seed, start, &mut tally) {
-            panic!("after {} negotiations: {}", seed - first + 1, failure.text);
+            panic!(
+                "after {} negotiations: {}",
+                seed - seeds.start + 1,
+                failure.text
+            );
+        }
+    }
+    println!("{tally}{:?}", start.elapsed());
+}
+
+#[test]
+fn two_servers_and_a_liar() {
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    let seeds = seeds(20);
+    for seed in seeds.clone() {
+        if let Err(text) = town::tell(seed, start, &mut tally) {
+            panic!("after {} negotiations: {text}", seed - seeds.start + 1);
         }
     }
     println!("{tally}{:?}", start.elapsed());

@@ -134,7 +134,10 @@ impl Peer {
             },
             Stage::Choice if is_receiving => self.choose(connection),
             Stage::Choice | Stage::Handshake | Stage::Over => self.idle(),
-            Stage::Open => self.converse(connection),
+            Stage::Open => match referee.part {
+                Part::Verifying(pair) => self.vouch(connection, pair),
+                Part::Receiving | Part::Initiating { .. } => self.converse(connection),
+            },
         }
     }
 
@@ -193,6 +196,30 @@ impl Peer {
         }
         let (from, to) = (self.plan.remote, self.plan.local);
         self.request(from, to)
+    }
+
+    /// The answer to a question about a key: this peer says that all keys of its own are good.
+    fn vouch(&mut self, connection: &Connection, pair: Pair) -> Step {
+        let check = connection
+            .referee
+            .checks
+            .iter()
+            .find(|check| check.outcome.is_none());
+        let Some(check) = check else {
+            return self.idle();
+        };
+        let outcome = self.chance.pick(&[
+            Outcome::Valid,
+            Outcome::Valid,
+            Outcome::Invalid,
+            Outcome::Error,
+        ]);
+        self.say(Sentence::Verdict {
+            from: Address::of(pair.remote),
+            to: Address::of(pair.local),
+            id: check.id.clone(),
+            outcome,
+        })
     }
 
     fn converse(&mut self, connection: &Connection) -> Step {
@@ -356,6 +383,22 @@ impl Peer {
     fn lie(&mut self, connection: &Connection) -> Step {
         let referee = &connection.referee;
         let (from, to) = (self.address(), self.address());
+        if let (Part::Verifying(_), Some(check)) = (referee.part, referee.checks.first()) {
+            // About somebody else's key, or another of its own.
+            if self.chance.percent(70) {
+                let id = match self.chance.percent(70) {
+                    true => check.id.clone(),
+                    false => "other".to_owned(),
+                };
+                let outcome = Outcome::Valid;
+                return self.say(Sentence::Verdict {
+                    from,
+                    to,
+                    id,
+                    outcome,
+                });
+            }
+        }
         match self.chance.below(26) {
             // Unsolicited answers, some of them to what was asked of somebody else or is answered already.
             0..=3 => {

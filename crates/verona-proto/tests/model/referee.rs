@@ -141,6 +141,22 @@ const VERIFICATIONS_MAX: usize = 4;
 /// Failed authentications that a peer survives (SASL-21).
 const SASL_FAILURES_MAX: u32 = 3;
 
+impl Asked {
+    pub(crate) fn new(pair: Pair, id: String, key: String) -> Self {
+        Self {
+            pair,
+            id,
+            key,
+            deadline: 0,
+        }
+    }
+
+    /// Whether it is about the same key of the same stream.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.pair, &self.id, &self.key) == (other.pair, &other.id, &other.key)
+    }
+}
+
 impl Referee {
     pub(crate) fn new(rules: Rc<Rules>, part: Part, now: u64) -> Self {
         Self {
@@ -531,12 +547,12 @@ impl Referee {
         if self.receivable().contains(pair) {
             return;
         }
-        if self.covered(from) {
-            self.by_certificate.insert(pair);
-            return;
-        }
         // Without an id there is no key to speak of (STREAM-17).
         if self.part != Part::Receiving && self.id.is_none() {
+            return;
+        }
+        if self.covered(from) {
+            self.by_certificate.insert(pair);
             return;
         }
         if !rule.dialback || self.asked.iter().any(|asked| asked.pair == pair) {
