@@ -68,7 +68,9 @@ impl Order {
             signer: Signer::Authority,
             purposes: Purposes::Both,
             validity: Validity::Current,
-            common_name: names.first().map_or_else(String::new, |&name| name.to_owned()),
+            common_name: names
+                .first()
+                .map_or_else(String::new, |&name| name.to_owned()),
         }
     }
 

@@ -205,7 +205,10 @@ mod tests {
         assert!(a.ends_with(&[127, 0, 0, 9]));
         assert_eq!(ask(&zone, "x.gone.c1.test", A).unwrap()[3] & 15, 3);
         assert_eq!(ask(&zone, "mute.c1.test", A), None);
-        assert_eq!(ask(&zone, "_xmpps-server._tcp.c1.test", SRV).unwrap()[3] & 15, 3);
+        assert_eq!(
+            ask(&zone, "_xmpps-server._tcp.c1.test", SRV).unwrap()[3] & 15,
+            3
+        );
     }
 
     #[test]

@@ -219,12 +219,9 @@ mod tests {
 
     fn outcome(ending: Ending) -> Outcome {
         Outcome {
-            case: Case::new(
-                "xml-nul",
-                "A NUL & more",
-                &[Expect::Closed],
-                |_| async { Ok(Verdict::Closed) },
-            ),
+            case: Case::new("xml-nul", "A NUL & more", &[Expect::Closed], |_| async {
+                Ok(Verdict::Closed)
+            }),
             ending,
             trail: vec!["d1 > \u{0}<x/>".to_owned()],
             took: Duration::from_millis(12),

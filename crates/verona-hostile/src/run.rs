@@ -202,21 +202,41 @@ async fn one(
     )
 }
 
+/// The world of a case, and for a flood a second one from which others come.
 async fn world(stage: &Stage, number: usize, name: &str) -> Result<Arc<Scene>> {
-    let own = match stage.own {
-        Some(own) => own,
-        None => {
-            let third = u8::try_from(number / 250 % 250).unwrap_or(0);
-            let fourth = u8::try_from(number % 250 + 1).unwrap_or(1);
-            IpAddr::V4(Ipv4Addr::new(127, 77, third, fourth))
-        }
+    let Some(own) = stage.own else {
+        let other = part(
+            stage,
+            own_address(78, number),
+            &format!("{name}.elsewhere"),
+            None,
+        )
+        .await?;
+        return part(stage, own_address(77, number), name, Some(other)).await;
     };
+    part(stage, own, name, None).await
+}
+
+/// An address in 127/8 that no other case has.
+fn own_address(second: u8, number: usize) -> IpAddr {
+    let third = u8::try_from(number / 250 % 250).unwrap_or(0);
+    let fourth = u8::try_from(number % 250 + 1).unwrap_or(1);
+    IpAddr::V4(Ipv4Addr::new(127, second, third, fourth))
+}
+
+async fn part(
+    stage: &Stage,
+    own: IpAddr,
+    name: &str,
+    elsewhere: Option<Arc<Scene>>,
+) -> Result<Arc<Scene>> {
     Scene::new(
         stage.subject.clone(),
         format!("{name}.{}", stage.apex),
         own,
         stage.authority.clone(),
         stage.zone.clone(),
+        elsewhere,
     )
     .await
 }

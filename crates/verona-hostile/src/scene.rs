@@ -60,6 +60,8 @@ pub struct Scene {
     kept: Mutex<Vec<Wire>>,
     /// Ids of stanzas that must not be delivered, however late.
     forbidden: Mutex<Vec<String>>,
+    /// A world of another address, where there is one.
+    elsewhere: Option<Arc<Scene>>,
 }
 
 /// What came of a stream header.
@@ -93,8 +95,11 @@ impl Scene {
         own: IpAddr,
         authority: Authority,
         zone: Zone,
+        elsewhere: Option<Arc<Scene>>,
     ) -> Result<Arc<Self>> {
-        let trail = Trail::default();
+        let trail = elsewhere
+            .as_ref()
+            .map_or_else(Trail::default, |other| other.trail.clone());
         let secret = random_id()?;
         let neighbour = Neighbour::start(
             SocketAddr::new(own, 0),
@@ -116,7 +121,14 @@ impl Scene {
             dialled: AtomicUsize::new(0),
             kept: Mutex::new(Vec::new()),
             forbidden: Mutex::new(Vec::new()),
+            elsewhere,
         }))
+    }
+
+    /// A world of another address, where the run has more than one.
+    #[must_use]
+    pub fn from_elsewhere(&self) -> Option<Arc<Scene>> {
+        self.elsewhere.clone()
     }
 
     /// A domain below the case's own.
@@ -156,6 +168,14 @@ impl Scene {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(wire);
+    }
+
+    /// Hangs up on all that was kept.
+    pub fn let_go(&self) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// The stanza with this id must not be delivered, however late.
@@ -457,11 +477,9 @@ impl Scene {
                     return Ok(element);
                 }
                 Heard::Element(_) | Heard::Header(_) => {}
-                Heard::End
-                | Heard::Eof
-                | Heard::Broken(_)
-                | Heard::Garbled(_)
-                | Heard::Silence => return elsewhere.await.context("no answer to the ping"),
+                Heard::End | Heard::Eof | Heard::Broken(_) | Heard::Garbled(_) | Heard::Silence => {
+                    return elsewhere.await.context("no answer to the ping");
+                }
             }
         }
     }
@@ -571,6 +589,7 @@ impl Scene {
     /// # Errors
     /// The target does not go along.
     pub async fn summon(&self, domain: &str) -> Result<String> {
+        self.neighbour.serve_again();
         self.neighbour.behave(Manner {
             closes_after_verify: true,
             ..Manner::default()
@@ -597,6 +616,19 @@ impl Scene {
         match wire.hear(STEP_MAX).await {
             Heard::Header(header) => Ok((wire, header)),
             other => bail!("no header from the target but {other:?}"),
+        }
+    }
+
+    /// The same for one of several domains; visitors for others are sent away.
+    ///
+    /// # Errors
+    /// The target does not dial for that domain.
+    pub async fn visitor_for(&self, domain: &str) -> Result<(Wire, Element)> {
+        loop {
+            let (wire, header) = self.visitor().await?;
+            if header.attribute("to") == domain {
+                return Ok((wire, header));
+            }
         }
     }
 

@@ -3,13 +3,30 @@
 
 use crate::case::Case;
 
+mod attack;
+mod dialback;
+mod floods;
+mod headers;
+mod order;
 mod served;
+mod slow;
+mod spoofing;
+mod starttls;
+mod xml;
 
 /// All cases, in their order.
 #[must_use]
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(served::cases());
+    cases.extend(order::cases());
+    cases.extend(headers::cases());
+    cases.extend(starttls::cases());
+    cases.extend(spoofing::cases());
+    cases.extend(dialback::cases());
+    cases.extend(xml::cases());
+    cases.extend(slow::cases());
+    cases.extend(floods::cases());
     cases
 }
 

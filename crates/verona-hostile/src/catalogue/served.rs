@@ -234,9 +234,7 @@ async fn with_auth(scene: &Scene, text: String) -> Result<Verdict> {
     scene
         .greet(&mut wire, &scene.domain, scene.hosted())
         .await?;
-    scene
-        .served(&mut wire, &scene.domain, scene.hosted())
-        .await
+    scene.served(&mut wire, &scene.domain, scene.hosted()).await
 }
 
 async fn with_tls(
@@ -253,9 +251,7 @@ async fn with_tls(
     scene
         .external(&mut wire, &scene.domain, scene.hosted())
         .await?;
-    scene
-        .served(&mut wire, &scene.domain, scene.hosted())
-        .await
+    scene.served(&mut wire, &scene.domain, scene.hosted()).await
 }
 
 fn pairs() -> Vec<Case> {
