@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::components::{self, Software};
 use crate::judge::{self, Expected};
 use crate::process::{Script, tail};
 use crate::scene::{Implementation, Names, Near, Plan, SECRET, Scene};
@@ -40,6 +41,8 @@ pub(crate) enum Kind {
         condition: &'static str,
         words: &'static [&'static str],
     },
+    /// A component or a client that people run has a conversation.
+    Software(Software),
 }
 
 /// Who answers behind the near server.
@@ -78,6 +81,15 @@ impl Case {
     #[must_use]
     pub fn needs_verona(&self) -> bool {
         self.plan.near == Implementation::Verona
+    }
+
+    /// What it wants beyond what all cases want and this machine lacks, in words.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Software(software) => components::missing(software),
+            Kind::Talk { .. } | Kind::WrongSecret | Kind::Bounce { .. } => Vec::new(),
+        }
     }
 
     /// Runs it; everything that it started has ended when this returns.
@@ -130,6 +142,7 @@ impl Case {
                 condition,
                 words,
             } => bounce(&scene, to, condition, words, evidence),
+            Kind::Software(software) => components::converse(software, scene, dir, evidence),
         }
     }
 
@@ -400,6 +413,11 @@ fn logs(dir: &Path) -> String {
         "client.log",
         "component.jsonl",
         "component.log",
+        "biboumi.log",
+        "ngircd.log",
+        "mu-conference.log",
+        "go-sendxmpp.log",
+        "listener.log",
     ] {
         let end = tail(&dir.join(name), 25);
         if !end.is_empty() {

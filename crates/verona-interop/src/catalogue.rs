@@ -3,6 +3,7 @@
 
 use crate::cases::{Behind, Case, Kind, Wanted};
 use crate::certs::Purposes;
+use crate::components;
 use crate::scene::{Auth, Implementation, Names, Plan};
 use crate::wire::Side;
 
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Case> {
             },
         },
     ]);
+    cases.extend(components::cases());
     cases
 }
 

@@ -2,6 +2,7 @@
 //! Why generated: a key in the repository would be trusted by somebody one day, and would expire on another.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -116,10 +117,10 @@ impl Issued {
     /// The file cannot be written.
     pub fn write_together(&self, dir: &Path, name: &str) -> Result<()> {
         fs::create_dir_all(dir)?;
-        fs::write(
-            dir.join(format!("{name}.pem")),
-            format!("{}{}", self.certificate, self.key),
-        )?;
+        let path = dir.join(format!("{name}.pem"));
+        fs::write(&path, format!("{}{}", self.certificate, self.key))?;
+        // verona warns of keys that everybody may read, and no case wants a warning without a reason.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         Ok(())
     }
 

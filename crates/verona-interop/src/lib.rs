@@ -12,6 +12,8 @@
 pub mod cases;
 pub mod catalogue;
 pub mod certs;
+pub mod clients;
+pub mod components;
 pub mod dns;
 pub mod elements;
 pub mod judge;

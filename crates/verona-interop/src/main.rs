@@ -75,8 +75,9 @@ fn run(chosen: &[Case], arguments: &Arguments) -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0_usize, 0_usize, 0_usize);
     let mut documents = Vec::new();
     for case in chosen {
-        let lack = if !missing.is_empty() {
-            Some(missing.join(", "))
+        let own = case.missing();
+        let lack = if !missing.is_empty() || !own.is_empty() {
+            Some([missing.as_slice(), own.as_slice()].concat().join(", "))
         } else if case.needs_verona() && program.is_none() {
             Some("no verona binary; --verona PATH names one".to_owned())
         } else {

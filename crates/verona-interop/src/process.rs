@@ -133,9 +133,17 @@ impl Script {
         let path = dir.join(format!("{name}.py"));
         fs::write(&path, script).with_context(|| format!("writing {}", path.display()))?;
         // -I: neither the caller's environment nor his own packages; slixmpp is Debian's.
-        let mut child = tied_to_us(Path::new(PYTHON))
-            .arg("-I")
-            .arg(&path)
+        let mut all = vec!["-I".to_owned(), path.to_string_lossy().into_owned()];
+        all.extend_from_slice(arguments);
+        Self::run(name, dir, Path::new(PYTHON), &all)
+    }
+
+    /// The same for any program that reports so.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn run(name: &str, dir: &Path, program: &Path, arguments: &[String]) -> Result<Self> {
+        let mut child = tied_to_us(program)
             .args(arguments)
             .current_dir(dir)
             .stdin(Stdio::piped())
@@ -190,6 +198,31 @@ impl Script {
                 }
             }
         }
+    }
+
+    /// Writes one line to its standard input.
+    ///
+    /// # Errors
+    /// The script has ended.
+    pub fn tell(&mut self, line: &Value) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("it was told to leave")?;
+        writeln!(input, "{line}").with_context(|| format!("telling {}", self.name))
+    }
+
+    /// The next line, whatever it is; `None` when there is none before the deadline.
+    ///
+    /// # Errors
+    /// The script failed or ended.
+    pub fn next(&mut self, deadline: Duration) -> Result<Option<Value>> {
+        let line = match self.lines.recv_timeout(deadline) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("{} ended", self.name),
+        };
+        if let Some(why) = line.get("failed") {
+            bail!("{} failed: {why}", self.name);
+        }
+        Ok(Some(line))
     }
 
     /// Every line so far that has the key.

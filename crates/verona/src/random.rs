@@ -24,13 +24,14 @@ impl Random {
         })
     }
 
-    /// 160 bits in lower-case hexadecimal.
+    /// 150 bits in thirty digits of base 32, `0` to `9` and `a` to `v`. Not one more than 31: mu-conference computes its
+    /// handshake from the first 31 characters of a stream's id and could never attach.
     pub(crate) fn id(&self) -> String {
         //= STREAM-15
         self.block()
             .iter()
-            .take(20)
-            .map(|byte| format!("{byte:02x}"))
+            .take(30)
+            .filter_map(|byte| char::from_digit(u32::from(byte % 32), 32))
             .collect()
     }
 
@@ -64,9 +65,11 @@ mod tests {
         let random = Random::from_system().unwrap();
         let ids: std::collections::BTreeSet<String> = (0..30_000).map(|_| random.id()).collect();
         assert_eq!(ids.len(), 30_000);
-        assert!(
-            ids.iter()
-                .all(|id| id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()))
-        );
+        assert!(ids.iter().all(|id| {
+            id.len() == 30
+                && id
+                    .chars()
+                    .all(|digit| digit.is_digit(32) && !digit.is_uppercase())
+        }));
     }
 }

@@ -22,10 +22,20 @@ const PACKAGES: &[&str] = &[
     "expat",
     "libxml2-utils",
     "iproute2",
+    "biboumi",
+    "ngircd",
+    "jabber-muc",
+    "go-sendxmpp",
+    "nodejs",
+    "npm",
 ];
 
+/// What may be there from elsewhere, by the program that is wanted of it: Debian's npm and another Node.js exclude each
+/// other.
+const PROGRAMS: &[(&str, &str)] = &[("nodejs", "/usr/bin/node"), ("npm", "/usr/bin/npm")];
+
 /// Programs that these packages could leave running.
-const SERVICES: &[&str] = &["prosody", "unbound"];
+const SERVICES: &[&str] = &["prosody", "unbound", "biboumi", "ngircd"];
 
 const INSTALL_MAX: Duration = Duration::from_secs(20 * 60);
 
@@ -72,6 +82,10 @@ fn missing() -> Vec<&'static str> {
 }
 
 fn is_installed(package: &str) -> bool {
+    let program = PROGRAMS.iter().find(|(name, _)| *name == package);
+    if program.is_some_and(|(_, path)| Path::new(path).exists()) {
+        return true;
+    }
     let asked = Run::new("dpkg-query")
         .args(["--show", "--showformat=${Status}", package])
         .quiet()
