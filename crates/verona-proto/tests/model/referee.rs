@@ -507,7 +507,6 @@ impl Referee {
                 _ => self.stage = Stage::Over,
             },
             Sentence::Answer { from, to, outcome } => {
-                self.stage = Stage::Open;
                 if let (Some(from), Some(to)) = (from.name(), to.name()) {
                     self.heard_answer(Pair::new(to, from), *outcome);
                 }
@@ -523,7 +522,7 @@ impl Referee {
                 }
             }
             // BIDI-38: nobody was asked here.
-            _ => self.stage = Stage::Open,
+            _ => {}
         }
     }
 

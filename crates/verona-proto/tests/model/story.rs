@@ -116,10 +116,9 @@ impl Setup {
             &self.rules,
             &config,
             self.part,
-            None,
+            Vec::new(),
             certificate,
-            start,
-            0,
+            (start, 0),
             1,
         );
         connection.settle(tally)?;
@@ -127,7 +126,7 @@ impl Setup {
     }
 }
 
-const MIXED_BIDI: bool = false;
+const MIXED_BIDI: bool = true;
 
 /// Makes up one story and plays it.
 pub(crate) fn tell(seed: u64, start: Instant, tally: &mut Tally) -> Result<(), Failure> {
