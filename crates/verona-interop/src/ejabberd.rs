@@ -42,10 +42,12 @@ pub struct Ejabberd {
     pub process: Process,
     /// Its own log.
     pub log: PathBuf,
+    listeners: [SocketAddr; 2],
 }
 
 impl Ejabberd {
-    /// Starts ejabberd in a folder of its own below `dir`, which a chroot has to show under the same path.
+    /// Starts ejabberd in a folder of its own below `dir`, which a chroot has to show under the same path;
+    /// [`Self::wait`] waits until it listens.
     ///
     /// # Errors
     /// ejabberd is missing or does not start.
@@ -81,7 +83,7 @@ impl Ejabberd {
             "-s",
             "ejabberd",
         ]);
-        let mut process = match settings.root {
+        let process = match settings.root {
             None => Process::start(settings.name, dir, Path::new("/usr/bin/env"), &arguments)?,
             Some(root) => {
                 let root = root.to_string_lossy();
@@ -90,13 +92,21 @@ impl Ejabberd {
                 Process::start(settings.name, dir, Path::new("/usr/sbin/chroot"), &inside)?
             }
         };
-        process
-            .wait_for_listeners(
-                &[settings.address, settings.components],
-                Duration::from_secs(60),
-            )
-            .with_context(|| tail(&log, 20))?;
-        Ok(Self { process, log })
+        Ok(Self {
+            process,
+            log,
+            listeners: [settings.address, settings.components],
+        })
+    }
+
+    /// Waits until it listens.
+    ///
+    /// # Errors
+    /// It ended, or does not listen in time.
+    pub fn wait(&mut self) -> Result<()> {
+        self.process
+            .wait_for_listeners(&self.listeners, Duration::from_secs(60))
+            .with_context(|| tail(&self.log, 20))
     }
 }
 

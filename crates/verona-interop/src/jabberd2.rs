@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -32,12 +32,11 @@ pub struct Jabberd2 {
     pub s2s: Process,
     /// The router.
     pub router: Process,
-    /// The S2S server's log.
-    pub log: PathBuf,
+    listeners: [SocketAddr; 2],
 }
 
 impl Jabberd2 {
-    /// Starts both parts in a folder of their own below `dir`.
+    /// Starts both parts in a folder of their own below `dir`; [`Self::wait`] waits until they listen.
     ///
     /// # Errors
     /// jabberd2 is missing or does not start.
@@ -60,15 +59,23 @@ impl Jabberd2 {
                 &["-c", &file.to_string_lossy()],
             )
         };
-        let mut router = start("router", &router_file)?;
-        router.wait_for_listeners(&[settings.components], Duration::from_secs(20))?;
-        let mut s2s = start("s2s", &s2s_file)?;
-        s2s.wait_for_listeners(&[settings.address], Duration::from_secs(20))?;
         Ok(Self {
-            s2s,
-            router,
-            log: dir.join(format!("{}-s2s.log", settings.name)),
+            router: start("router", &router_file)?,
+            // It tries again when it comes before its router.
+            s2s: start("s2s", &s2s_file)?,
+            listeners: [settings.components, settings.address],
         })
+    }
+
+    /// Waits until both parts listen.
+    ///
+    /// # Errors
+    /// One of them ended, or does not listen in time.
+    pub fn wait(&mut self) -> Result<()> {
+        let [components, address] = self.listeners;
+        let patience = Duration::from_secs(20);
+        self.router.wait_for_listeners(&[components], patience)?;
+        self.s2s.wait_for_listeners(&[address], patience)
     }
 }
 
@@ -123,7 +130,7 @@ fn s2s(home: &Path, settings: &Settings<'_>) -> String {
     <port>{router_port}</port>
     <user>jabberd</user>
     <pass>{secret}</pass>
-    <retry><init>3</init><lost>3</lost><sleep>1</sleep></retry>
+    <retry><init>20</init><lost>3</lost><sleep>1</sleep></retry>
   </router>
   <log type='stdout'/>
   <local>

@@ -24,13 +24,15 @@ pub struct Settings<'a> {
     pub certificate: &'a CertificateFiles,
     /// A component's domain, secret and certificate.
     pub component: Option<(&'a str, &'a str, &'a CertificateFiles)>,
-    /// The only authority, when there is one; then peers need a valid certificate (`s2s_secure_auth`).
+    /// The only authority, when there is one.
     pub authority: Option<&'a Path>,
+    /// Whether every peer needs a valid certificate (`s2s_secure_auth`).
+    pub secure: bool,
     /// The name server.
     pub dns: SocketAddr,
     /// Another system's root in which it is installed.
     pub root: Option<&'a Path>,
-    /// More for the global section; a key here replaces the same key before it.
+    /// More for the global section; no key that is there already.
     pub global: &'a str,
     /// More hosts and components.
     pub hosts: &'a str,
@@ -82,10 +84,19 @@ impl Prosody {
             (Some(root), inside) => {
                 let root = root.to_string_lossy();
                 let arguments = [[root.as_ref()].as_slice(), &inside].concat();
-                Process::start(settings.name, dir, Path::new("/usr/sbin/chroot"), &arguments)?
+                Process::start(
+                    settings.name,
+                    dir,
+                    Path::new("/usr/sbin/chroot"),
+                    &arguments,
+                )?
             }
         };
-        process.wait_for_listeners(&[settings.address, clients], Duration::from_secs(20))?;
+        let mut listeners = vec![settings.address, clients];
+        if settings.component.is_some() || !settings.hosts.is_empty() {
+            listeners.push(components);
+        }
+        process.wait_for_listeners(&listeners, Duration::from_secs(20))?;
         Ok(Self {
             process,
             clients,
@@ -163,7 +174,7 @@ VirtualHost "{domain}"
         c2s = clients.port(),
         s2s_ip = address.ip(),
         s2s_port = address.port(),
-        secure = settings.authority.is_some(),
+        secure = settings.secure,
         global = settings.global,
         component = components.port(),
         authority = settings.authority.map_or(String::new(), |path| format!(

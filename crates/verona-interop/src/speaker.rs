@@ -76,7 +76,9 @@ impl Speaker {
             answers = next(&mut stream, &mut reader)?;
         }
         ensure!(
-            answers.first().is_some_and(|answer| answer.name == "handshake"),
+            answers
+                .first()
+                .is_some_and(|answer| answer.name == "handshake"),
             "{domain} was refused as a component: {answers:?}"
         );
         stream.set_read_timeout(None)?;
@@ -151,11 +153,7 @@ impl Speaker {
         all
     }
 
-    fn wait(
-        &self,
-        deadline: Duration,
-        enough: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'_, State> {
+    fn wait(&self, deadline: Duration, enough: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let until = Instant::now() + deadline;
         let mut state = lock(&self.heard.state);
         while !enough(&state) && !state.ended {
@@ -253,7 +251,9 @@ fn take(state: &mut State, element: &Element) {
             if element.body == format!("{number} {PADDING}") {
                 state.messages.push(number);
             } else {
-                state.surprises.push(format!("{number} was changed: {:?}", element.body));
+                state
+                    .surprises
+                    .push(format!("{number} was changed: {:?}", element.body));
             }
         }
         _ => state.surprises.push(format!("{element:?}")),
@@ -263,7 +263,9 @@ fn take(state: &mut State, element: &Element) {
 /// Reads once; at least one element may still be incomplete.
 fn next(stream: &mut TcpStream, reader: &mut Reader) -> Result<Vec<Element>> {
     let mut buffer = [0; 16 * 1024];
-    let length = stream.read(&mut buffer).context("the component's connection")?;
+    let length = stream
+        .read(&mut buffer)
+        .context("the component's connection")?;
     ensure!(length > 0, "the server closed the component's connection");
     reader.read(buffer.get(..length).unwrap_or_default())
 }

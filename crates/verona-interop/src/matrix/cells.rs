@@ -6,12 +6,7 @@ use super::{Asked, Cell, Certificate, Dials, Peer};
 /// The cells with the servers of Debian bookworm, and with another verona.
 #[must_use]
 pub fn usual() -> Vec<Cell> {
-    of(&[
-        Peer::Verona,
-        Peer::Prosody,
-        Peer::Ejabberd,
-        Peer::Jabberd2,
-    ])
+    of(&[Peer::Verona, Peer::Prosody, Peer::Ejabberd, Peer::Jabberd2])
 }
 
 /// The cells with newer servers.
@@ -89,10 +84,22 @@ mod tests {
         assert_eq!(peers.len(), 8);
         for peer in peers {
             let own = || cells.iter().filter(|cell| cell.peer == peer);
-            assert_eq!(own().map(|cell| cell.asked).collect::<BTreeSet<_>>().len(), 2);
-            assert_eq!(own().map(|cell| cell.dials).collect::<BTreeSet<_>>().len(), 3);
-            assert_eq!(own().map(|cell| cell.ours).collect::<BTreeSet<_>>().len(), 4);
-            assert_eq!(own().map(|cell| cell.theirs).collect::<BTreeSet<_>>().len(), 4);
+            assert_eq!(
+                own().map(|cell| cell.asked).collect::<BTreeSet<_>>().len(),
+                2
+            );
+            assert_eq!(
+                own().map(|cell| cell.dials).collect::<BTreeSet<_>>().len(),
+                3
+            );
+            assert_eq!(
+                own().map(|cell| cell.ours).collect::<BTreeSet<_>>().len(),
+                4
+            );
+            assert_eq!(
+                own().map(|cell| cell.theirs).collect::<BTreeSet<_>>().len(),
+                4
+            );
         }
     }
 }

@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use super::play::{self, Seen};
-use super::world::{Placed, World};
-use super::{Cell, Kind, Peer, cells, expect, table};
-use crate::wire::{self, Side};
+use super::witness::Witnesses;
+use super::world::World;
+use super::{Cell, Kind, cells, table};
 use crate::{namespace, scene};
 
 /// Plays every peer with every proof, order of dialling and certificate.
@@ -72,12 +72,9 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lacking = missing(&chosen, &arguments.roots);
-    if let Err(error) = namespace::available() {
-        lacking.push(format!("{error:#}"));
-    }
+    let lacking = missing(&chosen, &arguments.roots);
     if !lacking.is_empty() {
-        return Ok(not_run(&chosen, &lacking));
+        return Ok(not_run("cells of the matrix", chosen.len(), &lacking));
     }
     if !arguments.inside_namespace {
         let mut all = vec!["matrix".to_owned()];
@@ -103,8 +100,12 @@ fn chosen(arguments: &Arguments) -> Vec<Cell> {
 }
 
 /// What the cells want and this machine lacks, in words.
-fn missing(cells: &[Cell], roots: &Path) -> Vec<String> {
+#[must_use]
+pub fn missing(cells: &[Cell], roots: &Path) -> Vec<String> {
     let mut missing = scene::missing();
+    if let Err(error) = namespace::available() {
+        missing.push(format!("{error:#}"));
+    }
     let wanted = |kind| {
         cells
             .iter()
@@ -118,7 +119,10 @@ fn missing(cells: &[Cell], roots: &Path) -> Vec<String> {
             missing.push(format!("{program} (Debian package {package})"));
         }
     }
-    let mut releases: Vec<_> = cells.iter().filter_map(|cell| cell.peer.release()).collect();
+    let mut releases: Vec<_> = cells
+        .iter()
+        .filter_map(|cell| cell.peer.release())
+        .collect();
     releases.sort_unstable();
     releases.dedup();
     for release in releases {
@@ -135,30 +139,33 @@ fn missing(cells: &[Cell], roots: &Path) -> Vec<String> {
 }
 
 /// Where everything has to be there, what is missing is a failure and not an excuse (contract §1).
-fn not_run(chosen: &[Cell], lacking: &[String]) -> ExitCode {
+#[must_use]
+pub fn not_run(what: &str, number: usize, lacking: &[String]) -> ExitCode {
     let strict = std::env::var("CI").is_ok_and(|value| value == "true");
-    println!(
-        "not run: {} cells of the matrix: {}",
-        chosen.len(),
-        lacking.join(", ")
-    );
+    println!("not run: {number} {what}: {}", lacking.join(", "));
     if strict {
-        println!("0 passed, {} failed", chosen.len());
+        println!("0 passed, {number} failed");
         ExitCode::FAILURE
     } else {
-        println!("0 passed, 0 failed, {} skipped", chosen.len());
+        println!("0 passed, 0 failed, {number} skipped");
         ExitCode::SUCCESS
     }
 }
 
-fn play_and_judge(arguments: &Arguments, chosen: &[Cell]) -> Result<ExitCode> {
-    let program = arguments
-        .verona
-        .clone()
+/// The verona binary that was named, or the one beside this program.
+///
+/// # Errors
+/// There is none.
+pub fn program(named: Option<PathBuf>) -> Result<PathBuf> {
+    named
         .or_else(|| Some(std::env::current_exe().ok()?.with_file_name("verona")))
         .context("no verona binary; --verona PATH names one")?
         .canonicalize()
-        .context("finding the verona binary")?;
+        .context("finding the verona binary")
+}
+
+fn play_and_judge(arguments: &Arguments, chosen: &[Cell]) -> Result<ExitCode> {
+    let program = program(arguments.verona.clone())?;
     let roots = arguments.roots.canonicalize().unwrap_or_default();
     let mut folder = tempfile::Builder::new()
         .prefix("verona-interop-matrix-")
@@ -167,22 +174,21 @@ fn play_and_judge(arguments: &Arguments, chosen: &[Cell]) -> Result<ExitCode> {
     if arguments.keep {
         println!("kept in {}", folder.path().display());
     }
+    namespace::furnish(folder.path())?;
     let began = Instant::now();
-    let world = World::set(folder.path(), chosen, &program, &roots)?;
+    let world = World::set(folder.path(), chosen, MESSAGES, &program, &roots)?;
     let started = began.elapsed();
-    let seen = play::play_all(&world);
-    let placed = world.cells.clone();
-    let orders = Orders::of(&world);
-    let sockets = world.strike()?;
-    // The kernel tells of a socket when it ends, and a little later.
-    std::thread::sleep(Duration::from_millis(200));
+    let seen = play::play_all(&world, WORKERS);
+    let witnesses = Witnesses::hear(world)?;
     let mut results = BTreeMap::new();
     let (mut passed, mut failed) = (0_usize, 0_usize);
-    for (placed, seen) in placed.iter().zip(seen) {
+    for (placed, seen) in witnesses.cells.iter().zip(seen) {
         let name = placed.cell.name();
         let judged = seen.and_then(|seen| {
-            let judged = judge(placed, &seen, &orders, &sockets);
-            judged.with_context(|| format!("{seen:?}")).map(|connections| (seen, connections))
+            let judged = witnesses.judge(placed, &seen);
+            judged
+                .with_context(|| format!("{seen:?}"))
+                .map(|connections| (seen, connections))
         });
         match judged {
             Ok((seen, connections)) => {
@@ -207,91 +213,24 @@ fn play_and_judge(arguments: &Arguments, chosen: &[Cell]) -> Result<ExitCode> {
     {
         let name = if arguments.newer { "newer" } else { "matrix" };
         let document = fs::read_to_string(path)?;
-        fs::write(path, table::put(&document, name, &table::markdown(&results))?)?;
+        fs::write(
+            path,
+            table::put(&document, name, &table::markdown(&results))?,
+        )?;
     }
     println!("{passed} passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn judge(
-    placed: &Placed,
-    seen: &Seen,
-    orders: &Orders,
-    sockets: &crate::sockets::SocketWatch,
-) -> Result<usize> {
-    expect::judge(placed, seen, orders.order(placed)?.as_deref())?;
-    let kernel = sockets.accounts(&[placed.near_address, placed.far_address]);
-    if sockets.is_complete() {
-        expect::kernel_agrees(placed, seen, &kernel)
-    } else {
-        Ok(kernel.len())
-    }
-}
-
-/// The wire logs of the peers that keep one: in which order they wrote their messages is for them to answer for, in
-/// which order those came is for verona. Prosody 0.12 writes what it gets between the header and the features of an
-/// authenticated stream at once, and only then what waited before.
-struct Orders {
-    logs: BTreeMap<Peer, Vec<wire::Connection>>,
-    faults: BTreeMap<Peer, String>,
-}
-
-impl Orders {
-    fn of(world: &World) -> Self {
-        let mut orders = Self {
-            logs: BTreeMap::new(),
-            faults: BTreeMap::new(),
-        };
-        let mut peers: Vec<Peer> = world.cells.iter().map(|placed| placed.cell.peer).collect();
-        peers.dedup();
-        for peer in peers {
-            let Some(log) = world.wire_log(peer) else {
-                continue;
-            };
-            match wire::read(log) {
-                Ok(connections) => {
-                    orders.logs.insert(peer, connections);
-                }
-                Err(error) => {
-                    orders.faults.insert(peer, format!("{error:#}"));
-                }
-            }
-        }
-        orders
-    }
-
-    /// The numbers of the messages from the peer to verona in this cell, as the peer wrote them.
-    fn order(&self, placed: &Placed) -> Result<Option<Vec<usize>>> {
-        let peer = placed.cell.peer;
-        if let Some(fault) = self.faults.get(&peer) {
-            anyhow::bail!("the wire log of {}: {fault}", peer.word());
-        }
-        let Some(connections) = self.logs.get(&peer) else {
-            return Ok(None);
-        };
-        let mut written: Vec<(f64, usize)> = Vec::new();
-        let from = format!("a@{}", placed.far);
-        for passed in connections.iter().flat_map(|connection| &connection.elements) {
-            let element = &passed.element;
-            let is_ours = passed.writer == Side::Far
-                && element.from == from
-                && element.name == "message"
-                && element.kind == "chat";
-            if is_ours {
-                written.push((passed.at, element.id.parse()?));
-            }
-        }
-        // Stable: what one write held stays in its order.
-        written.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(Some(written.into_iter().map(|(_, number)| number).collect()))
-    }
-}
-
 fn line(name: &str, seen: &Seen, connections: usize) -> String {
     let ends = |flow: &play::Flow| format!("{} of {}", flow.came.len(), flow.sent);
-    let why = seen.near_to_far.bounce.as_ref().map_or_else(String::new, |bounce| {
-        format!("; {}: {}", bounce.condition, bounce.text)
-    });
+    let why = seen
+        .near_to_far
+        .bounce
+        .as_ref()
+        .map_or_else(String::new, |bounce| {
+            format!("; {}: {}", bounce.condition, bounce.text)
+        });
     format!(
         "ok: {name} ({:.1} s): {}; out {}, in {}; {connections} connections in all{why}",
         seen.took.as_secs_f32(),
@@ -300,3 +239,8 @@ fn line(name: &str, seen: &Seen, connections: usize) -> String {
         ends(&seen.far_to_near),
     )
 }
+
+/// Messages each way in a cell.
+pub const MESSAGES: usize = 200;
+/// Cells at once.
+const WORKERS: usize = 16;

@@ -119,7 +119,11 @@ pub fn judge(placed: &Placed, seen: &Seen, order: Option<&[usize]>) -> Result<()
 fn federates(cell: &Cell, seen: &Seen, order: Option<&[usize]>) -> Result<()> {
     whole(&seen.near_to_far, None).context("verona's messages")?;
     whole(&seen.far_to_near, order).context("the peer's messages")?;
-    let carrying: Vec<&Link> = seen.links.iter().filter(|link| link.has_carried()).collect();
+    let carrying: Vec<&Link> = seen
+        .links
+        .iter()
+        .filter(|link| link.has_carried())
+        .collect();
     let may = carriers(cell);
     ensure!(
         may.contains(&carrying.len()),
@@ -229,7 +233,8 @@ pub fn kernel_agrees(
             (account.to_dialer, account.to_listener)
         };
         ensure!(
-            out >= link.stanzas_out * MESSAGE_BYTES_MIN && into >= link.stanzas_in * MESSAGE_BYTES_MIN,
+            out >= link.stanzas_out * MESSAGE_BYTES_MIN
+                && into >= link.stanzas_in * MESSAGE_BYTES_MIN,
             "TCP carried {out} bytes out and {into} in, too few: {link:?}"
         );
         known.push(ends);

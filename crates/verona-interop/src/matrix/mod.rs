@@ -3,13 +3,14 @@
 //! are started once and domains that no other cell has.
 //!
 //! Reading order: this file (what a cell is), [`cells`] (which there are), [`expect`] (what has to come of each),
-//! [`world`] (the servers), [`play`] (how a cell goes), [`table`] (the report).
+//! [`world`] (the servers), [`play`] (how a cell goes), [`witness`] (who else saw it), [`table`] (the report), [`command`].
 
 pub mod cells;
 pub mod command;
 pub mod expect;
 pub mod play;
 pub mod table;
+pub mod witness;
 pub mod world;
 
 use std::fmt;

@@ -77,14 +77,14 @@ pub fn play(world: &World, placed: &Placed) -> Result<Seen> {
     let began = Instant::now();
     let near = Speaker::connect(world.verona.components, &placed.near, SECRET)?;
     let far = Speaker::connect(world.far_components(placed)?, &placed.far, SECRET)?;
-    let peer = placed.cell.peer.kind();
+    let (peer, all) = (placed.cell.peer.kind(), world.messages);
     let (near_to_far, far_to_near) = match placed.cell.dials {
-        Dials::Verona => in_turn(&near, &far, peer)?,
+        Dials::Verona => in_turn(&near, &far, peer, all)?,
         Dials::Peer => {
-            let (there, back) = in_turn(&far, &near, peer)?;
+            let (there, back) = in_turn(&far, &near, peer, all)?;
             (back, there)
         }
-        Dials::Both => at_once(&near, &far, peer)?,
+        Dials::Both => at_once(&near, &far, peer, all)?,
     };
     let links = links(&world.verona.links()?, placed);
     Ok(Seen {
@@ -96,12 +96,12 @@ pub fn play(world: &World, placed: &Placed) -> Result<Seen> {
 }
 
 /// One begins with one message; when that is settled, the other answers with one; then all that flows, flows.
-fn in_turn(first: &Speaker, second: &Speaker, peer: Kind) -> Result<(Flow, Flow)> {
+fn in_turn(first: &Speaker, second: &Speaker, peer: Kind, all: usize) -> Result<(Flow, Flow)> {
     let there = settled(first, second, 0..1)?;
     let back = settled(second, first, 0..1)?;
     thread::scope(|scope| {
-        let answer = scope.spawn(move || rest(second, first, 1, back, peer));
-        let there = rest(first, second, 1, there, peer)?;
+        let answer = scope.spawn(move || rest(second, first, 1..all, back, peer));
+        let there = rest(first, second, 1..all, there, peer)?;
         let back = answer
             .join()
             .map_err(|_| anyhow::anyhow!("a speaker panicked"))??;
@@ -110,11 +110,11 @@ fn in_turn(first: &Speaker, second: &Speaker, peer: Kind) -> Result<(Flow, Flow)
 }
 
 /// Both begin at the same moment: with all that they have, or with one message where the peer bears no more.
-fn at_once(near: &Speaker, far: &Speaker, peer: Kind) -> Result<(Flow, Flow)> {
+fn at_once(near: &Speaker, far: &Speaker, peer: Kind, all: usize) -> Result<(Flow, Flow)> {
     let (start, then) = (Barrier::new(2), Barrier::new(2));
     let first = match peer {
         Kind::Jabberd2 => 1,
-        Kind::Verona | Kind::Prosody | Kind::Ejabberd => MESSAGES,
+        Kind::Verona | Kind::Prosody | Kind::Ejabberd => all,
     };
     thread::scope(|scope| {
         let (start, then) = (&start, &then);
@@ -122,7 +122,7 @@ fn at_once(near: &Speaker, far: &Speaker, peer: Kind) -> Result<(Flow, Flow)> {
             start.wait();
             let came = settled(from, to, 0..first);
             then.wait();
-            rest(from, to, first, came?, peer)
+            rest(from, to, first..all, came?, peer)
         };
         let other = scope.spawn(move || speak(far, near));
         let own = speak(near, far);
@@ -134,23 +134,29 @@ fn at_once(near: &Speaker, far: &Speaker, peer: Kind) -> Result<(Flow, Flow)> {
 }
 
 /// After the first messages, the others, if those came.
-fn rest(from: &Speaker, to: &Speaker, first: usize, came: bool, peer: Kind) -> Result<Flow> {
-    let mut sent = first;
+fn rest(
+    from: &Speaker,
+    to: &Speaker,
+    numbers: std::ops::Range<usize>,
+    came: bool,
+    peer: Kind,
+) -> Result<Flow> {
+    let (mut sent, all) = (numbers.start, numbers.end);
     let mut lost = Vec::new();
     if came {
-        // jabberd2 ends a connection when an error is left over from the handshake of another; nobody can know that
-        // what was just written is lost. So it is asked with single messages whether it is through with that.
-        while peer == Kind::Jabberd2 && lost.len() < LOST_MAX {
+        // jabberd2 takes an error that is left over from the handshake of another connection for one of the connection
+        // on which it finds half a record. So it gets one message at a time, and loses one at most when that happens.
+        while peer == Kind::Jabberd2 && sent < all && lost.len() < LOST_MAX {
             from.say(to.domain(), sent..sent + 1)?;
             sent += 1;
-            if to.wait_for(sent - lost.len(), PROBE) == sent - lost.len() {
-                break;
+            let wanted = sent - lost.len();
+            if to.wait_for(wanted, PROBE) < wanted {
+                lost.push(sent - 1);
             }
-            lost.push(sent - 1);
         }
-        from.say(to.domain(), sent..MESSAGES)?;
-        sent = MESSAGES;
-        to.wait_for(MESSAGES - lost.len(), TALK);
+        from.say(to.domain(), sent..all)?;
+        sent = all;
+        to.wait_for(all - lost.len(), TALK);
     }
     Ok(Flow {
         sent,
@@ -214,7 +220,7 @@ fn links(all: &[Value], placed: &Placed) -> Vec<Link> {
 /// Plays all cells and gives what was seen of each, in their order. Cells that will be refused mostly wait, so they
 /// wait at the same time; the others run a few at once.
 #[must_use]
-pub fn play_all(world: &World) -> Vec<Result<Seen>> {
+pub fn play_all(world: &World, workers: usize) -> Vec<Result<Seen>> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let mut order: Vec<usize> = (0..world.cells.len()).collect();
     order.sort_by_key(|index| {
@@ -225,7 +231,7 @@ pub fn play_all(world: &World) -> Vec<Result<Seen>> {
     });
     let results = std::sync::Mutex::new(std::collections::BTreeMap::new());
     thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let turn = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -253,10 +259,6 @@ const fn is_good(certificate: Certificate) -> bool {
     matches!(certificate, Certificate::Full | Certificate::ServerOnly)
 }
 
-/// Messages each way.
-pub const MESSAGES: usize = 200;
-/// Cells at once.
-const WORKERS: usize = 16;
 /// Between looks whether a message came or came back.
 const LOOK: Duration = Duration::from_millis(20);
 /// For the first message to come or to come back: servers look for another way for a while.

@@ -6,13 +6,18 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
-use super::play::{Link, MESSAGES, Seen};
+use super::command::MESSAGES;
+use super::play::{Link, Seen};
 use super::{Asked, Cell, Certificate, Dials, Peer};
 
 /// What the table says of one cell.
 #[must_use]
 pub fn says(seen: &Seen) -> String {
-    let carrying: Vec<&Link> = seen.links.iter().filter(|link| link.has_carried()).collect();
+    let carrying: Vec<&Link> = seen
+        .links
+        .iter()
+        .filter(|link| link.has_carried())
+        .collect();
     if carrying.is_empty() {
         return "refused".to_owned();
     }
@@ -28,7 +33,11 @@ pub fn says(seen: &Seen) -> String {
 fn of_link(link: &Link) -> String {
     let out = (link.stanzas_out > 0).then(|| format!("{}→", link.send));
     let into = (link.stanzas_in > 0).then(|| format!("←{}", link.receive));
-    [out, into].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    [out, into]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The whole table: a row for each peer, proof and pair of certificates, a column for each who may dial.
@@ -145,7 +154,10 @@ mod tests {
             assert_eq!(results.len(), 3, "{line}");
             assert!(results.iter().all(|result| !result.is_empty()), "{line}");
         }
-        assert_eq!(found, wanted, "docs/interop.md: run it again with --markdown");
+        assert_eq!(
+            found, wanted,
+            "docs/interop.md: run it again with --markdown"
+        );
     }
 
     #[test]

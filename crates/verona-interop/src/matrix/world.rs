@@ -45,6 +45,8 @@ pub struct World {
     pub sockets: SocketWatch,
     /// The cells.
     pub cells: Vec<Placed>,
+    /// Messages each way in each of them.
+    pub messages: usize,
     _dns: NameServer,
 }
 
@@ -86,6 +88,17 @@ enum Running {
 }
 
 impl Running {
+    /// Waits until it listens, where its start does not.
+    fn wait(&mut self) -> Result<()> {
+        match self {
+            Self::Jabberd2(_, jabberd2) => jabberd2.wait(),
+            Self::Ejabberd(_, ejabberd) => ejabberd.wait(),
+            Self::Verona(_) | Self::Prosody(_) => Ok(()),
+        }
+    }
+}
+
+impl Running {
     const fn components(&self) -> SocketAddr {
         match self {
             Self::Verona(verona) => verona.components,
@@ -96,12 +109,17 @@ impl Running {
 }
 
 impl World {
-    /// Starts what the cells need below `dir`, inside the namespace.
+    /// Starts what the cells need below `dir`, inside the namespace, which has to be furnished.
     ///
     /// # Errors
     /// A server is missing or does not start.
-    pub fn set(dir: &Path, cells: &[Cell], program: &Path, roots: &Path) -> Result<Self> {
-        namespace::furnish(dir)?;
+    pub fn set(
+        dir: &Path,
+        cells: &[Cell],
+        messages: usize,
+        program: &Path,
+        roots: &Path,
+    ) -> Result<Self> {
         let cells = place(cells);
         let services: Vec<Service> = cells
             .iter()
@@ -130,24 +148,26 @@ impl World {
             cells: &cells,
         };
         let verona = stage.verona("near", &cells, Seat::Near, SERVER)?;
-        let mut instances: Vec<Instance> = cells
-            .iter()
-            .map(|placed| placed.instance)
-            .collect();
+        let mut instances: Vec<Instance> = cells.iter().map(|placed| placed.instance).collect();
         instances.sort_unstable();
         instances.dedup();
         let mut peers = BTreeMap::new();
         for instance in instances {
+            // Each lives as long as the thread that started it, so they are all started from this one.
             let running = stage
                 .peer(instance)
                 .with_context(|| format!("starting {}", instance.peer.word()))?;
             peers.insert(instance, running);
+        }
+        for (instance, running) in &mut peers {
+            running.wait().with_context(|| instance.name())?;
         }
         Ok(Self {
             verona,
             peers,
             sockets,
             cells,
+            messages,
             _dns: dns,
         })
     }
@@ -183,10 +203,7 @@ impl World {
     /// verona ends with a failure, or not at all.
     pub fn strike(self) -> Result<SocketWatch> {
         let status = self.verona.process.terminate(Duration::from_secs(15))?;
-        ensure!(
-            status.success(),
-            "verona ended with {status} after SIGTERM"
-        );
+        ensure!(status.success(), "verona ended with {status} after SIGTERM");
         drop(self.peers);
         Ok(self.sockets)
     }
@@ -261,7 +278,14 @@ impl Stage<'_> {
             )?)),
             Kind::Ejabberd => Ok(Running::Ejabberd(
                 components,
-                self.ejabberd(&name, &cells, address, components, root.as_deref(), instance.peer)?,
+                self.ejabberd(
+                    &name,
+                    &cells,
+                    address,
+                    components,
+                    root.as_deref(),
+                    instance.peer,
+                )?,
             )),
             Kind::Jabberd2 => {
                 let placed = cells.first().context("no cell")?;
@@ -424,11 +448,10 @@ limits = {{ streams_per_address_max = 4096, negotiations_max = 4096, component_c
                 certificate: &own,
                 component: None,
                 authority: Some(self.authority_file),
+                secure: false,
                 dns: namespace::NAME_SERVER,
                 root,
-                global: &format!(
-                    "s2s_secure_auth = false\ns2s_secure_domains = {{{secure} }}\n"
-                ),
+                global: &format!("s2s_secure_domains = {{{secure} }}\n"),
                 hosts: &hosts,
             },
         )
