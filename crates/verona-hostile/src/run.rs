@@ -100,10 +100,16 @@ pub async fn run(
         found.push((number, outcome, scene));
     }
     found.sort_by_key(|(number, _, _)| *number);
-    found
-        .into_iter()
-        .map(|(_, outcome, scene)| late(outcome, scene.as_deref()))
-        .collect()
+    let mut outcomes = Vec::new();
+    for (_, outcome, scene) in found {
+        let passed = matches!(outcome.ending, Ending::Passed(_));
+        let outcome = late(outcome, scene.as_deref());
+        if passed && !matches!(outcome.ending, Ending::Passed(_)) {
+            on_outcome(&outcome);
+        }
+        outcomes.push(outcome);
+    }
+    outcomes
 }
 
 /// A task that panicked has no outcome; the count of the report shows that one is missing, this says why.
@@ -117,6 +123,9 @@ fn late(mut outcome: Outcome, scene: Option<&Scene>) -> Outcome {
     let delivered = scene.map(Scene::delivered_nevertheless).unwrap_or_default();
     if let (Ending::Passed(_), Some(what)) = (&outcome.ending, delivered.first()) {
         outcome.ending = Ending::Failed(Verdict::Delivered(format!("{what}, late")));
+        outcome.trail = scene
+            .map(|scene| scene.trail.last(TRAIL))
+            .unwrap_or_default();
     }
     outcome
 }

@@ -345,15 +345,30 @@ fn authorities() -> Vec<Case> {
         (
             "says-error",
             "The authority does not know the domain.",
-            |verify, _| Reply::Say(verify_answer(verify, "error").replace("/>", "><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:verify>")),
-            &[Expect::Dialback("error", &["remote-server-not-found", "remote-server-timeout", "not-acceptable"]), Expect::Dialback("invalid", &[])],
+            |verify, _| {
+                Reply::Say(verify_answer(verify, "error").replace("/>", "><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:verify>"))
+            },
+            &[
+                Expect::Dialback(
+                    "error",
+                    &[
+                        "remote-server-not-found",
+                        "remote-server-timeout",
+                        "not-acceptable",
+                    ],
+                ),
+                Expect::Dialback("invalid", &[]),
+            ],
             &["DB-37", "DB-38"],
         ),
         (
             "hangs-up",
             "The authority hangs up instead of answering.",
             |_, _| Reply::HangUp,
-            &[Expect::Dialback("error", &["remote-server-timeout", "remote-connection-failed"])],
+            &[Expect::Dialback(
+                "error",
+                &["remote-server-timeout", "remote-connection-failed"],
+            )],
             &["DB-38"],
         ),
         (
@@ -361,7 +376,10 @@ fn authorities() -> Vec<Case> {
             "The authority never answers.",
             |_, _| Reply::Silence,
             &[
-                Expect::Dialback("error", &["remote-server-timeout", "remote-connection-failed"]),
+                Expect::Dialback(
+                    "error",
+                    &["remote-server-timeout", "remote-connection-failed"],
+                ),
                 Expect::StreamError(&["connection-timeout"]),
             ],
             &["DB-38", "LIM-14"],
@@ -370,14 +388,24 @@ fn authorities() -> Vec<Case> {
             "answers-for-another-id",
             "The authority answers valid for another id.",
             |verify, _| Reply::Say(verify_answer(verify, "valid").replace("id='", "id='x")),
-            &[Expect::Dialback("error", &[]), Expect::Dialback("invalid", &[]), Expect::StreamError(&[]), Expect::Closed],
+            &[
+                Expect::Dialback("error", &[]),
+                Expect::Dialback("invalid", &[]),
+                Expect::StreamError(&[]),
+                Expect::Closed,
+            ],
             &["DB-27"],
         ),
         (
             "answers-for-another-domain",
             "The authority answers valid for another domain.",
             |verify, _| Reply::Say(verify_answer(verify, "valid").replace("from='", "from='x.")),
-            &[Expect::Dialback("error", &[]), Expect::Dialback("invalid", &[]), Expect::StreamError(&[]), Expect::Closed],
+            &[
+                Expect::Dialback("error", &[]),
+                Expect::Dialback("invalid", &[]),
+                Expect::StreamError(&[]),
+                Expect::Closed,
+            ],
             &["DB-27"],
         ),
         (
@@ -391,27 +419,48 @@ fn authorities() -> Vec<Case> {
                     verify.attribute("id")
                 ))
             },
-            &[Expect::Dialback("error", &[]), Expect::Dialback("invalid", &[]), Expect::StreamError(&[]), Expect::Closed],
+            &[
+                Expect::Dialback("error", &[]),
+                Expect::Dialback("invalid", &[]),
+                Expect::StreamError(&[]),
+                Expect::Closed,
+            ],
             &["DB-27"],
         ),
         (
             "answers-with-an-unknown-type",
             "The authority answers with a type that nobody knows.",
             |verify, _| Reply::Say(verify_answer(verify, "probably")),
-            &[Expect::Dialback("error", &[]), Expect::Dialback("invalid", &[]), Expect::StreamError(&[]), Expect::Closed],
+            &[
+                Expect::Dialback("error", &[]),
+                Expect::Dialback("invalid", &[]),
+                Expect::StreamError(&[]),
+                Expect::Closed,
+            ],
             &["DB-56"],
         ),
         (
             "answers-by-a-result",
             "The authority answers by a <db:result/> and not by a <db:verify/>.",
             |verify, _| Reply::Say(result_answer(verify, "valid")),
-            &[Expect::Dialback("error", &[]), Expect::Dialback("invalid", &[]), Expect::StreamError(&[]), Expect::Closed],
+            &[
+                Expect::Dialback("error", &[]),
+                Expect::Dialback("invalid", &[]),
+                Expect::StreamError(&[]),
+                Expect::Closed,
+            ],
             &["DB-27", "DB-09"],
         ),
         (
             "says-invalid-then-valid",
             "The authority says invalid, and valid right behind it.",
-            |verify, _| Reply::Say(format!("{}{}", verify_answer(verify, "invalid"), verify_answer(verify, "valid"))),
+            |verify, _| {
+                Reply::Say(format!(
+                    "{}{}",
+                    verify_answer(verify, "invalid"),
+                    verify_answer(verify, "valid")
+                ))
+            },
             &[Expect::Dialback("invalid", &[])],
             &["DB-27"],
         ),
@@ -491,7 +540,10 @@ fn authorities() -> Vec<Case> {
             "dialback-authority-name-server-is-silent",
             "The name server never answers for the claimed domain.",
             &[
-                Expect::Dialback("error", &["remote-server-not-found", "remote-server-timeout"]),
+                Expect::Dialback(
+                    "error",
+                    &["remote-server-not-found", "remote-server-timeout"],
+                ),
                 Expect::StreamError(&["connection-timeout"]),
             ],
             |scene: Arc<Scene>| async move {
@@ -706,7 +758,9 @@ fn unsolicited() -> Vec<Case> {
         cases.push(
             Case::new(
                 &format!("dialback-unasked-{name}-unauthenticated"),
-                &format!("Unasked and before authentication, {about}; a stanza of ours is refused."),
+                &format!(
+                    "Unasked and before authentication, {about}; a stanza of ours is refused."
+                ),
                 REFUSED,
                 move |scene: Arc<Scene>| async move {
                     let (mut wire, greeting) = scene
@@ -863,12 +917,7 @@ fn vouching() -> Vec<Case> {
             |scene: &Scene| {
                 let secret = scene.subject.secret.clone().unwrap_or_default();
                 let key = dialback_key(&secret, &scene.domain, scene.hosted(), "never-used");
-                Ok(db_verify(
-                    &scene.domain,
-                    scene.hosted(),
-                    "never-used",
-                    &key,
-                ))
+                Ok(db_verify(&scene.domain, scene.hosted(), "never-used", &key))
             },
         )
         .tests(&["DB-35", "BIDI-35"])
@@ -990,11 +1039,7 @@ fn vouching() -> Vec<Case> {
 /// What we say to the target's own request, on the stream that it opened.
 fn answers_to_the_target() -> Vec<Case> {
     type Text = fn(&Scene, &Element) -> String;
-    let nothing_sent: &[Expect] = &[
-        Expect::Ignored,
-        Expect::Closed,
-        Expect::StreamError(&[]),
-    ];
+    let nothing_sent: &[Expect] = &[Expect::Ignored, Expect::Closed, Expect::StreamError(&[])];
     let answers: [(&str, &str, Text, &[&'static str]); 6] = [
         (
             "invalid",
@@ -1077,7 +1122,7 @@ fn answers_to_the_target() -> Vec<Case> {
     cases.push(
         Case::new(
             "answer-before-the-request",
-            "We say valid before the target has asked: it waits for the answer to its request.",
+            "We say valid before our features, when the target cannot have asked: it waits for the answer to its request, or leaves.",
             nothing_sent,
             |scene: Arc<Scene>| async move {
                 let id = scene.summon(&scene.domain).await?;
@@ -1085,15 +1130,15 @@ fn answers_to_the_target() -> Vec<Case> {
                 let (mut wire, header) = scene.protected_visitor().await?;
                 let stream = crate::key::random_id()?;
                 let text = format!(
-                    "{}<stream:features>{}</stream:features><db:result from='{}' to='{}' type='valid'/>",
+                    "{}<db:result from='{}' to='{}' type='valid'/><stream:features>{}</stream:features>",
                     crate::neighbour::response_header(
                         header.attribute("to"),
                         header.attribute("from"),
                         &stream
                     ),
-                    crate::neighbour::FEATURE_DIALBACK,
                     header.attribute("to"),
                     header.attribute("from"),
+                    crate::neighbour::FEATURE_DIALBACK,
                 );
                 wire.send(text).await;
                 match scene.judge(&mut wire).await {
@@ -1113,7 +1158,14 @@ fn answers_to_the_target() -> Vec<Case> {
 /// Requests of ours on streams that the target opened.
 fn reverse() -> Vec<Case> {
     type Text = fn(&Scene, &str) -> String;
-    let requests: [(&str, &str, Directions, Text, &[&'static str], &[&'static str]); 6] = [
+    let requests: [(
+        &str,
+        &str,
+        Directions,
+        Text,
+        &[&'static str],
+        &[&'static str],
+    ); 6] = [
         (
             "without-bidi",
             "A reverse request on a stream with one direction.",
@@ -1164,7 +1216,12 @@ fn reverse() -> Vec<Case> {
                 let key = scene.key(&second, &rooms, id);
                 db_result(&rooms, &second, &key)
             },
-            &["item-not-found", "not-acceptable", "not-allowed", "policy-violation"],
+            &[
+                "item-not-found",
+                "not-acceptable",
+                "not-allowed",
+                "policy-violation",
+            ],
             &["BIDI-31", "BIDI-27"],
         ),
         (

@@ -170,14 +170,12 @@ fn senders() -> Vec<Case> {
                 &format!("spoof-{name}"),
                 about,
                 Step::Established,
-                &[
-                    Expect::StreamError(&[
-                        "improper-addressing",
-                        "invalid-from",
-                        "host-unknown",
-                        "not-authorized",
-                    ]),
-                ],
+                &[Expect::StreamError(&[
+                    "improper-addressing",
+                    "invalid-from",
+                    "host-unknown",
+                    "not-authorized",
+                ])],
                 text,
             )
             .tests(requirements),
