@@ -34,6 +34,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.split_first() {
+        Some((first, rest)) if first == "matrix" => {
+            return verona_interop::matrix::command::run(rest);
+        }
+        Some((first, rest)) if first == "crossing" => return verona_interop::crossing::run(rest),
+        _ => {}
+    }
     let arguments = Arguments::parse();
     let chosen: Vec<Case> = catalogue::all()
         .into_iter()
