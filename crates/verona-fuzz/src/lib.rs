@@ -12,7 +12,9 @@
 
 pub mod addresses;
 mod choices;
+pub mod component;
 pub mod dialback;
+pub mod federation;
 pub mod forward;
 pub mod referees;
 pub mod scanner;
@@ -25,9 +27,26 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("addresses", addresses::run),
+    ("component", component::run),
     ("dialback", dialback::run),
+    ("federation", federation::run),
     ("forward", forward::run),
     ("initiating", stream::initiating),
     ("receiving", stream::receiving),
     ("scanner", scanner::run),
 ];
+
+/// Whether somebody wants to see what happens: the variable `VERONA_FUZZ_SHOW` is set.
+fn is_shown() -> bool {
+    use std::sync::OnceLock;
+    static IS_SHOWN: OnceLock<bool> = OnceLock::new();
+    *IS_SHOWN.get_or_init(|| std::env::var_os("VERONA_FUZZ_SHOW").is_some())
+}
+
+#[allow(
+    clippy::print_stderr,
+    reason = "asked for, by whoever looks at one input"
+)]
+fn show(text: &str) {
+    eprintln!("{text}");
+}

@@ -366,6 +366,9 @@ impl Play {
 
     /// The peer says something.
     fn hear(&mut self, bytes: &[u8]) {
+        if crate::is_shown() {
+            crate::show(&format!("heard {}", bytes.escape_ascii()));
+        }
         self.model.peer_says(bytes);
         self.heard += bytes.len();
         match self.cut {
@@ -477,8 +480,11 @@ impl Play {
                 originating,
                 valid,
             } => {
-                let vouched = self.model.was_vouched_for(receiving, originating);
-                assert_eq!(vouched, *valid, "a key that is not ours, or one that is");
+                let is_ours = self.model.was_vouched_for(receiving, originating);
+                assert!(
+                    !*valid || is_ours,
+                    "a key that is not ours was called valid"
+                );
             }
             Event::Verified { check, verdict } => {
                 assert_eq!(self.setup.purpose, Aim::Verify);
@@ -585,7 +591,9 @@ impl Play {
     }
 
     fn note(&mut self, what: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
+        if crate::is_shown() {
+            crate::show(&what());
+        } else if let Some(trace) = &mut self.trace {
             trace.push(what());
         }
     }
@@ -593,6 +601,9 @@ impl Play {
     /// Bytes are added up: in how many pieces they were written says nothing.
     fn note_bytes(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
+        if crate::is_shown() && !bytes.is_empty() {
+            crate::show(&format!("wrote {text}"));
+        }
         match self.trace.as_mut() {
             Some(trace) if !bytes.is_empty() => match trace.last_mut() {
                 Some(last) if last.starts_with("wrote ") => last.push_str(&text),

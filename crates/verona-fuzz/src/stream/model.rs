@@ -168,6 +168,7 @@ impl Model {
         ) {
             ("bidi", ns::BIDI, _) if self.role == Role::Initiating => self.bidi = true,
             ("auth", ns::SASL, _) => self.has_written_auth = true,
+            ("failure", ns::SASL, _) => self.theirs.may_restart = false,
             ("success", ns::SASL, _) => {
                 let header = self.header.as_ref();
                 assert!(
@@ -244,6 +245,8 @@ fn prepared(element: &Element, attribute: &str) -> Option<String> {
 struct Ear {
     scanner: Scanner,
     is_open: bool,
+    /// Authentication may be done, so a header begins the stream anew; at any other time it is an element like others.
+    may_restart: bool,
     pending: Vec<u8>,
 }
 
@@ -252,6 +255,7 @@ impl Default for Ear {
         Self {
             scanner: Scanner::new(Limits::default()),
             is_open: false,
+            may_restart: false,
             pending: Vec::new(),
         }
     }
@@ -262,7 +266,8 @@ impl Ear {
         self.pending.extend_from_slice(bytes);
         let mut found = Vec::new();
         while !self.pending.is_empty() {
-            if self.is_open && begins_anew(&self.pending) {
+            if self.is_open && self.may_restart && begins_anew(&self.pending) {
+                self.may_restart = false;
                 self.scanner = Scanner::new(Limits::default());
                 self.is_open = false;
             }
@@ -281,6 +286,9 @@ impl Ear {
                 Ok(Scan::More) | Err(_) => break,
             };
             self.pending.drain(..len);
+            self.may_restart |= element.as_ref().is_some_and(|it| {
+                it.namespace() == ns::SASL && matches!(it.name(), "auth" | "success")
+            });
             found.extend(element);
         }
         found
