@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use verona_proto::addr::{Domain, Hosts};
+use verona_proto::addr::{Direction, Domain, Hosts, Jid};
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
 use verona_proto::dialback::{Secret, Secrets};
 use verona_proto::policy::Policy;
 use verona_proto::stanza::condition::StreamCondition;
+use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
-    Event, Input, Memory, Output, Secured, Stream, StreamConfig, StreamIds,
+    Event, Input, Memory, NotSent, Output, Purpose, Secured, Stream, StreamConfig, StreamIds,
 };
 use verona_sim::transcript::{Transcript, files};
 
@@ -148,34 +149,128 @@ fn questions_are_answered_at_a_rate() {
     );
 }
 
+/// Both ends tell how much they take: the accepting one in its features, before and behind authentication, the other one
+/// in its request for bidi; and neither sends what is too large for the other, whatever its own limit.
+//= LIM-03
+//= LIM-04
+//= LIM-05
+//= BIDI-65
+#[test]
+fn limits_are_told_and_kept() {
+    let now = Instant::now();
+    let max_bytes = Policy::default().defaults.limits.stanza_bytes_max;
+    let mut stream = accepted(Policy::default(), now);
+    feed(&mut stream, HEADER, now);
+    let told = |written: &str| {
+        written
+            .split("<max-bytes>")
+            .skip(1)
+            .filter_map(|rest| rest.split('<').next()?.parse().ok())
+            .collect::<Vec<u64>>()
+    };
+    let before = told(&written(&mut stream));
+    assert_eq!(before.len(), 1, "in the first features");
+    let request = "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>300</max-bytes></limits></bidi>";
+    feed(&mut stream, &format!("{request}{AUTH}"), now);
+    feed(&mut stream, HEADER, now);
+    let behind = written(&mut stream);
+    assert!(
+        behind.contains("<limits xmlns='urn:xmpp:stream-limits:0'>"),
+        "{behind}"
+    );
+    assert_eq!(told(&behind), [max_bytes], "in the last features");
+
+    let (hosts, capulet) = (hosts(), Domain::parse("capulet.lit").unwrap());
+    let montague = Domain::parse("montague.lit").unwrap();
+    let pair = hosts
+        .pair(Direction::Outbound, &montague, &capulet)
+        .unwrap();
+    let stanza = |length| {
+        let payload = format!("<body>{}</body>", "b".repeat(length));
+        let jid = |domain: &Domain| Jid::from(domain.clone());
+        Stanza::build(
+            StanzaKind::Message,
+            &jid(&montague),
+            &jid(&capulet),
+            None,
+            None,
+            &payload,
+        )
+    };
+    let (small, large) = (stanza(10), stanza(300));
+    assert_eq!(stream.send(&pair, &small, now), Ok(()));
+    assert_eq!(
+        stream.send(&pair, &large, now),
+        Err(NotSent::TooLarge { max_bytes: 300 })
+    );
+    assert_eq!(written(&mut stream).as_bytes(), small.bytes());
+
+    let purpose = Purpose::Carry {
+        pair,
+        external: true,
+        bidi: true,
+    };
+    let mut opened = Stream::initiating(
+        config(Policy::default()),
+        purpose,
+        ids(),
+        Some(secured(now)),
+        now,
+    );
+    let header = HEADER.replace(
+        "from='capulet.lit' to='montague.lit'",
+        "from='capulet.lit' to='montague.lit' id='1'",
+    );
+    let features = "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms>\
+                    <bidi xmlns='urn:xmpp:features:bidi'/></stream:features>";
+    feed(&mut opened, &format!("{header}{features}"), now);
+    let request = written(&mut opened);
+    let (_, inside) = request.split_once("<bidi xmlns='urn:xmpp:bidi'>").unwrap();
+    let (inside, _) = inside.split_once("</bidi>").unwrap();
+    assert_eq!(told(inside), [max_bytes], "{request}");
+}
+
 const HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
     xmlns:stream='http://etherx.jabber.org/streams' from='capulet.lit' to='montague.lit' version='1.0'>";
 const AUTH: &str = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
 
-/// A stream that capulet.lit opened, TLS up and its certificate good.
-fn accepted(policy: Policy, now: Instant) -> Stream {
-    let montague = Domain::parse("montague.lit").unwrap();
-    let config = StreamConfig {
-        hosts: Arc::new(Hosts::new([montague])),
+fn hosts() -> Hosts {
+    Hosts::new([Domain::parse("montague.lit").unwrap()])
+}
+
+fn config(policy: Policy) -> Arc<StreamConfig> {
+    Arc::new(StreamConfig {
+        hosts: Arc::new(hosts()),
         policy: Arc::new(policy),
         secrets: Secrets::from(Secret::new("d14lb4ck43v3r")),
         tls_available: true,
         memory: Memory::default(),
-    };
+    })
+}
+
+fn ids() -> StreamIds {
     let mut count = 0;
-    let ids = StreamIds::new(move || {
+    StreamIds::new(move || {
         count += 1;
         format!("id{count}")
-    });
-    let secured = Secured {
+    })
+}
+
+/// TLS with capulet.lit, whose certificate is good.
+fn secured(now: Instant) -> Secured {
+    Secured {
         certificate: PeerCertificate {
             chain: Chain::Valid,
             names: vec![CertificateName::Dns("capulet.lit".into())],
             expires: Some(now + Duration::from_secs(1_000_000)),
         },
         own_certificate: true,
-    };
-    Stream::receiving(Arc::new(config), ids, Some(secured), now)
+    }
+}
+
+/// A stream that capulet.lit opened, TLS up.
+fn accepted(policy: Policy, now: Instant) -> Stream {
+    Stream::receiving(config(policy), ids(), Some(secured(now)), now)
 }
 
 fn feed(stream: &mut Stream, text: &str, now: Instant) -> Vec<Output> {

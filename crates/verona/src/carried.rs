@@ -30,8 +30,35 @@ struct InFlight {
     begin: u64,
     /// Where it ends.
     end: u64,
-    /// Whether it counts as delivered: errors are counted where they are made.
-    counts: bool,
+    departure: Departure,
+}
+
+/// What becomes of a stanza when those before it have left.
+#[derive(Debug)]
+enum Departure {
+    /// It leaves too.
+    Counted,
+    /// It leaves too, but is an error, which was counted where it was made.
+    Uncounted,
+    /// It stays: the peer takes none of its size.
+    Refused(TooLarge),
+}
+
+/// A stanza that is larger than the peer takes (LIM-05).
+#[derive(Debug)]
+pub(crate) struct TooLarge {
+    pub(crate) stanza: Stanza,
+    /// What the peer takes.
+    pub(crate) max_bytes: u64,
+}
+
+/// What [`Carried::acknowledge`] settled.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// How many stanzas were delivered by it.
+    pub(crate) delivered: u64,
+    /// What must go back to its senders.
+    pub(crate) refused: Vec<TooLarge>,
 }
 
 #[derive(Debug, Default)]
@@ -96,13 +123,26 @@ impl Carried {
             pair: pair.clone(),
             begin,
             end,
-            counts,
+            departure: match counts {
+                true => Departure::Counted,
+                false => Departure::Uncounted,
+            },
         });
     }
 
-    /// Everything up to `written` has left us; says how many stanzas were delivered by that.
-    pub(crate) fn acknowledge(&mut self, written: u64) -> u64 {
-        let mut count = 0;
+    /// The stanza pulled last is too large for the peer. It has its turn all the same, so that it is answered once.
+    pub(crate) fn refused(&mut self, pair: &DomainPair, at: u64, refused: TooLarge) {
+        self.in_flight.push_back(InFlight {
+            pair: pair.clone(),
+            begin: at,
+            end: at,
+            departure: Departure::Refused(refused),
+        });
+    }
+
+    /// Everything up to `written` has left us.
+    pub(crate) fn acknowledge(&mut self, written: u64) -> Settled {
+        let mut settled = Settled::default();
         while self
             .in_flight
             .front()
@@ -112,10 +152,14 @@ impl Carried {
                 if let Some(drain) = self.drains.get_mut(&gone.pair) {
                     drain.acknowledge(1);
                 }
-                count += u64::from(gone.counts);
+                match gone.departure {
+                    Departure::Counted => settled.delivered += 1,
+                    Departure::Uncounted => {}
+                    Departure::Refused(refused) => settled.refused.push(refused),
+                }
             }
         }
-        count
+        settled
     }
 
     /// Gives the drains back; the flag says whether something of the queue may have reached the peer unnoticed.

@@ -19,10 +19,10 @@ use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::policy::OnUncertain;
 use verona_proto::stanza::{StanzaClass, StanzaCondition, StanzaKind};
 use verona_proto::stream::{
-    self, Command, Event, Input, Output, Purpose, Role, Secured, Stream, StreamError,
+    self, Command, Event, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
 };
 
-use crate::carried::Carried;
+use crate::carried::{Carried, TooLarge};
 use crate::gate::Admission;
 use crate::held::Held;
 use crate::observe::log;
@@ -345,7 +345,10 @@ impl Connection {
             if outgoing.is_empty() && !unflushed {
                 self.fill(stream, 0);
                 outgoing = stream.transmit().split();
-                if !outgoing.is_empty() {
+                if outgoing.is_empty() {
+                    // What is refused has nothing in front of it that must leave first.
+                    self.acknowledge().await;
+                } else {
                     progress = tokio::time::Instant::now();
                     self.trace(TracedWhat::Sent(&outgoing));
                 }
@@ -400,7 +403,7 @@ impl Connection {
                         }
                         Ok(Written::Flushed) => {
                             unflushed = false;
-                            self.acknowledge();
+                            self.acknowledge().await;
                         }
                         Err(error) => {
                             log::broken(self.key, &lock(&self.link), &error);
@@ -477,13 +480,21 @@ impl Connection {
             };
             // The drain came with the grant, so the stream permits it; if it ended meanwhile, nothing is lost:
             // what is pulled and not acknowledged is still in its outbox.
-            if stream.send(&pair, &stanza, now()).is_err() {
-                debug_assert!(
-                    !stream.is_open(),
-                    "a stream was given a pair for which it may not send"
-                );
-                self.carried.put_back();
-                return;
+            match stream.send(&pair, &stanza, now()) {
+                Ok(()) => {}
+                Err(NotSent::NotPermitted) => {
+                    debug_assert!(
+                        !stream.is_open(),
+                        "a stream was given a pair for which it may not send"
+                    );
+                    self.carried.put_back();
+                    return;
+                }
+                Err(NotSent::TooLarge { max_bytes }) => {
+                    let refused = TooLarge { stanza, max_bytes };
+                    self.carried.refused(&pair, begin, refused);
+                    continue;
+                }
             }
             let end = at(stream, self.bytes_written);
             let counts = stanza.class() != StanzaClass::Error;
@@ -492,12 +503,23 @@ impl Connection {
     }
 
     /// All that was handed to the transport has left it.
-    fn acknowledge(&mut self) {
-        let delivered = self.carried.acknowledge(self.bytes_written);
+    async fn acknowledge(&mut self) {
+        let settled = self.carried.acknowledge(self.bytes_written);
         self.shared
             .counters
             .delivered
-            .fetch_add(delivered, std::sync::atomic::Ordering::Relaxed);
+            .fetch_add(settled.delivered, std::sync::atomic::Ordering::Relaxed);
+        for TooLarge { stanza, max_bytes } in settled.refused {
+            //= LIM-05
+            let text = format!(
+                "{} takes stanzas of at most {max_bytes} bytes, and this one has {}",
+                stanza.to(),
+                stanza.bytes().len()
+            );
+            self.shared
+                .bounce(&stanza, StanzaCondition::PolicyViolation, &text)
+                .await;
+        }
     }
 
     /// Carries out what the stream wants.

@@ -70,8 +70,15 @@ impl Ca {
     }
 
     fn issue(&self, name: &str) -> (Domain, String) {
+        self.issue_for(&[name])
+    }
+
+    /// One certificate for several names; the domain is the first.
+    fn issue_for(&self, names: &[&str]) -> (Domain, String) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let name = names[0];
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (
@@ -252,6 +259,82 @@ async fn a_program_serves_a_domain_of_its_own() {
     ping(&montague, "montague.lit", "montague.lit").await;
 }
 
+#[tokio::test]
+async fn a_stanza_that_the_peer_does_not_take_goes_back_and_the_stream_lives() {
+    //= LIM-05
+    let ca = Ca::new();
+    let capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let mut montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    montague.policy.defaults.limits.stanza_bytes_max = 10_000;
+    let (capulet, montague) = start(capulet, montague, &["montague.lit"]).await;
+    let mut juliet = capulet.handle().attach(&domain("capulet.lit")).unwrap();
+    let mut romeo = montague.handle().attach(&domain("montague.lit")).unwrap();
+    let (from, to) = ("juliet@capulet.lit", "romeo@montague.lit");
+    let large = format!("<body>{}</body>", "x".repeat(10_000));
+    juliet.send(message(from, to, 1)).await.unwrap();
+    juliet.send(written(from, to, &large)).await.unwrap();
+    juliet.send(message(from, to, 2)).await.unwrap();
+    let received = [romeo.receive().await, romeo.receive().await];
+    assert_eq!(received.map(|stanza| body(&stanza)), [1, 2]);
+    let refused = juliet.receive().await;
+    let text = String::from_utf8(refused.bytes().to_vec()).unwrap();
+    assert!(
+        text.contains("<policy-violation") && text.contains("at most 10000 bytes"),
+        "{text}"
+    );
+    assert_eq!(
+        (carrying(&capulet).len(), carrying(&montague).len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_further_domain_of_the_peers_shares_the_connection_where_its_certificate_names_it() {
+    //= DB-43
+    let ca = Ca::new();
+    let capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let names = ["montague.lit", "conference.montague.lit"];
+    let (_, pem) = ca.issue_for(&names);
+    let certificates = names.map(|name| (domain(name), pem.clone())).to_vec();
+    let montague = config(&names, certificates, &ca.pem());
+    let (capulet, montague) = start(capulet, montague, &names).await;
+    ping(&capulet, "capulet.lit", "montague.lit").await;
+    ping(&capulet, "capulet.lit", "conference.montague.lit").await;
+    ping(&montague, "conference.montague.lit", "capulet.lit").await;
+    let (here, there) = (carrying(&capulet), carrying(&montague));
+    assert_eq!((here.len(), there.len()), (1, 1), "{here:#?} {there:#?}");
+    assert_eq!(here[0].pairs.len(), 2);
+}
+
+#[tokio::test]
+async fn of_two_crossed_connections_one_goes_when_it_is_idle() {
+    //= BIDI-53
+    let ca = Ca::new();
+    let mut capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let mut montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    for config in [&mut capulet, &mut montague] {
+        config.policy.defaults.limits.converge_seconds = 1;
+    }
+    let (capulet, montague) = start(capulet, montague, &["montague.lit"]).await;
+    tokio::join!(
+        ping(&capulet, "capulet.lit", "montague.lit"),
+        ping(&montague, "montague.lit", "capulet.lit"),
+    );
+    let converged = async {
+        // Nothing but the links themselves tells when it is done.
+        while capulet.handle().links().len() != 1 || montague.handle().links().len() != 1 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), converged)
+        .await
+        .unwrap();
+    ping(&montague, "montague.lit", "capulet.lit").await;
+    ping(&capulet, "capulet.lit", "montague.lit").await;
+    let (here, there) = (capulet.handle().links(), montague.handle().links());
+    assert_eq!((here.len(), there.len()), (1, 1), "{here:#?} {there:#?}");
+}
+
 fn body(stanza: &Stanza) -> usize {
     let text = std::str::from_utf8(stanza.bytes()).unwrap();
     let (_, rest) = text.split_once("<body>").unwrap();
@@ -259,14 +342,17 @@ fn body(stanza: &Stanza) -> usize {
 }
 
 fn message(from: &str, to: &str, n: usize) -> Stanza {
+    written(from, to, &format!("<body>{n}</body>"))
+}
+
+fn written(from: &str, to: &str, payload: &str) -> Stanza {
     let jid = |text: &str| Jid::parse(text).unwrap();
-    let payload = format!("<body>{n}</body>");
     Stanza::build(
         StanzaKind::Message,
         &jid(from),
         &jid(to),
         Some("chat"),
         None,
-        &payload,
+        payload,
     )
 }

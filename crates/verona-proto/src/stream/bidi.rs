@@ -7,6 +7,7 @@ use std::time::Instant;
 use verona_xml::{Element, Tag, end};
 
 use super::Flow;
+use super::announced::Announced;
 use super::context::Context;
 use super::features::BidiOffered;
 use crate::addr::Domain;
@@ -96,16 +97,16 @@ pub(super) fn multiplexes(request: &Element) -> bool {
     request.child("multiplex", ns::MULTIPLEX).is_some()
 }
 
-/// Writes the request. It says that we multiplex only to a peer that said so before.
-pub(super) fn write_request(out: &mut String, multiplex: bool) {
-    match multiplex {
-        false => Tag::new(out, "bidi").attribute("xmlns", ns::BIDI).empty(),
-        true => {
-            Tag::new(out, "bidi").attribute("xmlns", ns::BIDI).open();
-            Tag::new(out, "multiplex")
-                .attribute("xmlns", ns::MULTIPLEX)
-                .empty();
-            end(out, "bidi");
-        }
+/// Writes the request, with our limits (XEP-0478 §3.2). It says that we multiplex only to a peer that said so before.
+pub(super) fn write_request(out: &mut String, limits: Announced, multiplex: bool) {
+    Tag::new(out, "bidi").attribute("xmlns", ns::BIDI).open();
+    //= LIM-04
+    //= BIDI-65
+    limits.write(out);
+    if multiplex {
+        Tag::new(out, "multiplex")
+            .attribute("xmlns", ns::MULTIPLEX)
+            .empty();
     }
+    end(out, "bidi");
 }

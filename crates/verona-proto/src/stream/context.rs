@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::announced::Announced;
 use super::{Event, Output, StreamError};
 use crate::addr::{Domain, Hosts};
 use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
@@ -74,6 +75,8 @@ pub(super) struct Context {
     pub(super) outputs: VecDeque<Output>,
     /// The language of the peer's header: its stanzas inherit it (STREAM-44).
     pub(super) peer_lang: Option<String>,
+    /// What the peer says that it takes (XEP-0478).
+    pub(super) peer_limits: Announced,
     /// Whether our header of the current stream is written, so that an error knows whether to send it first.
     pub(super) header_sent: bool,
     /// The scanner must begin anew behind the element being handled.
@@ -82,6 +85,8 @@ pub(super) struct Context {
     pub(super) stanzas_in: u64,
     pub(super) stanzas_out: u64,
     pub(super) last_written: Instant,
+    /// When the peer sent anything, white space included.
+    pub(super) last_read: Instant,
     irregular: u64,
     unauthorized_elements: u64,
     /// Dialback questions that the peer may still ask at once, and since when it may ask more (LIM-16).
@@ -113,12 +118,14 @@ impl Context {
             transmit: BytesMut::new(),
             outputs: VecDeque::new(),
             peer_lang: None,
+            peer_limits: Announced::default(),
             header_sent: false,
             restart: None,
             limits_raised: false,
             stanzas_in: 0,
             stanzas_out: 0,
             last_written: now,
+            last_read: now,
             irregular: 0,
             unauthorized_elements: 0,
             questions: QUESTIONS_AT_ONCE,

@@ -2,6 +2,7 @@
 
 use verona_xml::{Element, Tag, end};
 
+use super::announced::Announced;
 use super::bidi::{self, BidiSeen};
 use crate::ns;
 
@@ -13,6 +14,7 @@ pub(super) struct Offer {
     pub(super) bidi: Option<BidiOffered>,
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
+    pub(super) limits: Announced,
 }
 
 /// Under which namespaces bidi is offered.
@@ -78,6 +80,7 @@ impl Offer {
                 .attribute("xmlns", ns::MULTIPLEX)
                 .empty();
         }
+        self.limits.write(out);
         end(out, "stream:features");
     }
 }
@@ -90,11 +93,15 @@ pub(super) struct Features {
     pub(super) bidi: Option<BidiSeen>,
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
+    pub(super) limits: Announced,
 }
 
 impl Features {
     pub(super) fn read(element: &Element) -> Self {
-        let mut features = Self::default();
+        let mut features = Self {
+            limits: Announced::read(element),
+            ..Self::default()
+        };
         for child in element.children() {
             //= BIDI-04
             features.bidi = features.bidi.max(bidi::read_offer(child));

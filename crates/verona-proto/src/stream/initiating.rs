@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use verona_xml::{Element, Scope};
 
+use super::announced::Announced;
 use super::bidi::{self, Agreement, BidiSeen};
 use super::context::{Context, Restart};
 use super::features::Features;
@@ -254,6 +255,8 @@ impl AwaitFeatures {
             return Ok(super::Phase::Initiating(Phase::Features(self)));
         }
         let features = Features::read(element);
+        // The latest features tell: before authentication a peer may take less.
+        context.peer_limits = features.limits;
         let Self {
             purpose,
             stage,
@@ -286,6 +289,7 @@ impl AwaitProceed {
         if starttls::is_proceed(element) {
             //= STREAM-32
             //= TLS-10
+            context.peer_limits = Announced::default();
             context.restart = Some(Restart::Now);
             context.header_sent = false;
             context.outputs.push_back(Output::StartTls {
@@ -437,7 +441,12 @@ fn on_secured(
     let flow =
         match features.bidi.is_some() && bidi_wanted && context.policy.bidi == BidiPolicy::Auto {
             true => {
-                context.write(|out| bidi::write_request(out, features.multiplex && multiplexes));
+                let limits = Announced {
+                    max_bytes: Some(context.policy.limits.stanza_bytes_max),
+                    idle_seconds: None,
+                };
+                let multiplex = features.multiplex && multiplexes;
+                context.write(|out| bidi::write_request(out, limits, multiplex));
                 Flow::Bidirectional
             }
             false => Flow::Unidirectional,

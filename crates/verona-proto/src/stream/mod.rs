@@ -14,6 +14,7 @@
 //! both:        Open → Closing → Closed
 //! ```
 
+mod announced;
 mod bidi;
 mod closing;
 mod context;
@@ -122,21 +123,21 @@ impl Stream {
     /// Writes a stanza for a pair that this stream carries.
     ///
     /// # Errors
-    /// [`NotPermitted`] when the pair is not authorised outbound here, or the stream no longer takes stanzas; the
-    /// stanza stays with the caller.
+    /// [`NotSent`] when the pair is not authorised outbound here, the stream no longer takes stanzas, or the peer said
+    /// that it takes none of that size; the stanza stays with the caller.
     pub fn send(
         &mut self,
         pair: &DomainPair,
         stanza: &Stanza,
         now: Instant,
-    ) -> Result<(), NotPermitted> {
+    ) -> Result<(), NotSent> {
         match &mut self.phase {
             Phase::Open(open) => open.send(pair, stanza, &mut self.context, now),
             Phase::Initiating(_)
             | Phase::Receiving(_)
             | Phase::Verifying(_)
             | Phase::Closing(_)
-            | Phase::Closed => Err(NotPermitted),
+            | Phase::Closed => Err(NotSent::NotPermitted),
         }
     }
 
@@ -214,6 +215,7 @@ impl Stream {
 
     fn on_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.inbox.extend_from_slice(bytes);
+        self.context.last_read = now;
         while !self.inbox.is_empty() {
             if self.phase.is_deaf() {
                 return self.on_ignored_bytes();
@@ -395,9 +397,17 @@ impl Stream {
     }
 }
 
-/// The stream may not carry that stanza; its sender's queue keeps it.
+/// Why a stanza was not sent; its sender's queue keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotPermitted;
+pub enum NotSent {
+    /// The stream may not carry it.
+    NotPermitted,
+    /// The peer takes no stanza of that size (LIM-05): it is for its sender to hear, as `policy-violation`.
+    TooLarge {
+        /// What the peer takes, in bytes.
+        max_bytes: u64,
+    },
+}
 
 /// What the scanner found.
 enum Frame {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use verona_xml::Element;
 
+use super::announced::Announced;
 use super::bidi::Agreement;
 use super::closing::Closing;
 use super::context::Context;
 use super::{
-    Cause, Command, Event, Fault, Granted, KeyCheck, NotPermitted, Output, Role, Secured,
-    StreamError, bidi, starttls,
+    Cause, Command, Event, Fault, Granted, KeyCheck, NotSent, Output, Role, Secured, StreamError,
+    bidi, starttls,
 };
 use crate::addr::{Direction, Domain, DomainPair, NotAPair};
 use crate::authorizations::{Authorizations, Rejected};
@@ -216,13 +217,19 @@ impl Open {
         stanza: &Stanza,
         context: &mut Context,
         now: Instant,
-    ) -> Result<(), NotPermitted> {
+    ) -> Result<(), NotSent> {
         //= BIDI-16
         //= BIDI-19
         //= BIDI-20
         //= DB-06
         if !self.authorizations.permits(pair) {
-            return Err(NotPermitted);
+            return Err(NotSent::NotPermitted);
+        }
+        //= LIM-05
+        if let Some(max_bytes) = context.peer_limits.max_bytes
+            && stanza.bytes().len() > size(max_bytes)
+        {
+            return Err(NotSent::TooLarge { max_bytes });
         }
         context.transmit.extend_from_slice(stanza.bytes());
         context.stanzas_out = context.stanzas_out.saturating_add(1);
@@ -314,7 +321,7 @@ impl Open {
         }
         //= STREAM-55
         //= BIDI-62
-        if self.idle_deadline() <= now {
+        if self.idle_deadline(context) <= now {
             return Ok(self.close(Cause::Idle, context, now));
         }
         //= SASL-26
@@ -331,7 +338,7 @@ impl Open {
             self.negotiation,
             self.authorizations.deadline(),
             self.expires,
-            Some(self.idle_deadline()),
+            Some(self.idle_deadline(context)),
             Some(self.keepalive_deadline(context)),
         ]
         .into_iter()
@@ -449,6 +456,7 @@ impl Open {
                 return Ok(super::Phase::Open(self));
             }
         }
+        context.peer_limits.update(Announced::read(element));
         let announced = match context.policy.multiplex {
             Multiplex::Auto => bidi::multiplexes(element),
             Multiplex::On => true,
@@ -833,16 +841,20 @@ impl Open {
         super::Phase::Closing(Closing::listening(self, context, now))
     }
 
-    fn idle_deadline(&self) -> Instant {
+    fn idle_deadline(&self, context: &Context) -> Instant {
         match self.role {
             Role::Initiating => self.last_stanza + self.idle,
-            // Whoever opened the stream should be the one to close it; a peer that never does is let go later.
-            Role::Receiving => self.last_stanza + self.idle * 2,
+            // Whoever opened the stream should be the one to close it; a peer that sends nothing at all is let go later, as we
+            // announced (LIM-03).
+            Role::Receiving => self.last_stanza.max(context.last_read) + self.idle * 2,
         }
     }
 
     fn keepalive_deadline(&self, context: &Context) -> Instant {
-        context.last_written + seconds(context.policy.limits.keepalive_seconds)
+        let own = seconds(context.policy.limits.keepalive_seconds);
+        //= LIM-07
+        let theirs = context.peer_limits.keepalive().unwrap_or(own);
+        context.last_written + own.min(theirs)
     }
 }
 

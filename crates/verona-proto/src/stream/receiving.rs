@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use verona_xml::{Element, Scope};
 
+use super::announced::Announced;
 use super::bidi::{self, Agreement};
 use super::context::{Context, Restart};
 use super::features::{Offer, StartTls};
@@ -98,6 +99,7 @@ impl Agreed {
             //= BIDI-66
             Agreement::Offered | Agreement::Requested => {
                 self.bidi = Agreement::Requested;
+                context.peer_limits.update(Announced::read(element));
                 self.multiplexes |= match context.policy.multiplex {
                     Multiplex::Auto => bidi::multiplexes(element),
                     Multiplex::On => true,
@@ -346,6 +348,7 @@ impl AwaitChoice {
         }
         //= TLS-01
         context.write(starttls::write_proceed);
+        context.peer_limits = Announced::default();
         context.restart = Some(Restart::Now);
         context.header_sent = false;
         context.outputs.push_back(Output::StartTls {
@@ -620,12 +623,14 @@ fn await_choice(
         //= BIDI-02
         (true, TlsPolicy::Required) => Offer {
             starttls: Some(StartTls::Required),
+            limits: limits_in_the_clear(context),
             ..Offer::default()
         },
         (tls_available, TlsPolicy::Optional | TlsPolicy::Required) => Offer {
             starttls: tls_available.then_some(StartTls::Optional),
             bidi,
             dialback: !tls_available && context.policy.accepts(IdentityMethod::Dialback),
+            limits: limits(context),
             ..Offer::default()
         },
     };
@@ -661,6 +666,7 @@ fn offer_authentication(
         // A certificate suffices for dialback as well (XEP-0344).
         dialback: certified || context.policy.accepts(IdentityMethod::Dialback),
         multiplex: multiplex_offered(context),
+        limits: limits(context),
     };
     let (prospect, deadline) = match offer.dialback {
         true => (Prospect::Provable, deadline),
@@ -729,6 +735,7 @@ fn open_after_sasl(
         // It was certified: further domains of the certificate need no more than a request.
         dialback: true,
         multiplex: multiplex_offered(context),
+        limits: limits(context),
         ..Offer::default()
     };
     context.write(|out| offer.write(out));
@@ -770,6 +777,23 @@ fn open_after_sasl(
         context,
         now,
     )))
+}
+
+/// What we take once the peer is proven. Dialback follows these very features and no others come behind it, so what a
+/// stranger may send (much less) is not what they tell.
+fn limits(context: &Context) -> Announced {
+    Announced {
+        max_bytes: Some(context.policy.limits.stanza_bytes_max),
+        idle_seconds: Some(context.policy.limits.idle_seconds.saturating_mul(2)),
+    }
+}
+
+/// What we take where TLS must come first.
+fn limits_in_the_clear(context: &Context) -> Announced {
+    Announced {
+        max_bytes: Some(context.policy.limits.negotiation_bytes_max),
+        idle_seconds: None,
+    }
 }
 
 fn multiplex_offered(context: &Context) -> bool {

@@ -21,7 +21,7 @@ use crate::wire::{Outcome, Sentence, read};
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
     pub(crate) referee: Referee,
-    hosts: Hosts,
+    hosts: Arc<Hosts>,
     start: Instant,
     now: u64,
     /// What the peer shows when TLS begins.

@@ -78,6 +78,8 @@ pub(crate) const STRANGERS: &[Name] = &[
 ];
 
 impl Name {
+    pub(crate) const COUNT: u8 = SPELLINGS.len() as u8;
+
     pub(crate) fn spelled(self, spelling: u8) -> &'static str {
         let spellings = SPELLINGS[usize::from(self.0)];
         spellings[usize::from(spelling) % spellings.len()]
@@ -175,20 +177,13 @@ impl Pairs {
         self.0[usize::from(pair.local.0)] |= 1 << pair.remote.0;
     }
 
-    pub(crate) fn remove(&mut self, pair: Pair) {
-        self.0[usize::from(pair.local.0)] &= !(1 << pair.remote.0);
-    }
-
     pub(crate) fn contains(&self, pair: Pair) -> bool {
         self.0[usize::from(pair.local.0)] >> pair.remote.0 & 1 == 1
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|row| *row == 0)
-    }
-
-    pub(crate) fn len(&self) -> u32 {
-        self.0.iter().map(|row| row.count_ones()).sum()
+    /// The pairs of `self` whose remote domain is in the mask.
+    pub(crate) fn of_remotes(&self, remotes: u16) -> Self {
+        Self(self.0.map(|row| row & remotes))
     }
 
     pub(crate) fn union(&self, other: &Self) -> Self {

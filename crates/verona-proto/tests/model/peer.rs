@@ -631,7 +631,7 @@ impl Peer {
     }
 
     fn spelled(&mut self, name: Name) -> Address {
-        let spelling = match self.chance.percent(25) {
+        let spelling = match self.chance.percent(12) {
             true => self.chance.below(4) as u8,
             false => 0,
         };

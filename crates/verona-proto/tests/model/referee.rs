@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use crate::names::{Address, Name, Pair, Pairs};
-use crate::rules::{Certificate, Rules};
+use crate::rules::{Certificate, Rule, Rules};
 use crate::wire::{Authzid, Bidi, Features, Outcome, Sentence};
 
 /// Who opened the connection, and why.
@@ -107,6 +107,10 @@ pub(crate) struct Referee {
     ids: Vec<String>,
     offered_bidi: bool,
     pub(crate) bidi: bool,
+    /// The peers with which the operator allows bidi, traffic under TLS, traffic in the clear: a bit for each.
+    bidi_remotes: u16,
+    secure_remotes: u16,
+    clear_remotes: u16,
     /// Who proved what to us.
     pub(crate) by_sasl: Pairs,
     pub(crate) by_certificate: Pairs,
@@ -159,7 +163,15 @@ impl Asked {
 
 impl Referee {
     pub(crate) fn new(rules: Rc<Rules>, part: Part, now: u64) -> Self {
+        let remotes = |is: &dyn Fn(Rule) -> bool| {
+            let all = (0..Name::COUNT).map(Name);
+            all.filter(|name| is(rules.for_peer(*name)))
+                .fold(0, |mask, name| mask | 1 << name.0)
+        };
         Self {
+            bidi_remotes: remotes(&|rule| rule.bidi),
+            secure_remotes: remotes(&|rule| !rule.deny),
+            clear_remotes: remotes(&|rule| !rule.deny && !rule.tls_required),
             rules,
             part,
             stage: Stage::Header,
@@ -219,19 +231,16 @@ impl Referee {
     /// A direction flows on its own grounds along the connection, and against it only with bidi; the inverse of the
     /// other direction's grounds needs bidi always.
     fn flowing(&self, direct: Pairs, inverse: Pairs, along: bool) -> Pairs {
-        let mut flowing = Pairs::default();
         if self.stage != Stage::Open {
-            return flowing;
+            return Pairs::default();
         }
-        for pair in direct.union(&inverse).iter() {
-            let bidi = self.bidi_with(pair.remote);
-            let grounds =
-                direct.contains(pair) && (along || bidi) || inverse.contains(pair) && bidi;
-            if grounds && self.is_allowed(pair.remote) {
-                flowing.insert(pair);
-            }
-        }
-        flowing
+        let bidi = if self.bidi { self.bidi_remotes } else { 0 };
+        let direct = if along { direct } else { direct.of_remotes(bidi) };
+        let allowed = match self.certificate {
+            Some(_) => self.secure_remotes,
+            None => self.clear_remotes,
+        };
+        direct.union(&inverse.of_remotes(bidi)).of_remotes(allowed)
     }
 
     /// BIDI-71: what the operator wants of that peer holds for both directions.

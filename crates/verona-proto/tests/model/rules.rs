@@ -13,7 +13,7 @@ use verona_proto::policy::{
 use verona_proto::stream::{Memory, Secured, StreamConfig};
 
 use crate::chance::Chance;
-use crate::names::Name;
+use crate::names::{CAPULETS, MONTAGUES, Name};
 
 /// What holds towards one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,8 @@ pub(crate) struct Rules {
     pub(crate) defaults: Rule,
     pub(crate) exception: Option<(Whom, Rule)>,
     pub(crate) tls_available: bool,
-    pub(crate) secret: &'static str,
+    /// Which of the two servers it is.
+    pub(crate) server: usize,
 }
 
 impl Rule {
@@ -164,17 +165,29 @@ impl Rules {
 
     pub(crate) fn config(&self) -> Arc<StreamConfig> {
         Arc::new(StreamConfig {
-            hosts: Arc::new(self.all_hosts()),
+            hosts: self.all_hosts(),
             policy: Arc::new(self.policy()),
-            secrets: Secrets::from(Secret::new(self.secret)),
+            secrets: KEPT.with(|kept| kept[self.server].1.clone()),
             tls_available: self.tls_available,
             memory: Memory::default(),
         })
     }
 
-    pub(crate) fn all_hosts(&self) -> Hosts {
-        Hosts::new(self.ours.iter().map(|name| name.domain()))
+    pub(crate) fn all_hosts(&self) -> Arc<Hosts> {
+        KEPT.with(|kept| Arc::clone(&kept[self.server].0))
     }
+}
+
+thread_local! {
+    /// What both servers need for every story, made once.
+    static KEPT: [(Arc<Hosts>, Secrets); 2] = [
+        (MONTAGUES, "of the montagues"),
+        (CAPULETS, "of the capulets"),
+    ]
+    .map(|(names, secret)| {
+        let hosts = Hosts::new(names.iter().map(|name| name.domain()));
+        (Arc::new(hosts), Secrets::from(Secret::new(secret)))
+    });
 }
 
 /// A certificate that a peer shows.

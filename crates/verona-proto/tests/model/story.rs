@@ -44,13 +44,20 @@ pub(crate) struct Setup {
     plan: Plan,
 }
 
+/// Who opened the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opener {
+    Peer,
+    Verona,
+}
+
 /// A story that went wrong, as short as it gets.
 pub(crate) struct Failure {
     pub(crate) text: String,
 }
 
 impl Setup {
-    pub(crate) fn any(chance: &mut Chance, temper: Temper) -> Self {
+    pub(crate) fn any(chance: &mut Chance, temper: Temper, who: Opener) -> Self {
         let plan = Plan::any(chance, temper);
         let is_plain = chance.percent(40);
         let defaults = if is_plain {
@@ -67,22 +74,18 @@ impl Setup {
                     true => Whom::Exactly(whom),
                     false => Whom::Below(whom),
                 };
-                let mut rule = Rule::any(chance);
-                if !MIXED_BIDI {
-                    rule.bidi = defaults.bidi;
-                }
-                (whom, rule)
+                (whom, Rule::any(chance))
             }),
             tls_available: chance.percent(90),
-            secret: "of the montagues",
+            server: 0,
         };
         let certificate = match chance.percent(30) {
             true => Certificate::good(&[plan.remote]),
             false => Certificate::any(chance, plan.remote, STRANGERS),
         };
-        let part = match chance.percent(50) {
-            true => Part::Receiving,
-            false => Part::Initiating {
+        let part = match who {
+            Opener::Peer => Part::Receiving,
+            Opener::Verona => Part::Initiating {
                 pair: Pair::new(plan.local, plan.remote),
                 external: chance.percent(90),
                 bidi: chance.percent(90),
@@ -126,10 +129,8 @@ impl Setup {
     }
 }
 
-const MIXED_BIDI: bool = true;
-
 /// Makes up one story and plays it.
-pub(crate) fn tell(seed: u64, start: Instant, tally: &mut Tally) -> Result<(), Failure> {
+pub(crate) fn tell(seed: u64, who: Opener, start: Instant, tally: &mut Tally) -> Result<(), Failure> {
     let mut chance = Chance::new(seed);
     let temper = chance.pick(&[
         Temper::Honest,
@@ -137,7 +138,7 @@ pub(crate) fn tell(seed: u64, start: Instant, tally: &mut Tally) -> Result<(), F
         Temper::Lying,
         Temper::Lying,
     ]);
-    let setup = Setup::any(&mut chance, temper);
+    let setup = Setup::any(&mut chance, temper, who);
     let steps_max = 8 + chance.below(20);
     let mut steps = Vec::new();
     let result = make_up(&setup, chance, steps_max, &mut steps, start, tally);

@@ -11,15 +11,13 @@ impl Tally {
         *self.0.entry((what, which)).or_default() += 1;
     }
 
+    pub(crate) fn count_many(&mut self, what: &'static str, which: &'static str, many: u64) {
+        *self.0.entry((what, which)).or_default() += many;
+    }
+
     pub(crate) fn of(&self, what: &str, which: &str) -> u64 {
         let found = self.0.iter().find(|((w, k), _)| *w == what && *k == which);
         found.map_or(0, |(_, count)| *count)
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (key, count) in &other.0 {
-            *self.0.entry(*key).or_default() += count;
-        }
     }
 
     /// The expected kinds that did not occur.

@@ -104,13 +104,13 @@ impl Plot {
             rule
         };
         let defaults = [rule(), rule()];
-        let server = |ours, defaults, secret| {
+        let server = |ours, defaults, server| {
             Rc::new(Rules {
                 ours,
                 defaults,
                 exception: None,
                 tls_available: true,
-                secret,
+                server,
             })
         };
         let certificate = |chance: &mut Chance, all: &[Name]| {
@@ -123,8 +123,8 @@ impl Plot {
         let liar = chance.percent(50);
         Self {
             rules: [
-                server(MONTAGUES, defaults[0], "of the montagues"),
-                server(CAPULETS, defaults[1], "of the capulets"),
+                server(MONTAGUES, defaults[0], 0),
+                server(CAPULETS, defaults[1], 1),
             ],
             certificates: [
                 certificate(chance, MONTAGUES),
@@ -842,6 +842,7 @@ fn collide(town: &Town, chance: &mut Chance, sentences: &mut [Sentence]) {
 /// Liveness: when all are honest and nothing is cut, what was sent arrives, once.
 fn finish(town: &mut Town, sent: u64, tally: &mut Tally) -> Verdicts {
     town.calm(tally)?;
+    tally.count_many("negotiations", "of two servers", town.ends.len() as u64);
     let mut delivered: Vec<u64> = town
         .ends
         .iter()

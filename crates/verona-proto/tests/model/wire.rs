@@ -330,11 +330,25 @@ fn read_one(text: &str) -> Option<(Option<Sentence>, &str)> {
         true => ("", behind),
         false => {
             // No element of ours has one of its own name inside.
-            let at = behind.find(&format!("</{name}>"))?;
+            let at = end_tag(behind, name)?;
             (&behind[..at], &behind[at + name.len() + 3..])
         }
     };
     Some((Some(sentence(name, tag, content)?), rest))
+}
+
+/// Where the end tag of that name begins.
+fn end_tag(text: &str, name: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.bytes().position(|byte| byte == b'<')?;
+        let rest = &text.as_bytes()[at + 1..];
+        let tag = rest.strip_prefix(b"/").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        if tag.is_some_and(|rest| rest.first() == Some(&b'>')) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
 }
 
 fn sentence(name: &str, tag: &str, content: &str) -> Option<Sentence> {
