@@ -86,6 +86,8 @@ impl Peer {
         let odd = match self.plan.temper {
             Temper::Honest => 0,
             Temper::Confused => 20,
+            // Before the header nothing else is XML, and such a story ends at once.
+            Temper::Lying if connection.referee.stage == Stage::Header => 8,
             Temper::Lying => 40,
         };
         match self.chance.percent(odd) {
@@ -458,9 +460,19 @@ impl Peer {
                     }),
                 }
             }
-            6..=8 => {
+            6 | 7 => {
                 let key = self.key();
                 self.say(Sentence::Request { from, to, key })
+            }
+            // More keys at once than anybody checks.
+            8 => {
+                let to = Address::of(self.plan.local);
+                let requests = STRANGERS.iter().take(6).map(|from| Sentence::Request {
+                    from: Address::of(*from),
+                    to,
+                    key: self.key(),
+                });
+                Step::Says(requests.collect(), None)
             }
             9 => {
                 let (from, to) = (self.chance.pick(STRANGERS), self.chance.pick(MONTAGUES));

@@ -235,7 +235,11 @@ impl Referee {
             return Pairs::default();
         }
         let bidi = if self.bidi { self.bidi_remotes } else { 0 };
-        let direct = if along { direct } else { direct.of_remotes(bidi) };
+        let direct = if along {
+            direct
+        } else {
+            direct.of_remotes(bidi)
+        };
         let allowed = match self.certificate {
             Some(_) => self.secure_remotes,
             None => self.clear_remotes,

@@ -130,7 +130,12 @@ impl Setup {
 }
 
 /// Makes up one story and plays it.
-pub(crate) fn tell(seed: u64, who: Opener, start: Instant, tally: &mut Tally) -> Result<(), Failure> {
+pub(crate) fn tell(
+    seed: u64,
+    who: Opener,
+    start: Instant,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     let mut chance = Chance::new(seed);
     let temper = chance.pick(&[
         Temper::Honest,
@@ -139,7 +144,7 @@ pub(crate) fn tell(seed: u64, who: Opener, start: Instant, tally: &mut Tally) ->
         Temper::Lying,
     ]);
     let setup = Setup::any(&mut chance, temper, who);
-    let steps_max = 8 + chance.below(20);
+    let steps_max = 8 + chance.below(14);
     let mut steps = Vec::new();
     let result = make_up(&setup, chance, steps_max, &mut steps, start, tally);
     result.map_err(|error| Failure {

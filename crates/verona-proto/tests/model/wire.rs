@@ -343,7 +343,9 @@ fn end_tag(text: &str, name: &str) -> Option<usize> {
     loop {
         let at = from + text.get(from..)?.bytes().position(|byte| byte == b'<')?;
         let rest = &text.as_bytes()[at + 1..];
-        let tag = rest.strip_prefix(b"/").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        let tag = rest
+            .strip_prefix(b"/")
+            .and_then(|rest| rest.strip_prefix(name.as_bytes()));
         if tag.is_some_and(|rest| rest.first() == Some(&b'>')) {
             return Some(at);
         }
