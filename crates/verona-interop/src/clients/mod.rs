@@ -40,6 +40,20 @@ impl Driven {
         secret: &str,
         server: SocketAddr,
     ) -> Result<Self> {
+        let mut driven = Self::launch(name, dir, role, jid, secret, server)?;
+        driven.expect("ready", json!({ "jid": jid }))?;
+        Ok(driven)
+    }
+
+    /// Starts it and waits for nothing.
+    pub(crate) fn launch(
+        name: &str,
+        dir: &Path,
+        role: Role,
+        jid: &str,
+        secret: &str,
+        server: SocketAddr,
+    ) -> Result<Self> {
         let role = match role {
             Role::Client => "client",
             Role::Component => "component",
@@ -51,13 +65,11 @@ impl Driven {
             format!("--host={}", server.ip()),
             format!("--port={}", server.port()),
         ];
-        let mut driven = Self {
+        Ok(Self {
             name: name.to_owned(),
             script: Script::start(name, dir, include_str!("../../peers/driven.py"), &arguments)?,
             waiting: VecDeque::new(),
-        };
-        driven.expect("ready", json!({ "jid": jid }))?;
-        Ok(driven)
+        })
     }
 
     /// A client with presence: it waits until the server shows it its own, so that messages to its account reach it.

@@ -22,7 +22,8 @@ pub(super) const NGIRCD: &str = "/usr/sbin/ngircd";
 pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
     let server = irc_server_address()?;
     let _ngircd = ngircd(stage.dir, server)?;
-    let biboumi = biboumi(stage)?;
+    let relay = stage.relay()?;
+    let biboumi = biboumi(stage, relay.address)?;
     stage.component_becomes("attached")?;
 
     let mut irc = IrcClient::register(server, "sebastian")?;
@@ -63,9 +64,19 @@ pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
     irc.privmsg("viola", "Are you a comedian?")?;
     viola.expect("message", json!({"from": sebastian, "to": seat, "type": "chat", "body": "Are you a comedian?", "codes": []}))?;
     irc.nothing_more()?;
+    // It keeps its people and their channels meanwhile.
+    stage.comes_back(&relay)?;
+    viola.tell(
+        &json!({"do": "message", "to": room, "type": "groupchat", "body": "again", "id": "again"}),
+    )?;
+    irc.expect("viola", "PRIVMSG #sea :again")?;
+    viola.expect("message", json!({"from": format!("{room}/viola"), "to": seat, "type": "groupchat", "body": "again", "id": "again"}))?;
     viola.leave()?;
     irc.expect("viola", "PART #sea :")?;
     irc.nothing_more()?;
+    stage.evidence.push(format!(
+        "{MANY} messages each way in a channel, one each way in private, all in order"
+    ));
     fs::write(stage.dir.join("irc.log"), irc.seen())?;
     let status = biboumi.terminate(Duration::from_secs(10))?;
     ensure!(status.success(), "biboumi ended with {status}");
@@ -150,11 +161,10 @@ fn ngircd(dir: &Path, address: SocketAddr) -> Result<Process> {
     Ok(process)
 }
 
-fn biboumi(stage: &Stage<'_>) -> Result<Process> {
+fn biboumi(stage: &Stage<'_>, server: SocketAddr) -> Result<Process> {
     let home = stage.dir.join("biboumi");
     fs::create_dir_all(&home)?;
     let file = home.join("biboumi.cfg");
-    let server = stage.verona.components;
     let text = format!(
         "hostname={domain}\n\
          password={SECRET}\n\

@@ -5,18 +5,20 @@ mod biboumi;
 mod irc;
 mod mu_conference;
 mod npm;
+mod relay;
 mod slixmpp;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::relay::Relay;
 use crate::cases::{Case, Kind};
 use crate::certs::Purposes;
-use crate::clients::{Driven, Role, go_sendxmpp};
+use crate::clients::{Driven, Role, WAIT, go_sendxmpp};
 use crate::judge;
 use crate::scene::{Auth, Implementation, Names, Near, Plan, SECRET, Scene};
 use crate::verona::Verona;
@@ -61,7 +63,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "component-npm",
-            "@xmpp/component answers queries and returns what it gets",
+            "@xmpp/component answers queries, returns what it gets, and comes back by itself when it is cut off",
             Software::Npm,
             names("theseus.lit", "puck.theseus.lit", "athens.lit"),
         ),
@@ -161,6 +163,10 @@ pub(crate) fn converse(
 /// verona logged these warnings and errors, in this order, and no others.
 fn complaints_are(wanted: &[String], dir: &Path) -> Result<()> {
     let log = fs::read_to_string(dir.join("verona.log")).context("reading verona's log")?;
+    complains(&log, wanted)
+}
+
+fn complains(log: &str, wanted: &[String]) -> Result<()> {
     let found: Vec<&str> = log
         .lines()
         .filter(|line| {
@@ -231,22 +237,123 @@ impl<'a> Stage<'a> {
         )
     }
 
+    /// A second component for the domain is refused, and the first one stays.
+    fn second_is_refused(&mut self) -> Result<()> {
+        let mut second = Driven::launch(
+            "component-second",
+            self.dir,
+            Role::Component,
+            self.names.echo,
+            SECRET,
+            self.verona.components,
+        )?;
+        second.expect("stream error", serde_json::json!({"condition": "conflict"}))?;
+        self.warnings
+            .push("a component was refused: another component serves this domain".to_owned());
+        self.component_becomes("attached")
+    }
+
+    /// Where a component connects that is to be cut off at some time.
+    fn relay(&self) -> Result<Relay> {
+        Relay::start(self.verona.components)
+    }
+
+    /// Cuts the component off; it has to come back by itself, and verona says that it was gone.
+    fn comes_back(&mut self, relay: &Relay) -> Result<()> {
+        let before = self.attached_so_far()?;
+        ensure!(relay.cut() > 0, "there was no connection to cut");
+        let since = Instant::now();
+        // Not by `verona components`: some are back before it could be asked.
+        while self.attached_so_far()? == before {
+            ensure!(
+                since.elapsed() < WAIT,
+                "the component did not come back within {WAIT:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.evidence.push(format!(
+            "cut off, it was back after {:.2} s",
+            since.elapsed().as_secs_f32()
+        ));
+        self.warnings.push(CUT.to_owned());
+        self.component_becomes("attached")
+    }
+
+    /// How often verona has logged that a component attached.
+    fn attached_so_far(&self) -> Result<usize> {
+        let log =
+            fs::read_to_string(self.dir.join("verona.log")).context("reading verona's log")?;
+        Ok(log.matches(" INFO a component attached ").count())
+    }
+
     /// `verona components` comes to show the component in this state.
     pub(crate) fn component_becomes(&mut self, state: &str) -> Result<()> {
         let domain = self.names.echo;
         let width = domain.len();
         let wanted = format!("{:width$}  STATE\n{domain}  {state}\n", "DOMAIN");
-        let until = std::time::Instant::now() + crate::clients::WAIT;
+        let until = Instant::now() + WAIT;
         loop {
             let shown = self.verona.says(&["components"])?;
             if shown == wanted {
                 return Ok(());
             }
             ensure!(
-                std::time::Instant::now() < until,
+                Instant::now() < until,
                 "`verona components` was to print {wanted:?} and prints {shown:?}"
             );
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// What verona logs of a component that went without a word.
+const CUT: &str = "a component left: the connection ended without </stream:stream>";
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot connect on loopback fails"
+    )]
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn complaints_are_these_and_no_others() {
+        let log = "12:00 INFO a component attached\n12:01 WARN a component left: x peer=y\n";
+        let wanted = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+        complains(log, &wanted(&["a component left: x"])).unwrap();
+        assert!(complains(log, &[]).is_err());
+        assert!(complains(log, &wanted(&["a component left: z"])).is_err());
+        assert!(complains(log, &wanted(&["a component left: x", "another"])).is_err());
+    }
+
+    #[test]
+    fn a_relay_passes_on_until_it_is_cut_and_then_again() {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay::start(target.local_addr().unwrap()).unwrap();
+        for text in ["once", "again"] {
+            let mut near = TcpStream::connect(relay.address).unwrap();
+            let (mut far, _) = target.accept().unwrap();
+            for end in [&near, &far] {
+                end.set_read_timeout(Some(WAIT)).unwrap();
+            }
+            near.write_all(text.as_bytes()).unwrap();
+            let mut taken = vec![0; text.len()];
+            far.read_exact(&mut taken).unwrap();
+            assert_eq!(taken, text.as_bytes());
+            far.write_all(b"heard").unwrap();
+            let mut answer = [0; 5];
+            near.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"heard");
+            assert!(relay.cut() > 0);
+            assert_eq!(far.read(&mut taken).unwrap(), 0);
+            assert_eq!(near.read(&mut answer).unwrap(), 0);
+            assert_eq!(relay.cut(), 0);
         }
     }
 }

@@ -3,12 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use super::Stage;
+use super::{CUT, Stage};
 use crate::clients::Driven;
 use crate::process::Process;
 use crate::scene::SECRET;
@@ -91,9 +90,12 @@ pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
     macduff.expect("presence", gone(&fife, &[]))?;
     banquo.leave()?;
     macduff.leave()?;
-    // It has no good way to end: a signal ends it where it stands.
-    service.terminate(Duration::from_secs(10))?;
+    // It has no good way to end, and when its connection is cut, it opens a new one and forgets the handshake.
+    drop(service);
     stage.warnings.push(CUT.to_owned());
+    stage.evidence.push(format!(
+        "{MANY} messages of each of two, a private one, entering and leaving, all in order"
+    ));
     stage.component_becomes("absent")
 }
 
@@ -123,12 +125,12 @@ fn speak(members: &mut [Member<'_>], speaker: usize, room: &str, text: &str) -> 
 }
 
 fn start(stage: &Stage<'_>) -> Result<Process> {
+    let server = stage.verona.components;
     let home = stage.dir.join("mu-conference");
     for folder in ["rooms", "logs"] {
         fs::create_dir_all(home.join(folder))?;
     }
     let file = home.join("muc.xml");
-    let server = stage.verona.components;
     let text = format!(
         "<jcr>\n\
          <name>{domain}</name>\n\
@@ -162,4 +164,3 @@ fn start(stage: &Stage<'_>) -> Result<Process> {
 }
 
 const MANY: usize = 50;
-const CUT: &str = "a component left: the connection ended without </stream:stream>";

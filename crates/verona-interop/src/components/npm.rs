@@ -1,8 +1,8 @@
 //! `@xmpp/component` behind verona, at the version of the committed lock file.
 //! Why: the library that people take in JavaScript writes and reads streams unlike any in C or Python.
 
-use std::collections::VecDeque;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use crate::scene::SECRET;
 /// The whole conversation.
 pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
     let folder = installed()?;
-    let mut component = Npm::start(stage, &folder)?;
+    let relay = stage.relay()?;
+    let mut component = Npm::start(stage, &folder, relay.address)?;
     component.expect(json!({"event": "online", "address": stage.names.echo}))?;
     stage.component_becomes("attached")?;
 
@@ -46,7 +47,17 @@ pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
             json!({"from": bot, "to": seat, "type": "chat", "id": id, "body": body}),
         )?;
     }
+    stage.comes_back(&relay)?;
+    component.expect(json!({"event": "disconnect"}))?;
+    component.expect(json!({"event": "online", "address": stage.names.echo}))?;
+    client.tell(&json!({"do": "message", "to": bot, "body": "again", "id": "again"}))?;
+    component.expect(json!({"event": "message", "from": seat, "to": bot, "type": "chat", "id": "again", "body": "again"}))?;
+    client.expect(
+        "message",
+        json!({"from": bot, "to": seat, "type": "chat", "id": "again", "body": "again"}),
+    )?;
     client.leave()?;
+    component.nothing_more()?;
     component.script.leave();
     stage.component_becomes("absent")?;
     stage
@@ -58,12 +69,10 @@ pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
 /// The component; every line that it tells is taken in order.
 struct Npm {
     script: Script,
-    waiting: VecDeque<Value>,
 }
 
 impl Npm {
-    fn start(stage: &Stage<'_>, folder: &Path) -> Result<Self> {
-        let server = stage.verona.components;
+    fn start(stage: &Stage<'_>, folder: &Path, server: SocketAddr) -> Result<Self> {
         let arguments = [
             folder.join("component.js").to_string_lossy().into_owned(),
             stage.names.echo.to_owned(),
@@ -73,18 +82,21 @@ impl Npm {
         ];
         Ok(Self {
             script: Script::run("component", stage.dir, Path::new(NODE), &arguments)?,
-            waiting: VecDeque::new(),
         })
     }
 
+    fn nothing_more(&mut self) -> Result<()> {
+        match self.script.next(Duration::from_millis(400))? {
+            Some(line) => bail!("the component tells {line}, which nobody sent"),
+            None => Ok(()),
+        }
+    }
+
     fn expect(&mut self, wanted: Value) -> Result<()> {
-        let found = match self.waiting.pop_front() {
-            Some(line) => line,
-            None => self
-                .script
-                .next(WAIT)?
-                .with_context(|| format!("the component was to tell {wanted} and told nothing"))?,
-        };
+        let found = self
+            .script
+            .next(WAIT)?
+            .with_context(|| format!("the component was to tell {wanted} and told nothing"))?;
         ensure!(
             found == wanted,
             "the component was to tell {wanted} and told {found}"

@@ -11,6 +11,7 @@ use crate::clients::Driven;
 pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
     let mut component = stage.component("component")?;
     stage.component_becomes("attached")?;
+    stage.second_is_refused()?;
     let mut client = stage.client("miranda", "island")?;
     let cast = Cast {
         person: stage.account("miranda"),
