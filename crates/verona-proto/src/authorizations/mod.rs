@@ -266,7 +266,9 @@ impl Authorizations {
     /// How many pairs are authorised or asked for, in the fuller direction (LIM-10).
     #[must_use]
     pub fn pairs(&self) -> usize {
-        let inbound = self.inbound().map_or(0, Inbound::len);
+        let inbound = self
+            .inbound()
+            .map_or(0, |inbound| inbound.len() + inbound.verifying());
         inbound.max(self.outbound().map_or(0, Outbound::len))
     }
 

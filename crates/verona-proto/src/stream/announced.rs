@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use verona_xml::{Element, Tag, end};
 
-use crate::limits::seconds;
+use crate::limits::{STANZA_BYTES_FLOOR, seconds};
 use crate::ns;
 
 /// Limits, as far as they are known.
@@ -35,6 +35,17 @@ impl Announced {
         Self {
             max_bytes: number("max-bytes"),
             idle_seconds: number("idle-seconds"),
+        }
+    }
+
+    /// What of it still holds once the peer is proven. The number that a peer names to strangers may be that for strangers
+    /// (Prosody 13 names 10000 there, and takes 512 KiB later): the floor below which no server may go says nothing.
+    pub(super) fn of_stranger(self) -> Self {
+        //= LIM-05
+        //= LIM-03
+        Self {
+            max_bytes: self.max_bytes.filter(|bytes| *bytes > STANZA_BYTES_FLOOR),
+            ..self
         }
     }
 
@@ -107,6 +118,20 @@ mod tests {
         assert_eq!(
             read("<limits xmlns='urn:other'><max-bytes>1</max-bytes></limits>"),
             Announced::default()
+        );
+    }
+
+    #[test]
+    fn a_number_for_strangers_does_not_bind_later() {
+        //= LIM-05
+        let announced = |max_bytes| Announced {
+            max_bytes,
+            idle_seconds: Some(60),
+        };
+        assert_eq!(announced(Some(10_000)).of_stranger(), announced(None));
+        assert_eq!(
+            announced(Some(10_001)).of_stranger(),
+            announced(Some(10_001))
         );
     }
 

@@ -94,7 +94,8 @@ pub(super) fn after_error(error: StreamError, context: &mut Context, now: Instan
             //= STREAM-03
             if !context.header_sent {
                 let id = context.ids.next();
-                context.write(|out| header::write_response(out, None, None, &id));
+                let version = context.version.clone();
+                context.write(|out| header::write_response(out, None, None, &id, &version));
                 context.header_sent = true;
             }
             let condition = error.condition;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::announced::Announced;
+use super::header::Version;
 use super::{Event, Output, StreamError};
 use crate::addr::{Domain, Hosts};
 use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
@@ -75,6 +76,8 @@ pub(super) struct Context {
     pub(super) outputs: VecDeque<Output>,
     /// The language of the peer's header: its stanzas inherit it (STREAM-44).
     pub(super) peer_lang: Option<String>,
+    /// The version for the header that answers the peer's (STREAM-25).
+    pub(super) version: Version,
     /// What the peer says that it takes (XEP-0478).
     pub(super) peer_limits: Announced,
     /// Whether our header of the current stream is written, so that an error knows whether to send it first.
@@ -118,6 +121,7 @@ impl Context {
             transmit: BytesMut::new(),
             outputs: VecDeque::new(),
             peer_lang: None,
+            version: Version::One,
             peer_limits: Announced::default(),
             header_sent: false,
             restart: None,

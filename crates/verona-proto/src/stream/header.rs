@@ -88,9 +88,45 @@ impl Header {
     }
 }
 
+/// The version that our header names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// 1.0.
+    One,
+    /// The peer's own, which is lower: so old that nothing follows but the error.
+    Theirs(String),
+    /// The peer names none, so neither do we.
+    None,
+}
+
+impl Version {
+    /// The lower of the peer's and ours; what cannot be read is answered with ours.
+    pub(super) fn answering(header: &Element, scope: &Scope) -> Self {
+        // What is no header of XMPP has no version of XMPP.
+        if !header.is("stream", ns::STREAM) || scope.default_namespace() != ns::SERVER {
+            return Self::One;
+        }
+        //= STREAM-25
+        //= STREAM-26
+        match header.attribute("version") {
+            None => Self::None,
+            Some(version) if is_below_1(version) => Self::Theirs(version.to_owned()),
+            Some(_) => Self::One,
+        }
+    }
+
+    fn attribute(&self) -> Option<&str> {
+        match self {
+            Self::One => Some("1.0"),
+            Self::Theirs(version) => Some(version),
+            Self::None => None,
+        }
+    }
+}
+
 /// Writes the header that opens a stream (STREAM-01, STREAM-10..12).
 pub(super) fn write_initial(out: &mut String, from: &Domain, to: &Domain) {
-    write(out, Some(from.as_str()), Some(to), None);
+    write(out, Some(from.as_str()), Some(to), None, &Version::One);
 }
 
 /// Writes the header that answers one (STREAM-14).
@@ -99,13 +135,21 @@ pub(super) fn write_response(
     from: Option<&Domain>,
     to: Option<&Domain>,
     id: &str,
+    version: &Version,
 ) {
     //= STREAM-19
     // Whoever asks for a domain that is not ours does not learn which ones are.
-    write(out, Some(from.map_or("", Domain::as_str)), to, Some(id));
+    let from = Some(from.map_or("", Domain::as_str));
+    write(out, from, to, Some(id), version);
 }
 
-fn write(out: &mut String, from: Option<&str>, to: Option<&Domain>, id: Option<&str>) {
+fn write(
+    out: &mut String,
+    from: Option<&str>,
+    to: Option<&Domain>,
+    id: Option<&str>,
+    version: &Version,
+) {
     //= STREAM-39
     //= DB-29
     //= STREAM-01
@@ -118,7 +162,7 @@ fn write(out: &mut String, from: Option<&str>, to: Option<&Domain>, id: Option<&
         .attribute_if("from", from)
         .attribute_if("to", to.map(Domain::as_str))
         .attribute_if("id", id)
-        .attribute("version", "1.0")
+        .attribute_if("version", version.attribute())
         .attribute("xml:lang", "en")
         .open();
 }
@@ -143,9 +187,35 @@ fn is_version_1(version: Option<&str>) -> bool {
     number(major).is_some_and(|major| major >= 1) && number(minor).is_some()
 }
 
+/// Whether it is a version, and an old one. It is short: what is answered with it stays short too.
+fn is_below_1(version: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    version.len() <= 8
+        && version.split_once('.').is_some_and(|(major, minor)| {
+            major.bytes().all(|b| b == b'0') && digits(major) && digits(minor)
+        })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_version_1;
+    use super::{is_below_1, is_version_1};
+
+    #[test]
+    fn an_old_version_is_a_number_below_one() {
+        //= STREAM-25
+        for (text, expected) in [
+            ("0.9", true),
+            ("0.10", true),
+            ("00.1", true),
+            ("1.0", false),
+            (".9", false),
+            ("0.", false),
+            ("0.x", false),
+            ("0.999999999", false),
+        ] {
+            assert_eq!(is_below_1(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {

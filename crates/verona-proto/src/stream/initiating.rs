@@ -256,7 +256,10 @@ impl AwaitFeatures {
         }
         let features = Features::read(element);
         // The latest features tell: before authentication a peer may take less.
-        context.peer_limits = features.limits;
+        context.peer_limits = match &self.stage {
+            Stage::Plain | Stage::Secured(_) => features.limits.of_stranger(),
+            Stage::Authenticated { .. } => features.limits,
+        };
         let Self {
             purpose,
             stage,

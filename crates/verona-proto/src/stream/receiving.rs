@@ -10,7 +10,7 @@ use super::announced::Announced;
 use super::bidi::{self, Agreement};
 use super::context::{Context, Restart};
 use super::features::{Offer, StartTls};
-use super::header::{self, Header};
+use super::header::{self, Header, Version};
 use super::open::{self, Open, Opening};
 use super::sasl::{self, SaslFailure};
 use super::{Cause, Event, Output, Peer, Role, Secured, StreamError, starttls};
@@ -99,7 +99,9 @@ impl Agreed {
             //= BIDI-66
             Agreement::Offered | Agreement::Requested => {
                 self.bidi = Agreement::Requested;
-                context.peer_limits.update(Announced::read(element));
+                context
+                    .peer_limits
+                    .update(Announced::read(element).of_stranger());
                 self.multiplexes |= match context.policy.multiplex {
                     Multiplex::Auto => bidi::multiplexes(element),
                     Multiplex::On => true,
@@ -241,6 +243,7 @@ impl AwaitHeader {
         context: &mut Context,
         now: Instant,
     ) -> Result<super::Phase, StreamError> {
+        context.version = Version::answering(element, scope);
         let header = Header::read_initial(element, scope)?;
         context.peer_lang.clone_from(&header.lang);
         let addresses = addresses(&header, context)?;
@@ -601,8 +604,10 @@ fn respond(addresses: &Addresses, context: &mut Context) -> String {
     let id = context.ids.next();
     //= STREAM-13
     //= STREAM-14
+    let version = context.version.clone();
     context.write(|out| {
-        header::write_response(out, Some(&addresses.local), addresses.remote.as_ref(), &id)
+        let (from, to) = (Some(&addresses.local), addresses.remote.as_ref());
+        header::write_response(out, from, to, &id, &version);
     });
     context.header_sent = true;
     id
