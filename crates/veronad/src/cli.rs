@@ -44,6 +44,10 @@ enum Command {
     Status(Listing),
     /// List the live connections with other servers
     Links(Listing),
+    /// List what is known of other servers: what works, the last failure, the next attempt
+    Peers(Listing),
+    /// Forget what was learned about a server, or about all
+    Forget(Forget),
     /// List the domains that components serve, and which are attached
     Components(Listing),
 }
@@ -93,6 +97,18 @@ struct Ping {
 }
 
 #[derive(Args)]
+struct Forget {
+    /// The server's domain
+    #[arg(value_parser = domain, required_unless_present = "all", conflicts_with = "all")]
+    peer: Option<Domain>,
+    /// Forget about all of them
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Args)]
 struct Listing {
     #[command(flatten)]
     config: ConfigFile,
@@ -120,6 +136,8 @@ impl Cli {
             ),
             Command::Status(listing) => ask::status(&listing.config.file, listing.json),
             Command::Links(listing) => ask::links(&listing.config.file, listing.json),
+            Command::Peers(listing) => ask::peers(&listing.config.file, listing.json),
+            Command::Forget(forget) => ask::forget(&forget.config.file, forget.peer.as_ref()),
             Command::Components(listing) => ask::components(&listing.config.file, listing.json),
         }
     }

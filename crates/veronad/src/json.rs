@@ -2,12 +2,16 @@
 //!
 //! One set of types for both ends, so that a field cannot be called one thing here and another there.
 
+mod peers;
+
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use verona::status;
+
+pub(crate) use peers::{Forgotten, Peer, Peers};
 
 /// `verona links --json`.
 #[derive(Debug, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ mod json;
 mod log;
 mod output;
 mod run;
+mod state;
 
 use std::process::ExitCode;
 

@@ -32,3 +32,25 @@ fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
+
+/// Text of somebody else as it may stand in a message: no control characters, not endless.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(PRINTABLE_CHARS_MAX)
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect();
+    if text.chars().nth(PRINTABLE_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The longest domain name has 253 characters; nothing else in a file is that long.
+const PRINTABLE_CHARS_MAX: usize = 256;

@@ -13,6 +13,7 @@ use verona::Engine;
 
 use crate::admin::{Admin, Listener};
 use crate::config::{self, AdminConfig, Loaded, Report, Settings};
+use crate::state::{Keeper, Store};
 use crate::{log, output};
 
 /// Runs until SIGTERM or SIGINT.
@@ -44,7 +45,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
     let domains = settings
         .engine
@@ -54,6 +55,8 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         .collect();
     let patience = settings.engine.policy.defaults.limits.drain_seconds;
     let listener = bind(&settings.admin).await?;
+    let store = Store::new(settings.state);
+    settings.engine.learned = store.load();
     let engine = Engine::start(settings.engine).await?;
     let s2s: Vec<String> = engine
         .s2s_addresses()
@@ -73,6 +76,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let admin = Admin {
         handle: engine.handle(),
+        token: settings.admin.token,
         domains,
         s2s,
         components,
@@ -85,6 +89,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         }
         tokio::spawn(listener.serve(admin.router()))
     });
+    let keeper = Keeper::start(store, engine.handle());
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "verona is ready");
 
@@ -108,6 +113,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         }
     };
+    keeper.finish().await;
     if let Some(page) = page {
         page.abort();
         let _ = page.await;

@@ -67,15 +67,7 @@ fn the_short_help_fits_a_screen() {
 #[test]
 fn commands_that_do_not_exist_are_not_offered() {
     let help = stdout(&verona(here(), &["--help"]));
-    for absent in [
-        "doctor",
-        "peers",
-        "queue",
-        "drain",
-        "reload",
-        "close",
-        "completions",
-    ] {
+    for absent in ["doctor", "queue", "drain", "reload", "close", "completions"] {
         assert!(!help.contains(absent), "{absent} is in\n{help}");
         assert_eq!(verona(here(), &[absent]).status.code(), Some(2));
     }

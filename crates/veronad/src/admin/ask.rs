@@ -1,6 +1,6 @@
-//! The commands that ask a running daemon: `ping`, `status`, `links`.
+//! The commands that ask a running daemon: `ping`, `status`, `links`, `peers`, `components`; and `forget`, which tells it.
 //!
-//! They read from the configuration only where it listens; nobody needs its secrets to look at it.
+//! What asks reads from the configuration only where it listens: nobody needs secrets to look. What tells reads the token.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use verona::config::ListenAddress;
 use verona_proto::addr::{Domain, Jid};
 
-use super::client::{self, NoAnswer};
+use super::client::{self, Asked, NoAnswer};
 use super::table;
-use crate::json::{self, Components, Failure, Links, Pong, StatusDocument};
+use crate::json::{self, Components, Failure, Forgotten, Links, Peers, Pong, StatusDocument};
 use crate::{config, output};
 
 /// `verona ping FROM TO`.
@@ -47,6 +47,31 @@ pub(crate) fn status(file: &Path, json: bool) -> ExitCode {
 pub(crate) fn links(file: &Path, json: bool) -> ExitCode {
     show(file, "/api/v1/links", json, |document: &Links| {
         table::links(&document.links)
+    })
+}
+
+/// `verona peers`.
+pub(crate) fn peers(file: &Path, json: bool) -> ExitCode {
+    show(file, "/api/v1/peers", json, |document: &Peers| {
+        table::peers(&document.peers)
+    })
+}
+
+/// `verona forget PEER`, or all without one.
+pub(crate) fn forget(file: &Path, peer: Option<&Domain>) -> ExitCode {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    match peer {
+        Some(peer) => query.append_pair("peer", &peer.to_string()),
+        None => query.append_pair("all", "true"),
+    };
+    let path = format!("/api/v1/forget?{}", query.finish());
+    answer(tell::<Forgotten>(file, &path), |document| {
+        match (document.forgotten, peer) {
+            (0, Some(peer)) => format!("nothing was known about {peer}\n"),
+            (_, Some(peer)) => format!("forgot what was known about {peer}\n"),
+            (1, None) => "forgot what was known about 1 peer\n".to_owned(),
+            (count, None) => format!("forgot what was known about {count} peers\n"),
+        }
     })
 }
 
@@ -94,14 +119,42 @@ fn ask<T: DeserializeOwned>(
 ) -> Result<T, String> {
     let admin =
         config::load_admin(file).map_err(|report| report.render(output::stderr_colours()))?;
+    let asked = Asked {
+        method: &method,
+        path,
+        token: None,
+    };
+    request(file, &admin.listen, asked, patience)
+}
+
+/// Has the daemon change something; the token is read from the file that the configuration names.
+fn tell<T: DeserializeOwned>(file: &Path, path: &str) -> Result<T, String> {
+    let admin = config::load_admin_and_token(file)
+        .map_err(|report| report.render(output::stderr_colours()))?;
+    let Some(token) = &admin.token else {
+        return Err(no_token(file));
+    };
+    let asked = Asked {
+        method: &Method::POST,
+        path,
+        token: Some(token),
+    };
+    request(file, &admin.listen, asked, PATIENCE)
+}
+
+fn request<T: DeserializeOwned>(
+    file: &Path,
+    address: &ListenAddress,
+    asked: Asked<'_>,
+    patience: Duration,
+) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("error: cannot start: {error}\n"))?;
-    let address = admin.listen;
     let (status, body) = runtime
-        .block_on(client::request(&address, method, path, patience))
-        .map_err(|error| no_answer(&error, &address, file))?;
+        .block_on(client::request(address, asked, patience))
+        .map_err(|error| no_answer(&error, address, file))?;
     read(status, &body).map_err(|sentence| format!("error: {sentence}\n"))
 }
 
@@ -128,6 +181,15 @@ fn no_answer(error: &NoAnswer, address: &ListenAddress, file: &Path) -> String {
              help: look at `[admin] listen` in {file}\n"
         ),
     }
+}
+
+fn no_token(file: &Path) -> String {
+    let file = file.display();
+    format!(
+        "error: this changes something, and {file} names no token for it\n\
+         help: `(umask 077; openssl rand -hex 32 > admin.token)` beside it, add `token_file = \"admin.token\"` to [admin], \
+         and restart verona\n"
+    )
 }
 
 /// For an answer that needs no network.

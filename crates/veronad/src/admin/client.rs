@@ -8,12 +8,14 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use verona::config::ListenAddress;
+
+use super::token::Token;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -24,11 +26,18 @@ pub(super) enum NoAnswer {
     Strange(String),
 }
 
+/// What is asked: a method, a path, and the token if it changes something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) token: Option<&'a Token>,
+}
+
 /// Sends a request without a body, and reads the answer.
 pub(super) async fn request(
     address: &ListenAddress,
-    method: Method,
-    path: &str,
+    asked: Asked<'_>,
     timeout: Duration,
 ) -> Result<(StatusCode, Bytes), NoAnswer> {
     let exchange = async {
@@ -37,11 +46,11 @@ pub(super) async fn request(
                 let stream = TcpStream::connect(reachable(*at))
                     .await
                     .map_err(not_running)?;
-                exchange(stream, method, path).await
+                exchange(stream, asked).await
             }
             ListenAddress::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(not_running)?;
-                exchange(stream, method, path).await
+                exchange(stream, asked).await
             }
         }
     };
@@ -50,19 +59,19 @@ pub(super) async fn request(
         .unwrap_or_else(|_| Err(NoAnswer::Strange("no answer came in time".to_owned())))
 }
 
-async fn exchange<IO>(
-    stream: IO,
-    method: Method,
-    path: &str,
-) -> Result<(StatusCode, Bytes), NoAnswer>
+async fn exchange<IO>(stream: IO, asked: Asked<'_>) -> Result<(StatusCode, Bytes), NoAnswer>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let strange = |error: hyper::Error| NoAnswer::Strange(error.to_string());
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, "localhost")
+    let mut request = Request::builder()
+        .method(asked.method)
+        .uri(asked.path)
+        .header(HOST, "localhost");
+    if let Some(token) = asked.token {
+        request = request.header(AUTHORIZATION, token.authorization());
+    }
+    let request = request
         .body(Empty::<Bytes>::new())
         .map_err(|error| NoAnswer::Strange(error.to_string()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))

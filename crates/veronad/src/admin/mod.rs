@@ -1,6 +1,6 @@
 //! Where the daemon is asked how it is: the page's API on one end, the command line on the other.
 //!
-//! What only reads, and ping, needs no token; nothing else is here yet.
+//! What only reads, and ping, needs no token; what changes something does.
 
 pub(crate) mod ask;
 mod client;
@@ -8,7 +8,9 @@ mod guard;
 mod listener;
 mod routes;
 mod table;
+mod token;
 
 pub(crate) use listener::Listener;
 pub(crate) use routes::Admin;
 pub(crate) use table::aligned;
+pub(crate) use token::Token;

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::StatusCode;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -15,8 +16,10 @@ use verona::Handle;
 use verona_proto::addr::{Domain, Jid};
 
 use super::guard;
+use super::token::{self, Token};
 use crate::json::{
-    self, Component, Components, Failure, Links, Pong, Status, StatusDocument, VERSION,
+    self, Component, Components, Failure, Forgotten, Links, Peers, Pong, Status, StatusDocument,
+    VERSION,
 };
 
 /// What the answers are made from.
@@ -24,6 +27,8 @@ use crate::json::{
 pub(crate) struct Admin {
     /// The running engine.
     pub(crate) handle: Handle,
+    /// What whoever changes something must show; without one nothing can be changed.
+    pub(crate) token: Option<Token>,
     /// Our domains, and whether a component serves each.
     pub(crate) domains: Vec<(Domain, bool)>,
     /// Where servers reach us.
@@ -37,11 +42,20 @@ pub(crate) struct Admin {
 impl Admin {
     /// All routes.
     pub(crate) fn router(self) -> Router {
+        // What changes something stands here and nowhere else.
+        let guarded = Router::new()
+            .route("/api/v1/forget", post(forget))
+            .route_layer(middleware::from_fn_with_state(
+                self.token.clone(),
+                token::require,
+            ));
         Router::new()
+            .merge(guarded)
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .route("/api/v1/status", get(status))
             .route("/api/v1/links", get(links))
+            .route("/api/v1/peers", get(peers))
             .route("/api/v1/components", get(components))
             .route("/api/v1/ping", post(ping))
             .fallback(nothing)
@@ -92,6 +106,47 @@ async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
 
 async fn links(State(admin): State<Admin>) -> Json<Links> {
     Json(Links::new(admin.handle.links()))
+}
+
+async fn peers(State(admin): State<Admin>) -> Json<Peers> {
+    Json(Peers::new(admin.handle.peers()))
+}
+
+/// `?peer=DOMAIN`, or `?all=true`.
+#[derive(Deserialize)]
+struct ForgetQuery {
+    peer: Option<String>,
+    all: Option<bool>,
+}
+
+async fn forget(
+    State(admin): State<Admin>,
+    query: Result<Query<ForgetQuery>, QueryRejection>,
+) -> Result<Json<Forgotten>, Refusal> {
+    let bad = |sentence: &str| Refusal(StatusCode::BAD_REQUEST, sentence.to_owned());
+    let wanted = "to forget needs ?peer=DOMAIN or ?all=true";
+    let Query(query) = query.map_err(|_| bad(wanted))?;
+    let forgotten = match (query.peer, query.all) {
+        (Some(peer), None | Some(false)) => {
+            let peer = Domain::parse(&peer).map_err(|_| bad("`peer` is not a domain name"))?;
+            let known = admin.handle.forget(&peer);
+            tracing::info!(remote = %peer, known, "what was learned about a peer was forgotten on request");
+            usize::from(known)
+        }
+        (None, Some(true)) => {
+            let peers = admin.handle.forget_all();
+            tracing::info!(
+                peers,
+                "what was learned about all peers was forgotten on request"
+            );
+            peers
+        }
+        (Some(_), Some(true)) | (None, None | Some(false)) => return Err(bad(wanted)),
+    };
+    Ok(Json(Forgotten {
+        version: VERSION,
+        forgotten: u64::try_from(forgotten).unwrap_or(u64::MAX),
+    }))
 }
 
 async fn components(State(admin): State<Admin>) -> Json<Components> {
@@ -177,7 +232,12 @@ impl IntoResponse for Refusal {
             version: VERSION,
             error: self.1,
         };
-        (self.0, Json(failure)).into_response()
+        let mut response = (self.0, Json(failure)).into_response();
+        if self.0 == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use crate::json::{Component, Link, Pair, Status};
+use crate::json::{Component, Link, Pair, Peer, Status};
+use crate::output::printable;
 
 /// The links, each with its pairs below it.
 pub(super) fn links(links: &[Link]) -> String {
@@ -71,6 +72,76 @@ fn pair(pair: &Pair) -> String {
         (None, None) => ("·", "neither way yet".to_owned()),
     };
     format!("  {} {arrow} {}: {grounds}\n", pair.local, pair.remote)
+}
+
+/// The peers, each with what is known of it below it.
+pub(super) fn peers(peers: &[Peer]) -> String {
+    if peers.is_empty() {
+        return "nothing is known of any peer yet\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = peers
+        .iter()
+        .flat_map(|peer| &peer.learned)
+        .map(|lesson| {
+            vec![
+                lesson.topic.clone(),
+                lesson.outcome.clone(),
+                printable(&lesson.text),
+                format!("since {}, until {}", lesson.since, lesson.until),
+            ]
+        })
+        .collect();
+    let mut lessons = aligned(&rows).into_iter();
+    let mut out = String::new();
+    for peer in peers {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}  {}", peer.domain, standing(peer));
+        for line in lessons.by_ref().take(peer.learned.len()) {
+            let _ = write!(out, "  {line}");
+        }
+        if peer.ignored && !peer.learned.is_empty() {
+            out.push_str("  none of this is used: the configuration says `learned = \"ignore\"`\n");
+        }
+        if peer.early_deaths > 0 {
+            let _ = writeln!(
+                out,
+                "  connections that died soon after they had begun to serve, in a row: {}",
+                peer.early_deaths
+            );
+        }
+        if let Some(failure) = &peer.failure {
+            let _ = writeln!(
+                out,
+                "  last failure {}, at the step {}: {}",
+                failure.since,
+                failure.phase,
+                printable(&failure.cause)
+            );
+            let _ = match &failure.reached {
+                Some(reached) => writeln!(out, "    reached again {reached}"),
+                None => writeln!(out, "    {}", failure.advice),
+            };
+        }
+    }
+    out
+}
+
+/// How it stands with a peer now.
+fn standing(peer: &Peer) -> String {
+    let lasts = peer
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.reached.is_none());
+    match (peer.links.as_slice(), &peer.next_attempt) {
+        ([link], _) => format!("connected (link {link})"),
+        ([_, _, ..], _) => {
+            let ids: Vec<String> = peer.links.iter().map(ToString::to_string).collect();
+            format!("connected (links {})", ids.join(", "))
+        }
+        ([], Some(next)) => format!("not reachable, next attempt not before {next}"),
+        ([], None) if lasts => "not reachable, next attempt with the next stanza".to_owned(),
+        ([], None) => "not connected".to_owned(),
+    }
 }
 
 /// The daemon in a few lines.

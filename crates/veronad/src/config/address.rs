@@ -10,7 +10,8 @@ use verona_proto::policy::DomainPattern;
 
 use super::Base;
 use super::problem::Report;
-use super::section::{Node, printable};
+use super::section::Node;
+use crate::output::printable;
 
 /// An address to listen on or to dial: `IP:port`.
 pub(super) fn socket(

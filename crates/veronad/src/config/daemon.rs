@@ -1,16 +1,19 @@
-//! The small tables: `[dns]`, `[dialback]`, `[components]`, `[admin]`, `[log]`.
+//! The small tables: `[dns]`, `[dialback]`, `[components]`, `[admin]`, `[state]`, `[log]`.
 //!
-//! Each has one or two keys; a file for each would hide more than it shows.
+//! Each has a few keys; a file for each would hide more than it shows.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use verona::config::ListenAddress;
-use verona_proto::dialback::Secret;
+use verona_proto::dialback::{IssuedKeys, Secret};
 
 use super::listeners::Listeners;
 use super::problem::Report;
 use super::section::Section;
 use super::{Base, address, secrets, unavailable};
+use crate::admin::Token;
+use crate::output::printable;
 
 /// Where the daemon is asked how it is (contract §3, `[admin]`).
 #[derive(Clone, Debug)]
@@ -19,6 +22,16 @@ pub(crate) struct AdminConfig {
     pub(crate) listen: ListenAddress,
     /// Whether the file says so, or nobody said anything else.
     pub(crate) is_default: bool,
+    /// What whoever changes something must show; without one nothing can be changed.
+    pub(crate) token: Option<Token>,
+}
+
+/// How dialback keys are made and vouched for (contract §3, `[dialback]`).
+#[derive(Debug)]
+pub(super) struct Dialback {
+    pub(super) secret: Option<Secret>,
+    pub(super) previous_secret: Option<Secret>,
+    pub(super) issued_keys: IssuedKeys,
 }
 
 /// How the daemon speaks (contract §3, `[log]`).
@@ -66,20 +79,35 @@ pub(super) fn dns(section: &mut Section<'_>, report: &mut Report) -> Vec<SocketA
     servers
 }
 
-/// The secret of `[dialback]` and the one before.
-pub(super) fn dialback(
-    section: &mut Section<'_>,
-    base: &Base,
-    report: &mut Report,
-) -> (Option<Secret>, Option<Secret>) {
+/// The secret of `[dialback]`, the one before, and for which keys we vouch.
+pub(super) fn dialback(section: &mut Section<'_>, base: &Base, report: &mut Report) -> Dialback {
     let current = secrets::read(section, base, report);
     let previous = section
         .get("previous_secret_file")
         .and_then(|node| secrets::from_file(&node, base, report));
-    (
-        current.map(|text| Secret::new(&text)),
-        previous.map(|text| Secret::new(&text)),
-    )
+    let has_secret = section.has("secret") || section.has("secret_file");
+    //= DB-35
+    let strict = section.get("strict_issued_keys").and_then(|node| {
+        let strict = node.boolean(report)?;
+        //= DB-03
+        if !strict && !has_secret {
+            report
+                .warning(
+                    &node.place(),
+                    "the secret is a random one of this process: no other machine makes keys of it",
+                )
+                .suggest("name the secret that the machines share as `secret_file`, or remove `strict_issued_keys`");
+        }
+        Some(strict)
+    });
+    Dialback {
+        secret: current.map(|text| Secret::new(&text)),
+        previous_secret: previous.map(|text| Secret::new(&text)),
+        issued_keys: match strict {
+            Some(false) => IssuedKeys::shared_secret(),
+            Some(true) | None => IssuedKeys::default(),
+        },
+    }
 }
 
 /// Where components attach. Without a component nobody would: then there is no listener unless the file names one.
@@ -138,11 +166,23 @@ pub(super) fn admin(
     listeners: &mut Listeners,
     report: &mut Report,
 ) -> AdminConfig {
-    if let Some(node) = section.get("token_file") {
-        // Nothing asks for the token in this version; that it can be read is told all the same.
-        let _ = secrets::from_file(&node, base, report);
+    let token = section.get("token_file").and_then(|node| {
+        let text = secrets::from_file(&node, base, report)?;
+        let token = Token::new(&text);
+        if token.is_none() {
+            report
+                .error(
+                    &node.place(),
+                    "the token has characters that HTTP cannot carry: spaces, or others than those of ASCII",
+                )
+                .suggest("`openssl rand -hex 32` makes a good one");
+        }
+        token
+    });
+    AdminConfig {
+        token,
+        ..admin_listen(section, base, listeners, report)
     }
-    admin_listen(section, base, listeners, report)
 }
 
 /// Where the daemon is asked, without looking at files.
@@ -155,6 +195,7 @@ pub(super) fn admin_listen(
     let default = AdminConfig {
         listen: ListenAddress::Tcp((Ipv4Addr::LOCALHOST, ADMIN_PORT).into()),
         is_default: true,
+        token: None,
     };
     let Some(node) = section.get("listen") else {
         listeners.add(
@@ -182,7 +223,41 @@ pub(super) fn admin_listen(
     AdminConfig {
         listen,
         is_default: false,
+        token: None,
     }
+}
+
+/// Where is kept what outlives the process: named here, or by systemd, or beside the file.
+pub(super) fn state(section: &mut Section<'_>, base: &Base, report: &mut Report) -> PathBuf {
+    let default = || {
+        let given = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+        // systemd lists all directories of the unit; the first is ours.
+        match given.split(':').next() {
+            Some(first) if !first.is_empty() => PathBuf::from(first),
+            Some(_) | None => base.path("state"),
+        }
+    };
+    let Some(node) = section.get("directory") else {
+        return default();
+    };
+    let Some(text) = node.text(report) else {
+        return default();
+    };
+    let directory = base.path(text);
+    if text.is_empty() {
+        report
+            .error(&node.place(), "`directory` is empty")
+            .suggest("such as `directory = \"/var/lib/verona\"`; without the key it is `state` beside this file");
+    } else if std::fs::metadata(&directory).is_ok_and(|metadata| !metadata.is_dir()) {
+        report.error(
+            &node.place(),
+            format!(
+                "`{}` is not a directory",
+                printable(&directory.display().to_string())
+            ),
+        );
+    }
+    directory
 }
 
 /// How the daemon speaks.

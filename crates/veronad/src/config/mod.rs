@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) admin: AdminConfig,
     /// How the daemon speaks.
     pub(crate) log: LogConfig,
+    /// The directory of what outlives the process.
+    pub(crate) state: PathBuf,
 }
 
 /// The outcome of reading a file: settings unless there are errors, and all the problems.
@@ -67,6 +69,18 @@ pub(crate) fn load(path: &Path) -> Loaded {
 
 /// Reads only where the daemon can be asked: a user may know that without being allowed to read the secrets.
 pub(crate) fn load_admin(path: &Path) -> Result<AdminConfig, Report> {
+    load_admin_with(path, daemon::admin_listen)
+}
+
+/// Reads where the daemon can be asked, and the token with which it can be told.
+pub(crate) fn load_admin_and_token(path: &Path) -> Result<AdminConfig, Report> {
+    load_admin_with(path, daemon::admin)
+}
+
+fn load_admin_with(
+    path: &Path,
+    read_section: impl Fn(&mut Section<'_>, &Base, &mut Listeners, &mut Report) -> AdminConfig,
+) -> Result<AdminConfig, Report> {
     let source = read(path)?;
     let mut report = Report::new(&path.display().to_string(), &source);
     let (root, errors) = DeTable::parse_recoverable(&source);
@@ -74,7 +88,7 @@ pub(crate) fn load_admin(path: &Path) -> Result<AdminConfig, Report> {
     let base = Base::of(path);
     let mut root = Section::root(&root);
     let mut admin = root.section("admin", &mut report);
-    let admin = daemon::admin_listen(&mut admin, &base, &mut Listeners::default(), &mut report);
+    let admin = read_section(&mut admin, &base, &mut Listeners::default(), &mut report);
     if report.has_errors() {
         Err(report)
     } else {
@@ -129,7 +143,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     section.finish(report);
 
     let mut section = root.section("dialback", report);
-    let (dialback_secret, dialback_previous_secret) = daemon::dialback(&mut section, base, report);
+    let dialback = daemon::dialback(&mut section, base, report);
     section.finish(report);
 
     let mut section = root.section("components", report);
@@ -139,6 +153,10 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
 
     let mut section = root.section("admin", report);
     let admin = daemon::admin(&mut section, base, &mut listeners, report);
+    section.finish(report);
+
+    let mut section = root.section("state", report);
+    let state = daemon::state(&mut section, base, report);
     section.finish(report);
 
     let mut section = root.section("log", report);
@@ -162,9 +180,9 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             certificates,
             trust,
             dns_servers,
-            dialback_secret,
-            dialback_previous_secret,
-            issued_keys: verona_proto::dialback::IssuedKeys::default(),
+            dialback_secret: dialback.secret,
+            dialback_previous_secret: dialback.previous_secret,
+            issued_keys: dialback.issued_keys,
             learned: Vec::new(),
             components,
             policy,
@@ -174,6 +192,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
         },
         admin,
         log,
+        state,
     }
 }
 
@@ -239,7 +258,10 @@ fn syntax(errors: &[toml::de::Error], report: &mut Report) {
         };
         report.error(
             &place,
-            format!("not valid TOML: {}", section::printable(error.message())),
+            format!(
+                "not valid TOML: {}",
+                crate::output::printable(error.message())
+            ),
         );
     }
 }

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Report};
 use super::suggest;
+use crate::output::printable;
 
 /// A table with its name and the keys that were asked for.
 pub(crate) struct Section<'a> {
@@ -218,6 +219,15 @@ impl<'a> Node<'a> {
         number
     }
 
+    /// The value as yes or no.
+    pub(crate) fn boolean(&self, report: &mut Report) -> Option<bool> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            wrong_type(self, "true or false", report);
+        }
+        value
+    }
+
     /// The value as one of the words of `choices`.
     pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
         let text = self.text(report)?;
@@ -284,25 +294,6 @@ fn alternatives(words: &[&str]) -> String {
     }
 }
 
-/// Text from the file as it may stand in a message: no control characters, not endless.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(PRINTABLE_CHARS_MAX)
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect();
-    if text.chars().nth(PRINTABLE_CHARS_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
 fn join(name: &str, key: &str) -> String {
     if name.is_empty() {
         key.to_owned()
@@ -310,6 +301,3 @@ fn join(name: &str, key: &str) -> String {
         format!("{name}.{key}")
     }
 }
-
-/// The longest domain name has 253 characters; nothing else in a file is that long.
-const PRINTABLE_CHARS_MAX: usize = 256;

@@ -82,10 +82,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("[dns]", &["servers", "dnssec", "trust_anchor_file"]),
     (
         "[dialback]",
-        &["secret", "secret_file", "previous_secret_file"],
+        &[
+            "secret",
+            "secret_file",
+            "previous_secret_file",
+            "strict_issued_keys",
+        ],
     ),
     ("[components]", &["listen"]),
     ("[admin]", &["listen", "token_file"]),
+    ("[state]", &["directory"]),
     (
         "[defaults]",
         &[

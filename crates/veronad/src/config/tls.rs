@@ -9,8 +9,9 @@ use verona_proto::addr::Domain;
 use verona_proto::policy::TlsPolicy;
 
 use super::problem::{Place, Problem, Report};
-use super::section::{Section, printable};
+use super::section::Section;
 use super::{Base, domains, secrets};
+use crate::output::printable;
 
 /// Loads the certificates of all `domains`. What is wrong with one is told at the domain that it is for.
 pub(super) fn certificates(

@@ -190,6 +190,7 @@ impl Server {
     fn admin(&self) -> Admin {
         Admin {
             handle: self.engine.handle(),
+            token: None,
             domains: self
                 .domains
                 .iter()

@@ -34,6 +34,7 @@ pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
         "NO_COLOR",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
+        "STATE_DIRECTORY",
     ] {
         command.env_remove(name);
     }
