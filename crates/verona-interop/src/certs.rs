@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use rcgen::{
@@ -38,6 +39,7 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, "Interop test authority");
+        limit_validity(&mut params);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Ok(Self {
@@ -90,6 +92,7 @@ impl Issued {
     ) -> Result<Self> {
         let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(all)?;
+        limit_validity(&mut params);
         let name = names.first().copied().unwrap_or_default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = match purposes {
@@ -139,3 +142,17 @@ impl Issued {
         Ok(files)
     }
 }
+
+/// From the beginning of last year to the end of the next. ejabberd sets a timer for the end of every certificate, and
+/// the default of this library, some thousand years, is more than its timers take: it would go without certificates.
+fn limit_validity(params: &mut CertificateParams) {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    // A day more or less at the turn of a year does not matter.
+    let year = i32::try_from(1970 + seconds / SECONDS_IN_YEAR).unwrap_or(i32::MAX);
+    params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + 1, 12, 31);
+}
+
+const SECONDS_IN_YEAR: u64 = 31_556_952;

@@ -98,7 +98,10 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         && failed == 0
     {
         let document = fs::read_to_string(path)?;
-        fs::write(path, table::put(&document, "crossing", &markdown(&tallies))?)?;
+        fs::write(
+            path,
+            table::put(&document, "crossing", &markdown(&tallies))?,
+        )?;
     }
     println!("{passed} passed, {failed} failed");
     Ok(ExitCode::from(u8::from(failed > 0)))
@@ -166,13 +169,7 @@ fn counts(numbers: &BTreeMap<usize, usize>) -> String {
     each.join(", ")
 }
 
-fn round(
-    dir: &Path,
-    kind: &Cell,
-    number: usize,
-    program: &Path,
-    tally: &mut Tally,
-) -> Result<()> {
+fn round(dir: &Path, kind: &Cell, number: usize, program: &Path, tally: &mut Tally) -> Result<()> {
     let folder = tempfile::tempdir_in(dir)?;
     let cells = vec![*kind; number];
     let world = World::set(folder.path(), &cells, MESSAGES, program, Path::new(""))?;
@@ -188,10 +185,15 @@ fn round(
         });
         match judged {
             Ok((seen, connections)) => {
-                let carrying: Vec<&Link> =
-                    seen.links.iter().filter(|link| link.has_carried()).collect();
-                let spread = |of: fn(&Link) -> u64| carrying.iter().filter(|link| of(link) > 0).count();
-                let is_moved = spread(|link| link.stanzas_out) > 1 || spread(|link| link.stanzas_in) > 1;
+                let carrying: Vec<&Link> = seen
+                    .links
+                    .iter()
+                    .filter(|link| link.has_carried())
+                    .collect();
+                let spread =
+                    |of: fn(&Link) -> u64| carrying.iter().filter(|link| of(link) > 0).count();
+                let is_moved =
+                    spread(|link| link.stanzas_out) > 1 || spread(|link| link.stanzas_in) > 1;
                 tally.messages += seen.near_to_far.came.len() + seen.far_to_near.came.len();
                 tally.moved += usize::from(is_moved);
                 *tally.carriers.entry(carrying.len()).or_default() += 1;

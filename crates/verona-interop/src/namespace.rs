@@ -62,10 +62,8 @@ pub fn furnish(dir: &Path) -> Result<()> {
 }
 
 /// Where the name server of the namespace answers: the only port at which the resolvers of C libraries ask.
-pub const NAME_SERVER: std::net::SocketAddr = std::net::SocketAddr::new(
-    std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-    53,
-);
+pub const NAME_SERVER: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 53);
 
 /// A `resolv.conf` that names it.
 pub const RESOLVER: &str = "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n";

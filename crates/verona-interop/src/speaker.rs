@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sha1::{Digest as _, Sha1};
 
 use crate::elements::{Element, Reader};
@@ -64,9 +64,11 @@ impl Speaker {
         stream.write_all(header.as_bytes())?;
         let mut reader = Reader::default();
         while reader.stream().is_empty() {
-            for element in next(&mut stream, &mut reader)? {
-                bail!("{domain} was not taken as a component: {element:?}");
-            }
+            let early = next(&mut stream, &mut reader)?;
+            ensure!(
+                early.is_empty(),
+                "{domain} was not taken as a component: {early:?}"
+            );
         }
         let proof = Sha1::digest(format!("{}{secret}", reader.stream()));
         let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();

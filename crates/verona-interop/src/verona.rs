@@ -56,7 +56,14 @@ impl Verona {
         };
         let text = text(settings, components, admin);
         let listeners = [settings.address, components, admin];
-        Self::start_with(dir, "verona", settings.program, &text, &listeners, components)
+        Self::start_with(
+            dir,
+            "verona",
+            settings.program,
+            &text,
+            &listeners,
+            components,
+        )
     }
 
     /// Starts `verona run` with this configuration in the folder `dir/NAME`, and waits until it listens everywhere.
