@@ -20,6 +20,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test"] => workspace_root().map(|root| runner::run(&root)),
+        ["interop"] => workspace_root().map(|root| runner::interop(&root, runner::Servers::Usual)),
+        ["interop", "--newer"] => {
+            workspace_root().map(|root| runner::interop(&root, runner::Servers::Newer))
+        }
+        ["soak"] => workspace_root().map(|root| runner::soak(&root)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["spec"] => workspace_root().and_then(|root| spec::run(&root)),
         ["spec", "--write"] => workspace_root().and_then(|root| spec::write(&root)),
@@ -69,6 +74,8 @@ cargo xtask tidy    the rules that no compiler checks: layers, makers, words, th
 cargo xtask spec    every requirement of docs/spec against the code and the tests that cite it;
                     --write   also writes docs/compliance.md
                     --mutants [ID…]   breaks the code at its citations, and sees whether a test fails
+cargo xtask interop the interop suite alone; `--newer` with servers of newer Debians, which are fetched
+cargo xtask soak    what takes long: both sides dialling at once, 1,000 times with each peer and proof
 cargo xtask help    this text
 
 `test` runs every stage even when one fails, lists them with their minutes, and ends with one line

@@ -6,23 +6,46 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::Place;
+use super::debian;
 use super::stage::Outcome;
 use super::tally::Tally;
 
 const INTEROP_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Runs the suite and reads the counts from its last line.
+/// Runs the cases: one conversation each, looked at closely.
 pub(super) fn run(place: &Place) -> Outcome {
+    part(place, &[])
+}
+
+/// Runs the matrix: every peer, proof, dialler and certificate.
+pub(super) fn matrix(place: &Place) -> Outcome {
+    part(place, &["matrix"])
+}
+
+/// Lets both sides dial at the same moment, so many times with each peer and proof.
+pub(super) fn crossing(place: &Place, times: &str) -> Outcome {
+    part(place, &["crossing", "--times", times])
+}
+
+/// Runs the matrix with servers of newer Debians, each in a folder.
+pub(super) fn newer(place: &Place) -> Outcome {
+    let roots = place.target.join("debian");
+    if let Err(error) = debian::make(&roots) {
+        return Outcome::failed(format!("{error:#}"));
+    }
+    part(
+        place,
+        &["matrix", "--newer", "--roots", &roots.to_string_lossy()],
+    )
+}
+
+/// Runs one of the suite's commands and reads the counts from its last line.
+fn part(place: &Place, command: &[&str]) -> Outcome {
     let run = place
         .cargo()
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "verona-interop",
-            "--",
-            "--verona",
-        ])
+        .args(["run", "--quiet", "--package", "verona-interop", "--"])
+        .args(command)
+        .args(["--verona"])
         .args([place.verona()])
         // Debian keeps servers where only root looks for programs.
         .env("PATH", path_with_servers())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) mod command;
+mod debian;
 mod demo;
 mod deny;
 mod interop;
@@ -57,23 +58,77 @@ pub(crate) fn run(root: &Path) -> bool {
         true => tests(&place),
         false => Outcome::failed("not run: the tests do not compile"),
     });
-    let is_built = report.stage("release build", || {
-        gate(
-            place
-                .cargo()
-                .args(["build", "--release", "--package", "veronad"]),
-        )
-    });
+    let is_built = report.stage("release build", || build(&place));
     report.stage("demo", || match is_built {
         true => demo::run(&place),
         false => Outcome::failed("not run: there is no binary"),
     });
     report.stage("deny", || deny::run(&place));
-    report.stage("interop", || match is_built {
-        true => interop::run(&place),
+    against(&place, &mut report, is_built, Servers::Usual);
+    report.conclude()
+}
+
+/// Which of the servers `cargo xtask interop` runs verona against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Servers {
+    /// Those of this Debian.
+    Usual,
+    /// Those of newer Debians, which are fetched.
+    Newer,
+}
+
+/// Runs the interop suite alone.
+pub(crate) fn interop(root: &Path, servers: Servers) -> bool {
+    let place = Place::new(root);
+    let mut report = Report::default();
+    let is_built = prepare(&place, &mut report);
+    against(&place, &mut report, is_built, servers);
+    report.conclude()
+}
+
+/// A stage's name, and what runs it.
+type Stage = (&'static str, fn(&Place) -> Outcome);
+
+fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers) {
+    let stages: &[Stage] = match servers {
+        Servers::Usual => &[
+            ("interop", interop::run),
+            ("interop matrix", interop::matrix),
+            ("interop crossing", |place| interop::crossing(place, "20")),
+        ],
+        Servers::Newer => &[("interop newer", interop::newer)],
+    };
+    for (name, run) in stages {
+        report.stage(name, || match is_built {
+            true => run(place),
+            false => Outcome::failed("not run: there is no binary"),
+        });
+    }
+}
+
+/// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times.
+pub(crate) fn soak(root: &Path) -> bool {
+    let place = Place::new(root);
+    let mut report = Report::default();
+    let is_built = prepare(&place, &mut report);
+    report.stage("crossing", || match is_built {
+        true => interop::crossing(&place, "1000"),
         false => Outcome::failed("not run: there is no binary"),
     });
     report.conclude()
+}
+
+fn prepare(place: &Place, report: &mut Report) -> bool {
+    report.stage("packages", || packages::install(place));
+    report.stage("release build", || build(place))
+}
+
+fn build(place: &Place) -> Outcome {
+    gate(
+        place
+            .cargo()
+            .args(["build", "--release", "--package", "veronad"]),
+    )
 }
 
 /// Where the stages run and how they reach their tools.

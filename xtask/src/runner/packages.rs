@@ -28,6 +28,9 @@ const PACKAGES: &[&str] = &[
     "go-sendxmpp",
     "nodejs",
     "npm",
+    "ejabberd",
+    "jabberd2",
+    "debootstrap",
 ];
 
 /// What may be there from elsewhere, by the program that is wanted of it: Debian's npm and another Node.js exclude each
@@ -35,7 +38,18 @@ const PACKAGES: &[&str] = &[
 const PROGRAMS: &[(&str, &str)] = &[("nodejs", "/usr/bin/node"), ("npm", "/usr/bin/npm")];
 
 /// Programs that these packages could leave running.
-const SERVICES: &[&str] = &["prosody", "unbound", "biboumi", "ngircd"];
+const SERVICES: &[&str] = &[
+    "prosody",
+    "unbound",
+    "biboumi",
+    "ngircd",
+    "epmd",
+    "beam.smp",
+    "jabberd2-router",
+    "jabberd2-s2s",
+    "jabberd2-c2s",
+    "jabberd2-sm",
+];
 
 const INSTALL_MAX: Duration = Duration::from_secs(20 * 60);
 
@@ -48,7 +62,7 @@ pub(super) fn install(place: &Place) -> Outcome {
     }
     println!("missing: {}", absent.join(" "));
     let fault = match can_install() {
-        Ok(()) => install_missing(&absent)
+        Ok(()) => install_missing(place, &absent)
             .err()
             .map(|error| format!("{error:#}")),
         Err(why) => Some(why.to_owned()),
@@ -111,16 +125,31 @@ fn can_install() -> Result<(), &'static str> {
     Ok(())
 }
 
-fn install_missing(absent: &[&str]) -> Result<()> {
+/// Fetches the packages and installs them where what they start cannot be reached and ends with the installation:
+/// ejabberd's leaves a port mapper of Erlang on every address.
+fn install_missing(place: &Place, absent: &[&str]) -> Result<()> {
     let before = running();
     let policy = Policy::keep_services_down(Path::new("/usr/sbin/policy-rc.d"))?;
     if let Err(error) = apt(&["update"]) {
         // What is known already may be enough.
         println!("{error:#}");
     }
-    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend_from_slice(absent);
-    apt(&arguments)?;
+    // Machines made for containers throw fetched packages away at once, so they go where nobody does.
+    let archives = place.target.join("packages");
+    fs::create_dir_all(archives.join("partial"))
+        .with_context(|| format!("making {}", archives.display()))?;
+    let archives = format!("Dir::Cache::archives={}", archives.display());
+    let install = |more: &str| {
+        let mut arguments = vec!["-o", &archives, "install", "--yes"];
+        arguments.extend(["--no-install-recommends", more]);
+        arguments.extend_from_slice(absent);
+        arguments
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    apt_get(Run::new("apt-get"), &install("--download-only"))?;
+    apt_get(apart("apt-get"), &install("--no-download"))?;
     drop(policy);
     let started: Vec<String> = running().difference(&before).cloned().collect();
     if !started.is_empty() {
@@ -132,8 +161,24 @@ fn install_missing(absent: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// `program` in a process and a network namespace of its own: what it leaves behind ends with it.
+fn apart(program: &str) -> Run {
+    const APART: &[&str] = &["--pid", "--fork", "--kill-child", "--net", "--mount-proc"];
+    let tried = Run::new("unshare").args(APART).args(["true"]).quiet().go();
+    if tried.is_ok_and(|done| done.is_success()) {
+        Run::new("unshare").args(APART).args([program])
+    } else {
+        Run::new(program)
+    }
+}
+
 fn apt(arguments: &[&str]) -> Result<()> {
-    let done = Run::new("apt-get")
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    apt_get(Run::new("apt-get"), &arguments)
+}
+
+fn apt_get(apt_get: Run, arguments: &[String]) -> Result<()> {
+    let done = apt_get
         // Somebody else's apt may be at work; it ends.
         .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"])
         .args(arguments)
@@ -141,11 +186,7 @@ fn apt(arguments: &[&str]) -> Result<()> {
         .deadline(INSTALL_MAX)
         .go()?;
     if !done.is_success() {
-        bail!(
-            "apt-get {}: {}",
-            arguments.first().unwrap_or(&""),
-            done.ending()
-        );
+        bail!("apt-get {}: {}", arguments.join(" "), done.ending());
     }
     Ok(())
 }
