@@ -170,7 +170,12 @@ impl Default for Reader {
 
 impl Reader {
     /// Takes what was read.
+    ///
+    /// A declaration where an element belongs begins a new document: some servers write a second header before an error.
     pub fn feed(&mut self, bytes: &[u8]) {
+        if self.rest.is_empty() && self.open.is_empty() && bytes.starts_with(b"<?xml ") {
+            *self = Self::default();
+        }
         self.rest.extend_from_slice(bytes);
     }
 

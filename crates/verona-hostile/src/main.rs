@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     dns: SocketAddr,
     /// The domain below which each case has its own.
-    #[arg(long, value_name = "DOMAIN", default_value = "hostile.test")]
+    #[arg(long, value_name = "DOMAIN", default_value = "hostile.lit")]
     apex: String,
     /// The address of the kit's listeners and the source of its connections [default: one in 127/8 for each case].
     #[arg(long, value_name = "IP")]

@@ -199,6 +199,7 @@ impl Scene {
             .iter()
             .filter(|remark| {
                 remark.element.is_stanza()
+                    && !is_refusal(&remark.element)
                     && forbidden
                         .iter()
                         .any(|id| id == remark.element.attribute("id"))
@@ -572,7 +573,7 @@ impl Scene {
                 .forbidden
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            if forbidden.iter().any(|one| one == id) {
+            if forbidden.iter().any(|one| one == id) && !is_refusal(element) {
                 return Some(Verdict::Delivered(element.short()));
             }
             return match element.attribute("type") {
@@ -718,6 +719,11 @@ impl Scene {
         let id = self.welcome(&mut wire, &header, "").await?;
         Ok((wire, asked_for_both, id))
     }
+}
+
+/// Whether a stanza says that an address was none: then nothing was delivered to it.
+fn is_refusal(stanza: &Element) -> bool {
+    stanza.attribute("type") == "error" && stanza.condition() == "jid-malformed"
 }
 
 /// One step of a negotiation by a target that is not slow on purpose.

@@ -8,6 +8,7 @@ pub(crate) mod command;
 mod debian;
 mod demo;
 mod deny;
+mod hostile;
 mod interop;
 mod packages;
 mod stage;
@@ -64,6 +65,10 @@ pub(crate) fn run(root: &Path) -> bool {
         false => Outcome::failed("not run: there is no binary"),
     });
     report.stage("deny", || deny::run(&place));
+    report.stage("hostile", || match is_built {
+        true => hostile::run(&place),
+        false => Outcome::failed("not run: there is no binary"),
+    });
     against(&place, &mut report, is_built, Servers::Usual);
     report.conclude()
 }

@@ -69,6 +69,27 @@ where
     })
 }
 
+/// The same with bytes so many that reading them takes its time.
+pub(super) fn heavy_attack<B, M>(
+    id: &str,
+    about: &str,
+    step: Step,
+    expected: &[Expect],
+    bytes: M,
+) -> Case
+where
+    B: AsRef<[u8]> + Send,
+    M: Fn(&Scene) -> Result<B> + Send + Sync + Copy + 'static,
+{
+    Case::new(id, about, expected, move |scene: Arc<Scene>| async move {
+        let mut wire = step.reach(&scene).await?;
+        let bytes = bytes(&scene)?;
+        wire.send(bytes.as_ref()).await;
+        drop(bytes);
+        Ok(scene.judge_within(&mut wire, scene.subject.patience).await)
+    })
+}
+
 /// A ping that must not be answered.
 pub(super) fn forbidden_ping(scene: &Scene, from: &str, to: &str) -> Result<String> {
     let id = random_id()?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::attack::{REFUSED, Step, attack, forbidden_ping};
 use super::served::{asked_for_dialback, vouched_for};
@@ -797,11 +797,19 @@ fn unsolicited() -> Vec<Case> {
                 let found = scene
                     .answered_at_neighbour(&id, scene.subject.patience)
                     .await;
-                scene.forbid(&id);
-                match scene.outcome(&mut attacker, Duration::from_millis(300)).await {
-                    delivered @ Verdict::Delivered(_) => Ok(delivered),
-                    _ if found.is_some() => Ok(Verdict::Served),
-                    other => Ok(other),
+                loop {
+                    match attacker.hear(Duration::from_millis(300)).await {
+                        Heard::Element(element) if element.attribute("id") == id => {
+                            return Ok(Verdict::Delivered(format!(
+                                "to the wrong peer: {}",
+                                element.short()
+                            )));
+                        }
+                        Heard::Element(_) => {}
+                        // What the target makes of the unasked answer is another case's question.
+                        _ if found.is_some() => return Ok(Verdict::Served),
+                        _ => bail!("no answer where the name leads"),
+                    }
                 }
             },
         )

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::attack::{REFUSED, Step, attack};
+use super::attack::{REFUSED, Step, attack, heavy_attack};
 use crate::authority::Order;
 use crate::case::{Case, Need};
 use crate::element::Heard;
@@ -98,12 +98,7 @@ const WRONG: &[Wrong] = &[
     (
         "from-hosted",
         "The header is from the target's own domain.",
-        &[
-            "invalid-from",
-            "not-authorized",
-            "policy-violation",
-            "conflict",
-        ],
+        &[],
         |scene| initial_header(scene.hosted(), scene.hosted()).into_bytes(),
         &["STREAM-23", "BIDI-73"],
     ),
@@ -292,7 +287,11 @@ pub(super) fn cases() -> Vec<Case> {
                 false => case,
             }
         };
-        cases.push(mark(attack(
+        let begin = match name {
+            "huge" | "many-attributes" | "many-namespaces" => heavy_attack,
+            _ => attack,
+        };
+        cases.push(mark(begin(
             &format!("header-{name}"),
             about,
             Step::Connected,

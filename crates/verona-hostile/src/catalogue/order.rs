@@ -355,12 +355,30 @@ fn steps() -> Vec<Case> {
             |_: &Scene| Ok(PROCEED),
         )
         .tests(&["STREAM-41"]),
-        attack(
+        Case::new(
             "order-dialback-before-tls",
-            "A dialback request comes in plaintext.",
-            Step::Plain,
-            &[Expect::Dialback("error", &["policy-violation", "not-authorized"]), Expect::StreamError(&["policy-violation", "not-authorized"]), Expect::Closed],
-            |scene: &Scene| Ok(db_result(&scene.domain, scene.hosted(), "abc")),
+            "A dialback request with a genuine key comes in plaintext, and a ping behind it.",
+            &[
+                Expect::Dialback("error", &["policy-violation", "not-authorized"]),
+                Expect::StreamError(&["policy-violation", "not-authorized"]),
+                Expect::Closed,
+            ],
+            |scene: Arc<Scene>| async move {
+                let mut wire = scene.dial().await?;
+                let greeting = scene
+                    .greet(&mut wire, &scene.domain, scene.hosted())
+                    .await?;
+                let key = scene.key(scene.hosted(), &scene.domain, &greeting.id);
+                wire.send(db_result(&scene.domain, scene.hosted(), &key))
+                    .await;
+                let verdict = scene.outcome(&mut wire, scene.subject.settle).await;
+                wire.send(forbidden_ping(&scene, &scene.domain, scene.hosted())?)
+                    .await;
+                match scene.judge(&mut wire).await {
+                    delivered @ Verdict::Delivered(_) => Ok(delivered),
+                    _ => Ok(verdict),
+                }
+            },
         )
         .tests(&["DB-41", "TLS-06"])
         .security(),
@@ -565,7 +583,6 @@ fn directions() -> Vec<Case> {
 /// A ping is answered, and not on this connection.
 async fn only_elsewhere(scene: &Scene, wire: &mut crate::wire::Wire) -> Result<Verdict> {
     let id = scene.ping(wire, &scene.domain, scene.hosted()).await?;
-    scene.forbid("");
     let elsewhere = scene.answered_at_neighbour(&id, scene.subject.patience);
     tokio::pin!(elsewhere);
     loop {

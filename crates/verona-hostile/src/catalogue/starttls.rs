@@ -113,6 +113,9 @@ async fn smuggle_in(scene: &Scene, text: &str, cut: usize) -> Result<Verdict> {
                 header.short()
             )));
         }
+        Heard::Element(error) if error.is(ns::STREAM, "error") => {
+            return Ok(Verdict::StreamError(error.condition()));
+        }
         Heard::Element(element) => {
             return Ok(Verdict::Other(format!(
                 "it answers plaintext under TLS: {}",
@@ -224,6 +227,9 @@ async fn smuggle_out(scene: &Scene, domain: &str, cut: usize) -> Result<Verdict>
     // Nothing was answered under TLS: whatever comes now goes on from what was smuggled.
     match wire.hear(Duration::from_millis(300)).await {
         Heard::Silence => Ok(Verdict::Ignored),
+        Heard::Element(error) if error.is(ns::STREAM, "error") => {
+            Ok(Verdict::StreamError(error.condition()))
+        }
         Heard::Eof | Heard::End | Heard::Broken(_) => Ok(Verdict::Closed),
         other => Ok(Verdict::Other(format!(
             "it goes on from plaintext: {other:?}"

@@ -1,7 +1,7 @@
 //! XML that XMPP does not have, XML that is none, and XML that is too much.
 //! Why each twice: before authentication anybody can send it, and after it the limits are wider.
 
-use super::attack::{REFUSED, Step, attack, forbidden_ping};
+use super::attack::{REFUSED, Step, attack, forbidden_ping, heavy_attack};
 use crate::case::Case;
 use crate::scene::Scene;
 use crate::verdict::Expect;
@@ -442,9 +442,11 @@ pub(super) fn cases() -> Vec<Case> {
                     "" => format!("xml-{name}"),
                     _ => format!("xml-{name}-{when}"),
                 };
-                let case = attack(&id, about, step, expected, move |scene: &Scene| {
-                    Ok(bytes(scene))
-                })
+                let make = move |scene: &Scene| Ok(bytes(scene));
+                let case = match is_security {
+                    true => heavy_attack(&id, about, step, expected, make),
+                    false => attack(&id, about, step, expected, make),
+                }
                 .tests(requirements);
                 cases.push(match is_security {
                     true => case.security(),

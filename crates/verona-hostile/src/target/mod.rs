@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::authority::{Authority, Order};
 use crate::scene::Subject;
 
+mod component;
 pub mod ejabberd;
 pub mod jabberd2;
 pub mod process;

@@ -23,25 +23,10 @@ impl Process {
     /// # Errors
     /// It cannot be started.
     pub fn start(name: &str, dir: &Path, program: &Path, arguments: &[&str]) -> Result<Self> {
-        Self::start_with(name, dir, program, arguments, &[])
-    }
-
-    /// The same with more environment.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn start_with(
-        name: &str,
-        dir: &Path,
-        program: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
         let path = dir.join(format!("{name}.log"));
         let log = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
         let child = tied_to_us(program)
             .args(arguments)
-            .envs(environment.iter().copied())
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -52,6 +37,31 @@ impl Process {
             name: name.to_owned(),
             child,
         })
+    }
+
+    /// The same where the system's resolver asks this name server, which has to be at port 53. The machine's own file
+    /// is never written to: the child has a mount namespace of its own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_with_resolver(
+        name: &str,
+        dir: &Path,
+        program: &Path,
+        arguments: &[&str],
+        server: SocketAddr,
+    ) -> Result<Self> {
+        let file = dir.join("resolv.conf");
+        fs::write(
+            &file,
+            format!("nameserver {}\noptions timeout:2 attempts:2\n", server.ip()),
+        )?;
+        let program = program.to_string_lossy();
+        let file = file.to_string_lossy();
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let mut all = vec!["--mount", "--", "/bin/sh", "-c", script, &file, &program];
+        all.extend_from_slice(arguments);
+        Self::start(name, dir, Path::new("/usr/bin/unshare"), &all)
     }
 
     /// Waits until somebody listens there.
