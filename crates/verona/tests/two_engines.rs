@@ -335,6 +335,35 @@ async fn of_two_crossed_connections_one_goes_when_it_is_idle() {
     assert_eq!((here.len(), there.len()), (1, 1), "{here:#?} {there:#?}");
 }
 
+#[tokio::test]
+async fn a_peer_that_sends_too_fast_is_slowed_down_and_loses_nothing() {
+    //= LIM-11
+    let ca = Ca::new();
+    let capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let mut montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    let limits = &mut montague.policy.defaults.limits;
+    limits.set("bytes_per_second_max", 64 * 1024).unwrap();
+    let (capulet, montague) = start(capulet, montague, &["montague.lit"]).await;
+    let juliet = capulet.handle().attach(&domain("capulet.lit")).unwrap();
+    let mut romeo = montague.handle().attach(&domain("montague.lit")).unwrap();
+    let began = std::time::Instant::now();
+    let padding = " ".repeat(4096);
+    for n in 0..48 {
+        let jid = |text: &str| Jid::parse(text).unwrap();
+        let (from, to) = (jid("juliet@capulet.lit"), jid("romeo@montague.lit"));
+        let payload = format!("<body>{n}</body><x xmlns='urn:padding'>{padding}</x>");
+        let stanza = Stanza::build(StanzaKind::Message, &from, &to, None, None, &payload);
+        juliet.send(stanza).await.unwrap();
+    }
+    for n in 0..48 {
+        let got = tokio::time::timeout(Duration::from_secs(30), romeo.receive()).await;
+        assert_eq!(body(&got.unwrap()), n, "in order, none lost");
+    }
+    // 192 KiB at 64 KiB a second, the first 64 at once, the last read not waited for.
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1500), "{took:?}");
+}
+
 fn body(stanza: &Stanza) -> usize {
     let text = std::str::from_utf8(stanza.bytes()).unwrap();
     let (_, rest) = text.split_once("<body>").unwrap();
