@@ -5,34 +5,35 @@
 
 mod attempt;
 mod backoff;
+mod checking;
 mod event;
 mod experience;
 mod reuse;
 mod route;
+mod searching;
+mod serving;
 mod streams;
 mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use event::{AttemptKey, Command, Remains, Report, Signal, StreamKey};
 pub use route::Route;
 
-use crate::addr::{Direction, Domain, DomainPair};
-use crate::dialback::{Answer, Verdict};
-use crate::discovery::{DiscoveryError, Target};
-use crate::learned::{Learned, Outcome, Topic};
-use crate::limits::{Limits, seconds, size};
-use crate::outbox::Drain;
-use crate::policy::{BidiPolicy, DirectTls, Federate, PeerPolicy, Policy, UseLearned};
+use crate::addr::{Direction, DomainPair};
+use crate::dialback::Answer;
+use crate::learned::{Learned, Outcome};
+use crate::limits::{Limits, seconds};
+use crate::policy::Policy;
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
-use crate::stream::{Check, Event, Granted, KeyCheck, StreamError};
-use attempt::{Aim, Attempt, Step};
-use backoff::{Backoff, Span};
-use streams::{Outlook, Streams};
-use verification::{VerificationKey, Verifications};
+use crate::stream::{Event, Granted, StreamError};
+use attempt::{Attempt, Step};
+use backoff::Backoff;
+use streams::Streams;
+use verification::Verifications;
 
 /// The routes of all pairs, and what is being done for those that have none.
 pub struct Federation {
@@ -130,169 +131,6 @@ impl Federation {
     /// How every pair is served, for status.
     pub fn routes(&self) -> impl Iterator<Item = (&DomainPair, &Route)> {
         self.routes.iter()
-    }
-
-    // Routes.
-
-    /// Finds a way for a queue: a stream that may carry it, one that may be asked, or an attempt.
-    fn serve(&mut self, pair: DomainPair, drain: Drain, now: Instant) {
-        let policy = self.policy.for_peer(pair.remote().domain());
-        if self.phase == Phase::ShuttingDown {
-            return self.give_back(
-                pair,
-                drain,
-                StanzaCondition::RemoteServerTimeout,
-                "verona is shutting down".into(),
-            );
-        }
-        //= ROUTE-26
-        if policy.federate == Federate::Deny {
-            let text = format!(
-                "the configuration forbids federation with {}",
-                pair.remote()
-            );
-            return self.give_back(pair, drain, StanzaCondition::NotAllowed, text);
-        }
-        //= BIDI-55
-        //= BIDI-61
-        if let Some(stream) = self.streams.able(&pair) {
-            return self.carry(pair, drain, stream);
-        }
-        let known = |topic| self.known(&policy, pair.remote().domain(), topic, now);
-        let (bidi, external) = (known(Topic::Bidi), known(Topic::External));
-        let requests = known(Topic::Requests);
-        if let Some(stream) = reuse::stream_for(&pair, &self.streams, &policy, requests) {
-            self.commands.push_back(Command::Request {
-                stream,
-                pair: pair.clone(),
-            });
-            self.streams.note_request(stream, &pair);
-            //= DB-05
-            return self.wait(pair, Route::Requested { drain, stream }, now);
-        }
-        //= BIDI-56
-        if let Some((stream, until)) = self.expected(&pair, &drain, bidi, &policy, now) {
-            self.streams.note_expected(stream, &pair);
-            return self.wait(
-                pair,
-                Route::Expected {
-                    drain,
-                    stream,
-                    until,
-                },
-                now,
-            );
-        }
-        match self.backoff.until(pair.remote(), now) {
-            Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
-            None => {
-                let attempt = self.attempt(
-                    pair.clone(),
-                    Aim::Carry {
-                        //= SASL-20
-                        external: external != Some(Outcome::HangsUp),
-                        //= BIDI-69
-                        bidi: bidi != Some(Outcome::HangsUp),
-                    },
-                    now,
-                );
-                self.commands
-                    .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
-                self.wait(pair, Route::Seeking { drain, attempt }, now);
-            }
-        }
-    }
-
-    /// What experience says of a peer, where the operator lets it count.
-    fn known(
-        &self,
-        policy: &PeerPolicy,
-        remote: &Domain,
-        topic: Topic,
-        now: Instant,
-    ) -> Option<Outcome> {
-        match policy.learned {
-            UseLearned::Use => self.learned.outcome(remote, topic, now),
-            UseLearned::Ignore => None,
-        }
-    }
-
-    /// The stream that the peer is opening and that is worth a moment's wait (BIDI-56). A queue waits once: not for
-    /// one such stream after the other.
-    fn expected(
-        &self,
-        pair: &DomainPair,
-        drain: &Drain,
-        bidi: Option<Outcome>,
-        policy: &PeerPolicy,
-        now: Instant,
-    ) -> Option<(StreamKey, Instant)> {
-        let wait = seconds(policy.limits.crossing_seconds);
-        let fresh = drain
-            .oldest()
-            .is_none_or(|oldest| now.saturating_duration_since(oldest) < wait);
-        if !fresh || policy.bidi == BidiPolicy::Off {
-            return None;
-        }
-        let outlook = match bidi {
-            Some(Outcome::Works) => Outlook::Likely,
-            Some(Outcome::Refused | Outcome::HangsUp) | None => Outlook::Open,
-        };
-        self.streams.expected(pair, outlook, wait, now)
-    }
-
-    fn carry(&mut self, pair: DomainPair, drain: Drain, stream: StreamKey) {
-        //= ROUTE-10
-        self.routes.insert(pair.clone(), Route::Carried { stream });
-        self.commands.push_back(Command::Report(Report::Carried {
-            pair: pair.clone(),
-            stream,
-        }));
-        self.commands.push_back(Command::Carry {
-            stream,
-            pair,
-            drain,
-        });
-    }
-
-    fn wait(&mut self, pair: DomainPair, mut route: Route, now: Instant) {
-        let age = seconds(self.limits.outbox_age_seconds);
-        let oldest = route
-            .drain_mut()
-            .and_then(|drain| drain.oldest())
-            .unwrap_or(now);
-        let at = match &route {
-            Route::Resting { until, .. } | Route::Expected { until, .. } => {
-                (*until).min(oldest + age)
-            }
-            Route::Seeking { .. } | Route::Requested { .. } | Route::Carried { .. } => oldest + age,
-        };
-        self.deadlines
-            .insert((at.max(now + Duration::from_millis(1)), pair.clone()));
-        self.routes.insert(pair, route);
-    }
-
-    fn give_back(
-        &mut self,
-        pair: DomainPair,
-        drain: Drain,
-        condition: StanzaCondition,
-        text: String,
-    ) {
-        self.commands.push_back(Command::Return {
-            pair,
-            drain,
-            condition,
-            text,
-        });
-    }
-
-    /// Takes a pair's queue back if it waits for `why`.
-    fn reclaim(&mut self, pair: &DomainPair, why: impl FnOnce(&Route) -> bool) -> Option<Drain> {
-        if !self.routes.get(pair).is_some_and(why) {
-            return None;
-        }
-        self.routes.remove(pair).and_then(Route::into_drain)
     }
 
     // Streams.
@@ -534,285 +372,6 @@ impl Federation {
         });
     }
 
-    // Attempts.
-
-    fn attempt(&mut self, pair: DomainPair, aim: Aim, now: Instant) -> AttemptKey {
-        self.last_attempt += 1;
-        let key = AttemptKey(self.last_attempt);
-        //= LIM-14
-        let time = match aim {
-            Aim::Carry { .. } => self.limits.attempt_seconds,
-            Aim::Verify(..) => self.limits.verification_seconds,
-        };
-        self.attempt_deadlines.insert((now + seconds(time), key));
-        let verifies = matches!(aim, Aim::Verify(..));
-        self.attempts.insert(key, Attempt::new(pair, aim));
-        if verifies {
-            self.start(key);
-        } else {
-            self.queue.push_back(key);
-            self.start_waiting();
-        }
-        key
-    }
-
-    /// Starts what waits, as far as the limit allows.
-    fn start_waiting(&mut self) {
-        while self.carrying < size(self.limits.attempts_concurrent_max) {
-            let Some(key) = self.queue.pop_front() else {
-                return;
-            };
-            // One that was dropped while it waited is passed over.
-            if self.attempts.contains_key(&key) {
-                self.carrying += 1;
-                self.start(key);
-            }
-        }
-    }
-
-    fn start(&mut self, key: AttemptKey) {
-        let Some(attempt) = self.attempts.get_mut(&key) else {
-            return;
-        };
-        attempt.state = attempt::State::Discovering;
-        let remote = attempt.pair.remote().domain().clone();
-        let direct_tls = self.policy.for_peer(&remote).direct_tls == DirectTls::Auto;
-        self.commands.push_back(Command::Discover {
-            attempt: key,
-            remote,
-            direct_tls,
-        });
-    }
-
-    fn on_discovered(
-        &mut self,
-        key: AttemptKey,
-        result: Result<Vec<Target>, DiscoveryError>,
-        now: Instant,
-    ) {
-        let Some(attempt) = self.attempts.get_mut(&key) else {
-            return;
-        };
-        let target = attempt.on_discovered(result);
-        self.proceed(key, target, now);
-    }
-
-    fn on_connected(&mut self, key: AttemptKey, result: Result<StreamKey, String>, now: Instant) {
-        let stream = match result {
-            Ok(stream) => stream,
-            Err(text) => {
-                self.report_target(key, &text);
-                let target = self
-                    .attempts
-                    .get_mut(&key)
-                    .and_then(|attempt| attempt.on_unconnected(text));
-                return self.proceed(key, target, now);
-            }
-        };
-        self.streams.begin(stream, true);
-        let wanted = self
-            .attempts
-            .get_mut(&key)
-            .is_some_and(|attempt| attempt.on_connected(stream));
-        match wanted && self.phase == Phase::Serving {
-            true => {
-                self.negotiating.insert(stream, key);
-            }
-            false => self.close(stream, "nobody needs the connection any more"),
-        }
-    }
-
-    fn on_attempt_ended(&mut self, key: AttemptKey, now: Instant) {
-        let Some(attempt) = self.attempts.get(&key) else {
-            return;
-        };
-        let text = attempt.failure().text;
-        self.report_target(key, &text);
-        let target = self.attempts.get_mut(&key).and_then(Attempt::on_ended);
-        self.proceed(key, target, now);
-    }
-
-    /// Dials the next target, or gives up where there is none.
-    fn proceed(&mut self, key: AttemptKey, target: Option<Target>, now: Instant) {
-        if !self.is_wanted(key) {
-            return self.drop_attempt(key);
-        }
-        let (Some(target), Some(attempt)) = (target, self.attempts.get(&key)) else {
-            return self.give_up(key, now);
-        };
-        let purpose = attempt.purpose();
-        self.commands.push_back(Command::Connect {
-            attempt: key,
-            target,
-            purpose,
-        });
-    }
-
-    /// Whether anybody still waits for what the attempt is to bring.
-    fn is_wanted(&self, key: AttemptKey) -> bool {
-        let Some(attempt) = self.attempts.get(&key) else {
-            return false;
-        };
-        match &attempt.aim {
-            Aim::Carry { .. } => self
-                .routes
-                .get(&attempt.pair)
-                .is_some_and(|route| seeks(route, key)),
-            Aim::Verify(_, _) => true,
-        }
-    }
-
-    /// Nothing is left to try: the pair's queue goes back to its senders, the asking peer gets its error.
-    fn give_up(&mut self, key: AttemptKey, now: Instant) {
-        let Some(attempt) = self.drop_attempt_quietly(key) else {
-            return;
-        };
-        let failure = attempt.failure();
-        match attempt.aim {
-            Aim::Carry { .. } => {
-                let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {
-                    return self.start_waiting();
-                };
-                let span = Span {
-                    min: seconds(self.limits.retry_seconds_min),
-                    max: seconds(self.limits.retry_seconds_max),
-                };
-                let wait = self.backoff.failed(
-                    attempt.pair.remote(),
-                    &failure.text,
-                    span,
-                    &mut self.random,
-                    now,
-                );
-                //= ERR-12
-                let remote = attempt.pair.remote().domain();
-                experience::unreachable(&self.learned, remote, &failure, now + wait, now);
-                let text = format!(
-                    "could not reach {}: {}",
-                    attempt.pair.remote(),
-                    failure.text
-                );
-                self.commands
-                    .push_back(Command::Report(Report::Unreachable {
-                        pair: attempt.pair.clone(),
-                        text: text.clone(),
-                        stanzas: drain.queued(),
-                        retry_seconds: wait.as_secs().max(1),
-                    }));
-                self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
-            }
-            Aim::Verify(question, _) => {
-                self.commands
-                    .push_back(Command::Report(Report::VerificationFailed {
-                        pair: attempt.pair,
-                        text: failure.text.clone(),
-                    }));
-                self.answer(question, Verdict::Error(failure.dialback_condition()));
-            }
-        }
-        self.start_waiting();
-    }
-
-    fn drop_attempt(&mut self, key: AttemptKey) {
-        self.drop_attempt_quietly(key);
-        self.start_waiting();
-    }
-
-    fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
-        let attempt = self.attempts.remove(&key)?;
-        if let Some(stream) = attempt.stream() {
-            self.negotiating.remove(&stream);
-        }
-        if attempt.is_carrying() {
-            self.carrying = self.carrying.saturating_sub(1);
-        }
-        Some(attempt)
-    }
-
-    /// The attempt serves nobody any more: its connection, if there is one, is closed.
-    fn abandon(&mut self, key: AttemptKey) {
-        let stream = self.attempts.get(&key).and_then(Attempt::stream);
-        self.drop_attempt(key);
-        if let Some(stream) = stream {
-            self.close(stream, "nobody needs the connection any more");
-        }
-    }
-
-    fn report_target(&mut self, key: AttemptKey, text: &str) {
-        let Some(attempt) = self.attempts.get(&key) else {
-            return;
-        };
-        let Some(target) = attempt.target() else {
-            return;
-        };
-        self.commands
-            .push_back(Command::Report(Report::TargetFailed {
-                pair: attempt.pair.clone(),
-                target: target.to_string(),
-                text: text.to_owned(),
-            }));
-    }
-
-    // Verifications.
-
-    /// A peer sent a key: the authoritative server is asked, on a connection that we open for it (DB-23, BIDI-24).
-    fn on_key(&mut self, stream: StreamKey, check: KeyCheck, now: Instant) {
-        let question = VerificationKey {
-            stream,
-            pair: check.pair.clone(),
-        };
-        //= DB-53
-        if self.verifications.len() >= size(self.limits.verifications_pending_max)
-            || self.phase == Phase::ShuttingDown
-        {
-            self.commands.push_back(Command::Verdict {
-                stream,
-                pair: check.pair,
-                verdict: Verdict::Error(StanzaCondition::ResourceConstraint),
-            });
-            return;
-        }
-        //= DB-23
-        let aim = Aim::Verify(
-            question.clone(),
-            Check {
-                id: check.id,
-                key: check.key,
-            },
-        );
-        let attempt = self.attempt(check.pair, aim, now);
-        self.verifications.begin(question, attempt);
-    }
-
-    fn on_verified(&mut self, stream: StreamKey, check: KeyCheck, verdict: Verdict) {
-        let Some(key) = self.negotiating.get(&stream).copied() else {
-            return;
-        };
-        let Some(attempt) = self.attempts.get(&key) else {
-            return;
-        };
-        let Aim::Verify(question, asked) = &attempt.aim else {
-            return;
-        };
-        //= DB-27
-        if asked.id != check.id || asked.key != check.key || question.pair != check.pair {
-            return;
-        }
-        let question = question.clone();
-        self.drop_attempt(key);
-        self.answer(question, from_authority(verdict));
-    }
-
-    fn answer(&mut self, question: VerificationKey, verdict: Verdict) {
-        if self.verifications.settle(&question) {
-            self.commands.push_back(Command::Verdict {
-                stream: question.stream,
-                pair: question.pair,
-                verdict,
-            });
-        }
-    }
-
     // Time, and the end.
 
     fn on_tick(&mut self, now: Instant) {
@@ -926,27 +485,5 @@ impl fmt::Debug for Federation {
             .field("streams", &self.streams)
             .field("attempts", &self.attempts)
             .finish_non_exhaustive()
-    }
-}
-
-fn seeks(route: &Route, key: AttemptKey) -> bool {
-    match route {
-        Route::Seeking { attempt, .. } => *attempt == key,
-        Route::Requested { .. }
-        | Route::Expected { .. }
-        | Route::Carried { .. }
-        | Route::Resting { .. } => false,
-    }
-}
-
-/// What the authoritative server's answer means to the peer that asked to be believed (DB-38).
-fn from_authority(verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Valid | Verdict::Invalid => verdict,
-        //= DB-38
-        Verdict::Error(StanzaCondition::ItemNotFound) => {
-            Verdict::Error(StanzaCondition::RemoteServerNotFound)
-        }
-        Verdict::Error(_) => Verdict::Error(StanzaCondition::NotAcceptable),
     }
 }

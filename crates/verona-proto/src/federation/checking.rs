@@ -1,0 +1,85 @@
+//! Dialback keys that peers sent us: each is checked on a connection that we open for it (BIDI-24).
+//!
+//! An answer counts where the question was asked, and on no other stream.
+
+use std::time::Instant;
+
+use super::attempt::Aim;
+use super::verification::VerificationKey;
+use super::{Command, Federation, Phase, StreamKey};
+use crate::dialback::Verdict;
+use crate::limits::size;
+use crate::stanza::condition::StanzaCondition;
+use crate::stream::{Check, KeyCheck};
+
+impl Federation {
+    /// A peer sent a key: the authoritative server is asked, on a connection that we open for it (DB-23, BIDI-24).
+    pub(super) fn on_key(&mut self, stream: StreamKey, check: KeyCheck, now: Instant) {
+        let question = VerificationKey {
+            stream,
+            pair: check.pair.clone(),
+        };
+        //= DB-53
+        if self.verifications.len() >= size(self.limits.verifications_pending_max)
+            || self.phase == Phase::ShuttingDown
+        {
+            self.commands.push_back(Command::Verdict {
+                stream,
+                pair: check.pair,
+                verdict: Verdict::Error(StanzaCondition::ResourceConstraint),
+            });
+            return;
+        }
+        //= DB-23
+        let aim = Aim::Verify(
+            question.clone(),
+            Check {
+                id: check.id,
+                key: check.key,
+            },
+        );
+        let attempt = self.attempt(check.pair, aim, now);
+        self.verifications.begin(question, attempt);
+    }
+
+    pub(super) fn on_verified(&mut self, stream: StreamKey, check: KeyCheck, verdict: Verdict) {
+        let Some(key) = self.negotiating.get(&stream).copied() else {
+            return;
+        };
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let Aim::Verify(question, asked) = &attempt.aim else {
+            return;
+        };
+        //= DB-27
+        if asked.id != check.id || asked.key != check.key || question.pair != check.pair {
+            return;
+        }
+        let question = question.clone();
+        self.drop_attempt(key);
+        self.answer(question, from_authority(verdict));
+    }
+
+    pub(super) fn answer(&mut self, question: VerificationKey, verdict: Verdict) {
+        if self.verifications.settle(&question) {
+            self.commands.push_back(Command::Verdict {
+                stream: question.stream,
+                pair: question.pair,
+                verdict,
+            });
+        }
+    }
+}
+
+/// What the authoritative server's answer means to the peer that asked to be believed (DB-38).
+fn from_authority(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Valid | Verdict::Invalid => verdict,
+        //= DB-38
+        Verdict::Error(StanzaCondition::ItemNotFound) => {
+            Verdict::Error(StanzaCondition::RemoteServerNotFound)
+        }
+        Verdict::Error(_) => Verdict::Error(StanzaCondition::NotAcceptable),
+    }
+}

@@ -1,0 +1,248 @@
+//! Attempts: begun within bounds, moved on by what discovery, dialling and negotiation bring, and given up.
+//!
+//! An attempt that nobody waits for any more leaves its place to the next.
+
+use std::time::Instant;
+
+use super::attempt::{self, Aim, Attempt};
+use super::backoff::Span;
+use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey, experience};
+use crate::addr::DomainPair;
+use crate::dialback::Verdict;
+use crate::discovery::{DiscoveryError, Target};
+use crate::limits::{seconds, size};
+use crate::policy::DirectTls;
+
+impl Federation {
+    pub(super) fn attempt(&mut self, pair: DomainPair, aim: Aim, now: Instant) -> AttemptKey {
+        self.last_attempt += 1;
+        let key = AttemptKey(self.last_attempt);
+        //= LIM-14
+        let time = match aim {
+            Aim::Carry { .. } => self.limits.attempt_seconds,
+            Aim::Verify(..) => self.limits.verification_seconds,
+        };
+        self.attempt_deadlines.insert((now + seconds(time), key));
+        let verifies = matches!(aim, Aim::Verify(..));
+        self.attempts.insert(key, Attempt::new(pair, aim));
+        if verifies {
+            self.start(key);
+        } else {
+            self.queue.push_back(key);
+            self.start_waiting();
+        }
+        key
+    }
+
+    /// Starts what waits, as far as the limit allows.
+    pub(super) fn start_waiting(&mut self) {
+        while self.carrying < size(self.limits.attempts_concurrent_max) {
+            let Some(key) = self.queue.pop_front() else {
+                return;
+            };
+            // One that was dropped while it waited is passed over.
+            if self.attempts.contains_key(&key) {
+                self.carrying += 1;
+                self.start(key);
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, key: AttemptKey) {
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
+        attempt.state = attempt::State::Discovering;
+        let remote = attempt.pair.remote().domain().clone();
+        let direct_tls = self.policy.for_peer(&remote).direct_tls == DirectTls::Auto;
+        self.commands.push_back(Command::Discover {
+            attempt: key,
+            remote,
+            direct_tls,
+        });
+    }
+
+    pub(super) fn on_discovered(
+        &mut self,
+        key: AttemptKey,
+        result: Result<Vec<Target>, DiscoveryError>,
+        now: Instant,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
+        let target = attempt.on_discovered(result);
+        self.proceed(key, target, now);
+    }
+
+    pub(super) fn on_connected(
+        &mut self,
+        key: AttemptKey,
+        result: Result<StreamKey, String>,
+        now: Instant,
+    ) {
+        let stream = match result {
+            Ok(stream) => stream,
+            Err(text) => {
+                self.report_target(key, &text);
+                let target = self
+                    .attempts
+                    .get_mut(&key)
+                    .and_then(|attempt| attempt.on_unconnected(text));
+                return self.proceed(key, target, now);
+            }
+        };
+        self.streams.begin(stream, true);
+        let wanted = self
+            .attempts
+            .get_mut(&key)
+            .is_some_and(|attempt| attempt.on_connected(stream));
+        match wanted && self.phase == Phase::Serving {
+            true => {
+                self.negotiating.insert(stream, key);
+            }
+            false => self.close(stream, "nobody needs the connection any more"),
+        }
+    }
+
+    pub(super) fn on_attempt_ended(&mut self, key: AttemptKey, now: Instant) {
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let text = attempt.failure().text;
+        self.report_target(key, &text);
+        let target = self.attempts.get_mut(&key).and_then(Attempt::on_ended);
+        self.proceed(key, target, now);
+    }
+
+    /// Dials the next target, or gives up where there is none.
+    pub(super) fn proceed(&mut self, key: AttemptKey, target: Option<Target>, now: Instant) {
+        if !self.is_wanted(key) {
+            return self.drop_attempt(key);
+        }
+        let (Some(target), Some(attempt)) = (target, self.attempts.get(&key)) else {
+            return self.give_up(key, now);
+        };
+        let purpose = attempt.purpose();
+        self.commands.push_back(Command::Connect {
+            attempt: key,
+            target,
+            purpose,
+        });
+    }
+
+    /// Whether anybody still waits for what the attempt is to bring.
+    pub(super) fn is_wanted(&self, key: AttemptKey) -> bool {
+        let Some(attempt) = self.attempts.get(&key) else {
+            return false;
+        };
+        match &attempt.aim {
+            Aim::Carry { .. } => self
+                .routes
+                .get(&attempt.pair)
+                .is_some_and(|route| seeks(route, key)),
+            Aim::Verify(_, _) => true,
+        }
+    }
+
+    /// Nothing is left to try: the pair's queue goes back to its senders, the asking peer gets its error.
+    pub(super) fn give_up(&mut self, key: AttemptKey, now: Instant) {
+        let Some(attempt) = self.drop_attempt_quietly(key) else {
+            return;
+        };
+        let failure = attempt.failure();
+        match attempt.aim {
+            Aim::Carry { .. } => {
+                let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {
+                    return self.start_waiting();
+                };
+                let span = Span {
+                    min: seconds(self.limits.retry_seconds_min),
+                    max: seconds(self.limits.retry_seconds_max),
+                };
+                let wait = self.backoff.failed(
+                    attempt.pair.remote(),
+                    &failure.text,
+                    span,
+                    &mut self.random,
+                    now,
+                );
+                //= ERR-12
+                let remote = attempt.pair.remote().domain();
+                experience::unreachable(&self.learned, remote, &failure, now + wait, now);
+                let text = format!(
+                    "could not reach {}: {}",
+                    attempt.pair.remote(),
+                    failure.text
+                );
+                self.commands
+                    .push_back(Command::Report(Report::Unreachable {
+                        pair: attempt.pair.clone(),
+                        text: text.clone(),
+                        stanzas: drain.queued(),
+                        retry_seconds: wait.as_secs().max(1),
+                    }));
+                self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
+            }
+            Aim::Verify(question, _) => {
+                self.commands
+                    .push_back(Command::Report(Report::VerificationFailed {
+                        pair: attempt.pair,
+                        text: failure.text.clone(),
+                    }));
+                self.answer(question, Verdict::Error(failure.dialback_condition()));
+            }
+        }
+        self.start_waiting();
+    }
+
+    pub(super) fn drop_attempt(&mut self, key: AttemptKey) {
+        self.drop_attempt_quietly(key);
+        self.start_waiting();
+    }
+
+    pub(super) fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&key)?;
+        if let Some(stream) = attempt.stream() {
+            self.negotiating.remove(&stream);
+        }
+        if attempt.is_carrying() {
+            self.carrying = self.carrying.saturating_sub(1);
+        }
+        Some(attempt)
+    }
+
+    /// The attempt serves nobody any more: its connection, if there is one, is closed.
+    pub(super) fn abandon(&mut self, key: AttemptKey) {
+        let stream = self.attempts.get(&key).and_then(Attempt::stream);
+        self.drop_attempt(key);
+        if let Some(stream) = stream {
+            self.close(stream, "nobody needs the connection any more");
+        }
+    }
+
+    pub(super) fn report_target(&mut self, key: AttemptKey, text: &str) {
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let Some(target) = attempt.target() else {
+            return;
+        };
+        self.commands
+            .push_back(Command::Report(Report::TargetFailed {
+                pair: attempt.pair.clone(),
+                target: target.to_string(),
+                text: text.to_owned(),
+            }));
+    }
+}
+
+fn seeks(route: &Route, key: AttemptKey) -> bool {
+    match route {
+        Route::Seeking { attempt, .. } => *attempt == key,
+        Route::Requested { .. }
+        | Route::Expected { .. }
+        | Route::Carried { .. }
+        | Route::Resting { .. } => false,
+    }
+}

@@ -1,0 +1,182 @@
+//! A queue looks for a way: a stream that may carry it, one that may be asked, one that is about to come, or an attempt.
+//!
+//! Every queue is in exactly one route, or given back: that is why nothing is lost here.
+
+use std::time::{Duration, Instant};
+
+use super::attempt::Aim;
+use super::streams::Outlook;
+use super::{Command, Federation, Phase, Report, Route, StreamKey, reuse};
+use crate::addr::{Domain, DomainPair};
+use crate::learned::{Outcome, Topic};
+use crate::limits::seconds;
+use crate::outbox::Drain;
+use crate::policy::{BidiPolicy, Federate, PeerPolicy, UseLearned};
+use crate::stanza::condition::StanzaCondition;
+
+impl Federation {
+    /// Finds a way for a queue: a stream that may carry it, one that may be asked, or an attempt.
+    pub(super) fn serve(&mut self, pair: DomainPair, drain: Drain, now: Instant) {
+        let policy = self.policy.for_peer(pair.remote().domain());
+        if self.phase == Phase::ShuttingDown {
+            return self.give_back(
+                pair,
+                drain,
+                StanzaCondition::RemoteServerTimeout,
+                "verona is shutting down".into(),
+            );
+        }
+        //= ROUTE-26
+        if policy.federate == Federate::Deny {
+            let text = format!(
+                "the configuration forbids federation with {}",
+                pair.remote()
+            );
+            return self.give_back(pair, drain, StanzaCondition::NotAllowed, text);
+        }
+        //= BIDI-55
+        //= BIDI-61
+        if let Some(stream) = self.streams.able(&pair) {
+            return self.carry(pair, drain, stream);
+        }
+        let known = |topic| self.known(&policy, pair.remote().domain(), topic, now);
+        let (bidi, external) = (known(Topic::Bidi), known(Topic::External));
+        let requests = known(Topic::Requests);
+        if let Some(stream) = reuse::stream_for(&pair, &self.streams, &policy, requests) {
+            self.commands.push_back(Command::Request {
+                stream,
+                pair: pair.clone(),
+            });
+            self.streams.note_request(stream, &pair);
+            //= DB-05
+            return self.wait(pair, Route::Requested { drain, stream }, now);
+        }
+        //= BIDI-56
+        if let Some((stream, until)) = self.expected(&pair, &drain, bidi, &policy, now) {
+            self.streams.note_expected(stream, &pair);
+            return self.wait(
+                pair,
+                Route::Expected {
+                    drain,
+                    stream,
+                    until,
+                },
+                now,
+            );
+        }
+        match self.backoff.until(pair.remote(), now) {
+            Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
+            None => {
+                let attempt = self.attempt(
+                    pair.clone(),
+                    Aim::Carry {
+                        //= SASL-20
+                        external: external != Some(Outcome::HangsUp),
+                        //= BIDI-69
+                        bidi: bidi != Some(Outcome::HangsUp),
+                    },
+                    now,
+                );
+                self.commands
+                    .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
+                self.wait(pair, Route::Seeking { drain, attempt }, now);
+            }
+        }
+    }
+
+    /// What experience says of a peer, where the operator lets it count.
+    pub(super) fn known(
+        &self,
+        policy: &PeerPolicy,
+        remote: &Domain,
+        topic: Topic,
+        now: Instant,
+    ) -> Option<Outcome> {
+        match policy.learned {
+            UseLearned::Use => self.learned.outcome(remote, topic, now),
+            UseLearned::Ignore => None,
+        }
+    }
+
+    /// The stream that the peer is opening and that is worth a moment's wait (BIDI-56). A queue waits once: not for
+    /// one such stream after the other.
+    pub(super) fn expected(
+        &self,
+        pair: &DomainPair,
+        drain: &Drain,
+        bidi: Option<Outcome>,
+        policy: &PeerPolicy,
+        now: Instant,
+    ) -> Option<(StreamKey, Instant)> {
+        let wait = seconds(policy.limits.crossing_seconds);
+        let fresh = drain
+            .oldest()
+            .is_none_or(|oldest| now.saturating_duration_since(oldest) < wait);
+        if !fresh || policy.bidi == BidiPolicy::Off {
+            return None;
+        }
+        let outlook = match bidi {
+            Some(Outcome::Works) => Outlook::Likely,
+            Some(Outcome::Refused | Outcome::HangsUp) | None => Outlook::Open,
+        };
+        self.streams.expected(pair, outlook, wait, now)
+    }
+
+    pub(super) fn carry(&mut self, pair: DomainPair, drain: Drain, stream: StreamKey) {
+        //= ROUTE-10
+        self.routes.insert(pair.clone(), Route::Carried { stream });
+        self.commands.push_back(Command::Report(Report::Carried {
+            pair: pair.clone(),
+            stream,
+        }));
+        self.commands.push_back(Command::Carry {
+            stream,
+            pair,
+            drain,
+        });
+    }
+
+    pub(super) fn wait(&mut self, pair: DomainPair, mut route: Route, now: Instant) {
+        let age = seconds(self.limits.outbox_age_seconds);
+        let oldest = route
+            .drain_mut()
+            .and_then(|drain| drain.oldest())
+            .unwrap_or(now);
+        let at = match &route {
+            Route::Resting { until, .. } | Route::Expected { until, .. } => {
+                (*until).min(oldest + age)
+            }
+            Route::Seeking { .. } | Route::Requested { .. } | Route::Carried { .. } => oldest + age,
+        };
+        self.deadlines
+            .insert((at.max(now + Duration::from_millis(1)), pair.clone()));
+        self.routes.insert(pair, route);
+    }
+
+    pub(super) fn give_back(
+        &mut self,
+        pair: DomainPair,
+        drain: Drain,
+        condition: StanzaCondition,
+        text: String,
+    ) {
+        self.commands.push_back(Command::Return {
+            pair,
+            drain,
+            condition,
+            text,
+        });
+    }
+
+    /// Takes a pair's queue back if it waits for `why`.
+    pub(super) fn reclaim(
+        &mut self,
+        pair: &DomainPair,
+        why: impl FnOnce(&Route) -> bool,
+    ) -> Option<Drain> {
+        if !self.routes.get(pair).is_some_and(why) {
+            return None;
+        }
+        self.routes.remove(pair).and_then(Route::into_drain)
+    }
+}
