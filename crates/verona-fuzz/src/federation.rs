@@ -265,6 +265,10 @@ impl World {
             6 => Event::Bidirectional,
             7 => Event::Multiplexes,
             8 => {
+                // A stream has one key of a pair checked at a time.
+                if connection.keys.iter().any(|it| it.pair == pair) {
+                    return;
+                }
                 let check = check(choices.one_of(&["id1", "id2"]));
                 connection.keys.push(check.clone());
                 Event::KeyReceived(check)

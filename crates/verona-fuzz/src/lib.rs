@@ -13,6 +13,8 @@
 pub mod addresses;
 mod choices;
 pub mod component;
+#[cfg(feature = "configuration")]
+pub mod configuration;
 pub mod dialback;
 pub mod federation;
 pub mod forward;
@@ -28,6 +30,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("addresses", addresses::run),
     ("component", component::run),
+    #[cfg(feature = "configuration")]
+    ("configuration", configuration::run),
     ("dialback", dialback::run),
     ("federation", federation::run),
     ("forward", forward::run),

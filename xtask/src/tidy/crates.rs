@@ -15,6 +15,8 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
         &["verona-sim"],
     ),
     ("verona-sim", &["verona-xml", "verona-proto"], &[]),
+    // The daemon only for what reads its configuration.
+    ("verona-fuzz", &["verona-xml", "verona-proto", "veronad"], &[]),
     ("verona-interop", &[], &[]),
     // It speaks with a server as a stranger does, so it has nothing of ours.
     ("verona-hostile", &[], &[]),
@@ -78,7 +80,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "toml",
-        &["veronad", "xtask"],
+        &["veronad", "verona-fuzz", "xtask"],
         "the configuration file belongs to the daemon, the requirements to the tasks",
     ),
     (

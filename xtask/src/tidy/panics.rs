@@ -15,7 +15,7 @@ const METHODS: &[&str] = &[
 const MACROS: &[&str] = &["panic", "todo", "unimplemented", "unreachable", "dbg"];
 
 /// Crates that exist for tests: there a panic is a verdict. Clippy still asks for its reason.
-const TEST_SUPPORT: &[&str] = &["verona-sim", "verona-interop"];
+const TEST_SUPPORT: &[&str] = &["verona-sim", "verona-interop", "verona-fuzz"];
 
 pub(crate) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
     for source in &tree.sources {

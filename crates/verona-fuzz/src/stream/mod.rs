@@ -414,6 +414,7 @@ impl Play {
         for element in element {
             self.model.we_say(&element);
         }
+        self.model.is_answered();
         assert!(self.ours.is_complete(), "half an element was written");
         self.note_bytes(&written);
         let mut told = 0;

@@ -111,9 +111,15 @@ impl Model {
     }
 
     pub(super) fn peer_says(&mut self, bytes: &[u8]) {
-        for element in self.theirs.hear(bytes) {
+        for element in self.theirs.hear(bytes, self.role, self.has_written_auth) {
             self.heard(&element);
         }
+    }
+
+    /// All that we had to say to what the peer said is said.
+    pub(super) fn is_answered(&mut self) {
+        self.theirs.awaits_answer = false;
+        self.peer_says(b"");
     }
 
     fn heard(&mut self, element: &Element) {
@@ -168,7 +174,6 @@ impl Model {
         ) {
             ("bidi", ns::BIDI, _) if self.role == Role::Initiating => self.bidi = true,
             ("auth", ns::SASL, _) => self.has_written_auth = true,
-            ("failure", ns::SASL, _) => self.theirs.may_restart = false,
             ("success", ns::SASL, _) => {
                 let header = self.header.as_ref();
                 assert!(
@@ -177,6 +182,7 @@ impl Model {
                     "<success/> for a peer that has not proved who it is"
                 );
                 self.has_written_success = true;
+                self.theirs.may_restart = true;
             }
             ("result", ns::DIALBACK, None) => {
                 self.asking.extend(names());
@@ -245,8 +251,10 @@ fn prepared(element: &Element, attribute: &str) -> Option<String> {
 struct Ear {
     scanner: Scanner,
     is_open: bool,
-    /// Authentication may be done, so a header begins the stream anew; at any other time it is an element like others.
+    /// Authentication is done, so a header begins the stream anew; at any other time it is an element like others.
     may_restart: bool,
+    /// The peer has asked to be authenticated; whether a header begins anything is known when that is answered.
+    awaits_answer: bool,
     pending: Vec<u8>,
 }
 
@@ -256,16 +264,20 @@ impl Default for Ear {
             scanner: Scanner::new(Limits::default()),
             is_open: false,
             may_restart: false,
+            awaits_answer: false,
             pending: Vec::new(),
         }
     }
 }
 
 impl Ear {
-    fn hear(&mut self, bytes: &[u8]) -> Vec<Element> {
+    fn hear(&mut self, bytes: &[u8], role: Role, has_written_auth: bool) -> Vec<Element> {
         self.pending.extend_from_slice(bytes);
         let mut found = Vec::new();
         while !self.pending.is_empty() {
+            if self.is_open && self.awaits_answer && begins_anew(&self.pending) {
+                break;
+            }
             if self.is_open && self.may_restart && begins_anew(&self.pending) {
                 self.may_restart = false;
                 self.scanner = Scanner::new(Limits::default());
@@ -286,9 +298,11 @@ impl Ear {
                 Ok(Scan::More) | Err(_) => break,
             };
             self.pending.drain(..len);
-            self.may_restart |= element.as_ref().is_some_and(|it| {
-                it.namespace() == ns::SASL && matches!(it.name(), "auth" | "success")
-            });
+            let is_sasl = |name| element.as_ref().is_some_and(|it| it.is(name, ns::SASL));
+            match role {
+                Role::Receiving => self.awaits_answer |= is_sasl("auth"),
+                Role::Initiating => self.may_restart |= has_written_auth && is_sasl("success"),
+            }
             found.extend(element);
         }
         found
