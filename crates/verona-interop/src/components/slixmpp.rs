@@ -1,7 +1,7 @@
 //! slixmpp behind verona, and slixmpp on the other server: everything that two addresses can do with each other.
 //! Why first: both ends can be told what to do and tell all that they see, so the order of everything can be judged.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::Stage;
@@ -23,6 +23,15 @@ pub(super) fn converse(stage: &mut Stage<'_>) -> Result<()> {
     queries(&mut client, &mut component, &cast)?;
     messages(&mut client, &mut component, &cast)?;
     subscription(&mut client, &mut component, &cast)?;
+    let links = stage.verona.says(&["links"])?;
+    let pair = format!(
+        "  {} ↔ {}: sends by inverse of certificate, receives by sasl",
+        stage.names.echo, cast.far
+    );
+    ensure!(
+        links.lines().any(|line| line == pair),
+        "`verona links` has no line {pair:?}: {links}"
+    );
     component.leave()?;
     stage.component_becomes("absent")?;
     absent(&mut client, &cast)?;
