@@ -30,6 +30,10 @@ fn wrong_usage_is_told_on_stderr_with_status_2() {
         &["ping", "capulet.lit", "montague.lit", "--timeout", "0"],
         &["links", "--format", "json"],
         &["check-config", "-c"],
+        &["forget"],
+        &["forget", "--all", "montague.lit"],
+        &["forget", "mon tague.lit"],
+        &["peers", "montague.lit"],
     ] {
         let output = verona(here(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -51,6 +55,8 @@ fn the_short_help_fits_a_screen() {
         &["ping", "-h"],
         &["links", "-h"],
         &["check-config", "-h"],
+        &["peers", "-h"],
+        &["forget", "-h"],
     ] {
         let output = verona(here(), arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -111,6 +117,7 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
         ("check-config", "stdout"),
         ("run", "stderr"),
         ("links", "stderr"),
+        ("peers", "stderr"),
     ] {
         let output = verona(dir.path(), &[command, "-c", "none.toml"]);
         assert_eq!(output.status.code(), Some(1), "{command}");
@@ -167,6 +174,7 @@ fn who_asks_a_daemon_that_does_not_run_is_told_so() {
     for arguments in [
         &["links"][..],
         &["status"],
+        &["peers"],
         &["ping", "capulet.lit", "montague.lit"],
     ] {
         let mut arguments = arguments.to_vec();
@@ -184,6 +192,36 @@ fn who_asks_a_daemon_that_does_not_run_is_told_so() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn who_changes_something_needs_a_token_and_is_told_how_to_get_one() {
+    let dir = machine();
+    let config = "[admin]\nlisten = \"unix:verona.sock\"\n";
+    let forget = |config: &str| {
+        write(&dir.path().join("verona.toml"), config);
+        let output = verona(dir.path(), &["forget", "--all", "-c", "verona.toml"]);
+        assert_eq!(
+            (output.status.code(), stdout(&output).as_str()),
+            (Some(1), "")
+        );
+        stderr(&output)
+    };
+    let said = forget(config);
+    assert!(
+        said.starts_with(
+            "error: this changes something, and verona.toml names no token for it\nhelp: "
+        ),
+        "{said}"
+    );
+    assert!(said.contains("token_file = \"admin.token\""), "{said}");
+    let said = forget(&format!("{config}token_file = \"none.token\"\n"));
+    assert!(
+        said.starts_with("error: cannot read `none.token`: "),
+        "{said}"
+    );
+    let said = forget(&format!("{config}token_file = \"rooms.secret\"\n"));
+    assert!(said.starts_with("error: verona is not running"), "{said}");
 }
 
 #[test]

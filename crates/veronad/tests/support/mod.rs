@@ -7,6 +7,8 @@
     reason = "a test may panic, and each test file uses its part"
 )]
 
+pub(crate) mod daemon;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
