@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use verona_proto::addr::{Direction, Domain, Hosts, Jid};
+use verona_proto::authorizations::{Authorizations, Flow, Rejected, Role};
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
 use verona_proto::dialback::{Secret, Secrets};
-use verona_proto::policy::Policy;
+use verona_proto::policy::{Policy, Strictness};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
@@ -108,6 +109,29 @@ fn a_stanza_that_grows_too_large_costs_one_stanza() {
     assert!(answers[0].contains("to='a@capulet.lit'"), "{answers:?}");
 }
 
+/// Before anything is authorised a stanza is told so, and not that its sender is the wrong one: there is no right one yet.
+//= STREAM-34
+//= BIDI-22
+#[test]
+fn nothing_authorised_is_said_as_such() {
+    let domain = |text: &str| Domain::parse(text).unwrap();
+    let (capulet, montague) = (domain("capulet.lit"), domain("montague.lit"));
+    for role in [Role::Initiating, Role::Receiving] {
+        for flow in [Flow::Unidirectional, Flow::Bidirectional] {
+            let authorizations = Authorizations::new(role, flow);
+            for to in [&montague, &domain("nobody.lit")] {
+                let admitted =
+                    authorizations.admits(&hosts(), |_| Strictness::AnyHosted, &capulet, to);
+                assert_eq!(
+                    admitted,
+                    Err(Rejected::NotAuthorized),
+                    "{role:?} {flow:?} {to}"
+                );
+            }
+        }
+    }
+}
+
 /// A burst of questions is answered, a flood ends the stream, and who asks slowly may ask for ever.
 //= LIM-16
 //= DB-52
@@ -170,7 +194,7 @@ fn limits_are_told_and_kept() {
     };
     let before = told(&written(&mut stream));
     assert_eq!(before.len(), 1, "in the first features");
-    let request = "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>300</max-bytes></limits></bidi>";
+    let request = "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>11000</max-bytes></limits></bidi>";
     feed(&mut stream, &format!("{request}{AUTH}"), now);
     feed(&mut stream, HEADER, now);
     let behind = written(&mut stream);
@@ -197,11 +221,11 @@ fn limits_are_told_and_kept() {
             &payload,
         )
     };
-    let (small, large) = (stanza(10), stanza(300));
+    let (small, large) = (stanza(10_000), stanza(11_000));
     assert_eq!(stream.send(&pair, &small, now), Ok(()));
     assert_eq!(
         stream.send(&pair, &large, now),
-        Err(NotSent::TooLarge { max_bytes: 300 })
+        Err(NotSent::TooLarge { max_bytes: 11000 })
     );
     assert_eq!(written(&mut stream).as_bytes(), small.bytes());
 

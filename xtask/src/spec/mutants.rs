@@ -204,6 +204,8 @@ enum Fate {
     Survived,
     /// It does not compile, so no test had a say.
     NotBuilt,
+    /// Its text is no more, or more than once, in the file.
+    Misplaced,
     /// None of its tests passes without it.
     NotAsked,
 }
@@ -214,6 +216,7 @@ impl Fate {
             Self::Killed => "killed",
             Self::Survived => "SURVIVED",
             Self::NotBuilt => "NO BUILD",
+            Self::Misplaced => "NO PLACE",
             Self::NotAsked => "NO TEST",
         }
     }
@@ -263,7 +266,9 @@ impl Copy {
         }
         let path = self.directory.join(&mutant.file);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", mutant.file))?;
-        let at = mutant.place(&text)?;
+        let Ok(at) = mutant.place(&text) else {
+            return Ok(Fate::Misplaced);
+        };
         let mut broken = text.clone();
         broken.replace_range(at..at + mutant.find.len(), &mutant.replace);
         fs::write(&path, broken).with_context(|| format!("writing {}", mutant.file))?;
