@@ -15,6 +15,7 @@ mod choices;
 pub mod component;
 #[cfg(feature = "configuration")]
 pub mod configuration;
+pub mod corpus;
 pub mod dialback;
 pub mod federation;
 pub mod forward;

@@ -17,6 +17,7 @@ use super::stage::Outcome;
 const PACKAGES: &[&str] = &[
     "prosody",
     "lua-unbound",
+    "python3-lxml",
     "python3-slixmpp",
     "unbound",
     "expat",
