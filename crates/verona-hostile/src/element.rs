@@ -148,6 +148,30 @@ pub enum Heard {
     Silence,
 }
 
+impl Heard {
+    /// The header, when it is one.
+    ///
+    /// # Errors
+    /// Something else was heard.
+    pub fn into_header(self) -> anyhow::Result<Element> {
+        if let Self::Header(header) = self {
+            return Ok(header);
+        }
+        anyhow::bail!("no stream header but {self:?}")
+    }
+
+    /// The element, when it is one.
+    ///
+    /// # Errors
+    /// Something else was heard.
+    pub fn into_element(self) -> anyhow::Result<Element> {
+        if let Self::Element(element) = self {
+            return Ok(element);
+        }
+        anyhow::bail!("no element but {self:?}")
+    }
+}
+
 /// Cuts the bytes of one direction into elements, over stream restarts.
 pub struct Reader {
     parser: Parser,
@@ -310,7 +334,8 @@ mod tests {
     #[test]
     fn what_is_no_xml_is_said_to_be_none() {
         let mut reader = Reader::default();
-        reader.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        reader.feed(b"<html><head></body>");
+        assert!(matches!(reader.next_heard(), Some(Heard::Header(_))));
         assert!(matches!(reader.next_heard(), Some(Heard::Garbled(_))));
     }
 }

@@ -14,7 +14,8 @@ pub mod neighbour;
 pub mod report;
 pub mod run;
 pub mod scene;
-pub mod target;
+pub mod servers;
+
 pub mod tls;
 pub mod verdict;
 pub mod wire;

@@ -13,12 +13,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use verona_hostile::authority::Authority;
 use verona_hostile::case::{Case, Concern};
+use verona_hostile::catalogue;
 use verona_hostile::dns::{self, Zone};
 use verona_hostile::report::{self, Counts, Format};
 use verona_hostile::run::{Outcome, Stage, run};
 use verona_hostile::scene::Subject;
-use verona_hostile::target::{self, Kind, Settings};
-use verona_hostile::{catalogue, target::Running};
+use verona_hostile::servers::{self, Kind, Running, Settings};
 
 /// Plays an XMPP server well or badly against a server that you run, and judges its answers.
 #[derive(Parser)]
@@ -174,7 +174,7 @@ fn play(arguments: &Arguments, chosen: Vec<Case>) -> Result<bool> {
                 authority: &authority,
                 dns,
             };
-            let started = target::start(kind, &settings)
+            let started = servers::start(kind, &settings)
                 .with_context(|| format!("starting {}", kind.name()))?;
             let subject = started.subject.clone();
             running = Some(started);
@@ -235,7 +235,7 @@ fn is_alive(running: Option<&mut Running>) -> bool {
         running
             .processes
             .iter_mut()
-            .all(target::process::Process::is_running)
+            .all(servers::process::Process::is_running)
     })
 }
 

@@ -251,10 +251,7 @@ impl Scene {
     /// # Errors
     /// No header or no features came.
     pub async fn greeting(&self, wire: &mut Wire) -> Result<Greeting> {
-        let header = match wire.hear(STEP_MAX).await {
-            Heard::Header(header) => header,
-            other => bail!("no stream header but {other:?}"),
-        };
+        let header = wire.hear(STEP_MAX).await.into_header()?;
         let features = self.element(wire).await?;
         if !features.is(ns::STREAM, "features") {
             bail!("no features but {}", features.short());
@@ -271,10 +268,7 @@ impl Scene {
     /// # Errors
     /// None came.
     pub async fn element(&self, wire: &mut Wire) -> Result<Element> {
-        match wire.hear(STEP_MAX).await {
-            Heard::Element(element) => Ok(element),
-            other => bail!("no element but {other:?}"),
-        }
+        wire.hear(STEP_MAX).await.into_element()
     }
 
     /// A connection up to the `>` of `<proceed/>`.
@@ -371,7 +365,12 @@ impl Scene {
                     bail!("no answer but {}", element.short())
                 }
                 Heard::Element(_) => {}
-                other => bail!("no answer but {other:?}"),
+                other @ (Heard::Header(_)
+                | Heard::End
+                | Heard::Eof
+                | Heard::Broken(_)
+                | Heard::Garbled(_)
+                | Heard::Silence) => bail!("no answer but {other:?}"),
             }
         }
     }
@@ -456,7 +455,11 @@ impl Scene {
                     bail!("no answer but {}", element.short())
                 }
                 Heard::Element(_) | Heard::Header(_) => {}
-                other => bail!("no answer on the same connection but {other:?}"),
+                other @ (Heard::End
+                | Heard::Eof
+                | Heard::Broken(_)
+                | Heard::Garbled(_)
+                | Heard::Silence) => bail!("no answer on the same connection but {other:?}"),
             }
         }
     }
@@ -614,10 +617,8 @@ impl Scene {
             .next_connection(self.subject.patience + STEP_MAX)
             .await
             .context("the target did not dial")?;
-        match wire.hear(STEP_MAX).await {
-            Heard::Header(header) => Ok((wire, header)),
-            other => bail!("no header from the target but {other:?}"),
-        }
+        let header = wire.hear(STEP_MAX).await.into_header()?;
+        Ok((wire, header))
     }
 
     /// The same for one of several domains; visitors for others are sent away.
@@ -671,10 +672,8 @@ impl Scene {
         wire.send(PROCEED).await;
         self.secure_visitor(&mut wire, header.attribute("to"))
             .await?;
-        match wire.hear(STEP_MAX).await {
-            Heard::Header(header) => Ok((wire, header)),
-            other => bail!("no header under TLS but {other:?}"),
-        }
+        let header = wire.hear(STEP_MAX).await.into_header()?;
+        Ok((wire, header))
     }
 
     /// TLS with a good certificate for that domain, as the side that was connected to.
@@ -712,10 +711,7 @@ impl Scene {
         }
         wire.send(SUCCESS).await;
         wire.restart();
-        let header = match wire.hear(STEP_MAX).await {
-            Heard::Header(header) => header,
-            other => bail!("no header after <success/> but {other:?}"),
-        };
+        let header = wire.hear(STEP_MAX).await.into_header()?;
         let id = self.welcome(&mut wire, &header, "").await?;
         Ok((wire, asked_for_both, id))
     }

@@ -32,25 +32,25 @@ pub(super) fn attach(server: SocketAddr, domain: &str, secret: &str) -> Result<(
     };
     let proof = Sha1::digest(format!("{}{secret}", header.attribute("id")).as_bytes());
     stream.write_all(format!("<handshake>{}</handshake>", hex(&proof)).as_bytes())?;
-    match next(&mut stream, &mut reader)? {
-        Heard::Element(element) if element.name == "handshake" => {}
-        other => bail!("the component of {domain} is not let in: {other:?}"),
+    let answer = next(&mut stream, &mut reader)?.into_element()?;
+    if answer.name != "handshake" {
+        bail!(
+            "the component of {domain} is not let in: {}",
+            answer.short()
+        );
     }
     stream.set_read_timeout(None)?;
     // Not joined: it ends with its connection.
-    thread::spawn(move || answer(stream, reader));
+    thread::spawn(move || serve(stream, reader));
     Ok(())
 }
 
-fn answer(mut stream: TcpStream, mut reader: Reader) -> Result<()> {
+fn serve(mut stream: TcpStream, mut reader: Reader) -> Result<()> {
     loop {
-        match next(&mut stream, &mut reader)? {
-            Heard::Element(element) => {
-                if let Some(text) = reply(&element) {
-                    stream.write_all(text.as_bytes())?;
-                }
-            }
-            _ => return Ok(()),
+        // Whatever is no element is the end of the stream.
+        let element = next(&mut stream, &mut reader)?.into_element()?;
+        if let Some(text) = reply(&element) {
+            stream.write_all(text.as_bytes())?;
         }
     }
 }
