@@ -318,6 +318,7 @@ impl Handle {
             return Err(PingError::NotHosted(from.to_string()));
         }
         //= LOCAL-16
+        //= BIDI-63
         let id = format!("ping-{}", shared.random.id());
         let payload = format!("<ping xmlns='{}'/>", ns::PING);
         let stanza = Stanza::build(
