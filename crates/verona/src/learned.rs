@@ -3,7 +3,7 @@
 //! The machines know only a clock that starts with the machine; a file and a person need dates. What is restored is
 //! checked entry by entry: it was stored somewhere in between, and a wrong date must not be believed for ever.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use verona_proto::addr::Domain;
 use verona_proto::learned::{KnownPeer, LastFailure, Learned, Lesson, Outcome, Phase, Topic};
@@ -162,6 +162,8 @@ impl Now {
         self.monotonic.checked_sub(age).unwrap_or(self.monotonic)
     }
 
+    /// To the millisecond, which is what is stored: the two clocks are never read at quite the same moment, and a date
+    /// must not creep with every restart.
     fn calendar(self, at: Instant) -> SystemTime {
         let moved = match at.checked_duration_since(self.monotonic) {
             Some(ahead) => self.calendar.checked_add(ahead),
@@ -169,9 +171,17 @@ impl Now {
                 .calendar
                 .checked_sub(self.monotonic.saturating_duration_since(at)),
         };
-        moved.unwrap_or(self.calendar)
+        let moved = moved.unwrap_or(self.calendar);
+        let rounded = moved
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .and_then(|since| u64::try_from((since + HALF_A_MILLISECOND).as_millis()).ok())
+            .and_then(|millis| UNIX_EPOCH.checked_add(Duration::from_millis(millis)));
+        rounded.unwrap_or(moved)
     }
 }
+
+const HALF_A_MILLISECOND: Duration = Duration::from_micros(500);
 
 /// Longer than anything is remembered, and short enough for every clock.
 const AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -183,8 +193,6 @@ mod tests {
         clippy::indexing_slicing,
         reason = "a test may panic"
     )]
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -211,9 +219,41 @@ mod tests {
         now.export(&learned)
     }
 
+    /// A moment without microseconds, as it is stored.
+    fn now() -> Now {
+        let Now {
+            monotonic,
+            calendar,
+        } = Now::read();
+        let since = calendar.duration_since(UNIX_EPOCH).unwrap();
+        let millis = u64::try_from(since.as_millis()).unwrap();
+        Now {
+            monotonic,
+            calendar: UNIX_EPOCH + Duration::from_millis(millis),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_date_does_not_creep_over_a_hundred_restarts() {
+        let first = now();
+        let since = first.calendar - DAY / 2;
+        let peer = lesson(Topic::Bidi, Outcome::Works, since, since + DAY * 30);
+        let mut known = vec![peer.clone()];
+        for n in 0..100 {
+            let learned = Learned::default();
+            let skewed = |micros: u64| Now {
+                monotonic: first.monotonic,
+                calendar: first.calendar + Duration::from_micros(micros),
+            };
+            skewed(n).restore(&learned, &known);
+            known = skewed(100 - n).export(&learned);
+        }
+        assert_eq!(known, [peer]);
+    }
+
     #[tokio::test]
     async fn dates_survive_and_a_lesson_gets_no_older_and_no_younger() {
-        let now = Now::read();
+        let now = now();
         let since = now.calendar - DAY / 4;
         let peer = lesson(Topic::Bidi, Outcome::HangsUp, since, since + DAY);
         assert_eq!(
@@ -229,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_over_or_not_yet_or_for_ever_is_not_believed() {
-        let now = Now::read();
+        let now = now();
         let at = now.calendar;
         let bad = [
             (at - DAY * 2, at - DAY),                           // over
@@ -251,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_restored_without_its_next_attempt() {
-        let now = Now::read();
+        let now = now();
         let mut peer = lesson(Topic::Bidi, Outcome::Works, now.calendar, now.calendar);
         peer.lessons.clear();
         let failure = LearnedFailure {

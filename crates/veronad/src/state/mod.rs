@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use verona::{Handle, LearnedPeer};
 
 use crate::config::cause;
@@ -126,6 +127,7 @@ impl Keeper {
 async fn keep(store: Store, handle: Handle, mut finished: oneshot::Receiver<()>) {
     let mut kept = None;
     let mut health = Health::Unknown;
+    let mut rest_until = Instant::now();
     let mut clock = tokio::time::interval(INTERVAL);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -134,7 +136,8 @@ async fn keep(store: Store, handle: Handle, mut finished: oneshot::Receiver<()>)
             _ = &mut finished => true,
         };
         let revision = handle.learned_revision();
-        if kept != Some(revision) {
+        if kept != Some(revision) && (last || rest_until <= Instant::now()) {
+            let began = Instant::now();
             let peers: Vec<LearnedPeer> = handle
                 .peers()
                 .into_iter()
@@ -150,6 +153,7 @@ async fn keep(store: Store, handle: Handle, mut finished: oneshot::Receiver<()>)
                 }
                 Err(error) => health = health.fails(&store.directory, &error),
             }
+            rest_until = Instant::now() + (began.elapsed() * REST_FACTOR).min(REST_MAX);
         }
         if last {
             return;
@@ -211,8 +215,15 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// How often is looked for changes; a change waits no longer than this.
+/// How often is looked for changes; a change waits little longer than this.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A write that took long is followed by a rest so many times as long: thousands of peers that fail at once are no
+/// reason to write all the time.
+const REST_FACTOR: u32 = 20;
+
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// For the last write before the end.
 const LAST_WRITE: Duration = Duration::from_secs(5);
