@@ -79,11 +79,9 @@ fn secrets(text: &str) -> Vec<String> {
         match value {
             toml::Value::Table(table) => {
                 for (key, value) in table {
-                    match value {
-                        toml::Value::String(secret) if key == "secret" => {
-                            found.push(secret.clone())
-                        }
-                        other => collect(other, found),
+                    match value.as_str().filter(|_| key == "secret") {
+                        Some(secret) => found.push(secret.to_owned()),
+                        None => collect(value, found),
                     }
                 }
             }

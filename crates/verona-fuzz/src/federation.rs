@@ -81,9 +81,11 @@ enum Search {
 impl World {
     fn new(choices: &mut Choices<'_>) -> Self {
         let how = choices.byte();
-        let mut defaults = PeerPolicy::default();
-        defaults.multiplex =
-            [Multiplex::Auto, Multiplex::On, Multiplex::Off][usize::from(how & 3) % 3];
+        let multiplex = [Multiplex::Auto, Multiplex::On, Multiplex::Off];
+        let mut defaults = PeerPolicy {
+            multiplex: multiplex[usize::from(how & 3) % 3],
+            ..PeerPolicy::default()
+        };
         if how & 4 != 0 {
             defaults.limits.attempts_concurrent_max = 2;
             defaults.limits.verifications_pending_max = 2;
@@ -560,7 +562,7 @@ fn any_key<T>(from: &BTreeMap<u64, T>, choices: &mut Choices<'_>) -> Option<u64>
 fn targets(count: usize) -> Vec<Target> {
     let target = |last: usize| Target {
         address: format!("192.0.2.{last}:5269").parse().expect("an address"),
-        direct_tls: last % 2 == 0,
+        direct_tls: last.is_multiple_of(2),
         host: "server.invalid".to_owned(),
     };
     (1..=count).map(target).collect()

@@ -307,7 +307,7 @@ impl Play {
                 self.hear(said.as_bytes());
             }
             8 => {
-                let names = names(choices);
+                let names = self.one_that(choices, Model::asked_pairs);
                 let verdict = match choices.below(4) {
                     0 | 1 => Verdict::Valid,
                     2 => Verdict::Invalid,
@@ -322,7 +322,11 @@ impl Play {
                 let pair = pair(&self.hosts, &names.0, &names.1);
                 self.tell(Input::Command(Command::Request { pair }));
             }
-            10 | 11 => {
+            10 => {
+                let names = self.one_that(choices, Model::sendable_pairs);
+                self.send(&names);
+            }
+            11 => {
                 let names = names(choices);
                 self.send(&names);
             }
@@ -362,6 +366,17 @@ impl Play {
                 }
             }
         }
+    }
+
+    /// A pair of which something is true if there is one, and any otherwise.
+    fn one_that(&self, choices: &mut Choices<'_>, of: fn(&Model) -> Vec<Names>) -> Names {
+        let pairs = of(&self.model);
+        let which = choices.below(pairs.len().max(1));
+        let any = names(choices);
+        // Only those that can be made a pair: a peer may have asked for what is not ours.
+        let hosted =
+            |pair: &&Names| OURS.contains(&pair.0.as_str()) && !OURS.contains(&pair.1.as_str());
+        pairs.get(which).filter(hosted).cloned().unwrap_or(any)
     }
 
     /// The peer says something.

@@ -101,6 +101,17 @@ impl Model {
         self.asked.contains(pair)
     }
 
+    /// The pairs for which the peer has sent a key.
+    pub(super) fn asked_pairs(&self) -> Vec<Names> {
+        self.asked.iter().cloned().collect()
+    }
+
+    /// The pairs for which we may send.
+    pub(super) fn sendable_pairs(&self) -> Vec<Names> {
+        let pairs = self.proven.union(&self.consented);
+        pairs.filter(|pair| self.may_send(pair)).cloned().collect()
+    }
+
     pub(super) fn was_vouched_for(&self, receiving: &Domain, originating: &Domain) -> bool {
         self.vouched
             .contains(&(receiving.to_string(), originating.to_string()))
