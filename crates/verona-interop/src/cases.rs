@@ -215,7 +215,10 @@ impl Case {
             Wanted::OneConnection => judge::one_connection_per_pair(&connections)?,
             Wanted::SeveralConnections => match judge::one_connection_per_pair(&connections) {
                 Ok(()) => bail!("one connection was enough, so the case shows nothing"),
-                Err(seen) => evidence.push(format!("found as it has to be: {seen}")),
+                Err(seen) => {
+                    judge::two_connections_each_one_way(&connections)?;
+                    evidence.push(format!("found as it has to be: {seen}"));
+                }
             },
         }
         judge::proven_by(self.plan.auth, &connections)?;

@@ -43,6 +43,34 @@ pub fn one_connection_per_pair(connections: &[Connection]) -> Result<()> {
     Ok(())
 }
 
+/// Every pair used two connections, one for each direction: what XEP-0288 does away with.
+///
+/// # Errors
+/// A pair used another number, or a connection carried stanzas both ways.
+pub fn two_connections_each_one_way(connections: &[Connection]) -> Result<()> {
+    let carriers = carriers(connections);
+    ensure!(!carriers.is_empty(), "no stanza was on the wire");
+    for ((near, far), numbers) in &carriers {
+        ensure!(
+            numbers.len() == 2,
+            "{near} and {far} used {} connections, not two",
+            numbers.len()
+        );
+        for number in numbers {
+            let connection = connections.get(*number).context("no such connection")?;
+            let both = [Side::Near, Side::Far]
+                .iter()
+                .all(|side| connection.stanzas(*side) > 0);
+            ensure!(
+                !both,
+                "stanzas went both ways on {}",
+                one_line(*number, connection)
+            );
+        }
+    }
+    Ok(())
+}
+
 /// A connection that the near server opened to verify a key did nothing else (DB-25, BIDI-67).
 ///
 /// # Errors
@@ -463,6 +491,13 @@ mod tests {
         ];
         let error = one_connection_per_pair(&two).unwrap_err().to_string();
         assert!(error.contains("used 2 connections"), "{error}");
+        two_connections_each_one_way(&two).unwrap();
+        let mixed = [
+            connection(Side::Far, &[back(), there()]),
+            connection(Side::Near, &[there()]),
+        ];
+        assert!(two_connections_each_one_way(&mixed).is_err());
+        assert!(two_connections_each_one_way(&mixed[..1]).is_err());
     }
 
     #[test]

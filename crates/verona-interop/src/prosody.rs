@@ -96,7 +96,7 @@ impl Prosody {
         if settings.component.is_some() || !settings.hosts.is_empty() {
             listeners.push(components);
         }
-        process.wait_for_listeners(&listeners, Duration::from_secs(20))?;
+        process.wait_for_listeners(&listeners, Duration::from_secs(90))?;
         Ok(Self {
             process,
             clients,

@@ -158,19 +158,31 @@ impl Peer {
         }
     }
 
-    /// Whether it speaks XEP-0288 with verona.
+    /// Which connections with it go both ways (XEP-0288).
     #[must_use]
-    pub const fn has_bidi(self) -> bool {
+    pub const fn bidi(self) -> Bidi {
         match self {
             Self::Verona
             | Self::Prosody
             | Self::ProsodyTrixie
             | Self::ProsodyForky
-            | Self::EjabberdTrixie
-            | Self::EjabberdForky => true,
-            Self::Ejabberd | Self::Jabberd2 => false,
+            | Self::EjabberdForky => Bidi::All,
+            Self::EjabberdTrixie => Bidi::Ours,
+            Self::Ejabberd | Self::Jabberd2 => Bidi::None,
         }
     }
+}
+
+/// Which connections go both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bidi {
+    /// None: the peer does not speak it.
+    None,
+    /// Those that verona opens: it knows the feature under either namespace. The peer looks for it under the wrong one,
+    /// under which verona offers it to those of whom it has learned that.
+    Ours,
+    /// All.
+    All,
 }
 
 /// A program.
