@@ -45,8 +45,10 @@ pub enum Concern {
 /// What a target must have for a case to make sense; without it the case is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// It trusts the kit's authority.
+    /// It offers EXTERNAL and trusts the kit's authority.
     Trust,
+    /// It speaks XEP-0288.
+    Bidi,
     /// It hosts a second domain.
     SecondDomain,
     /// Its dialback secret is known.

@@ -53,6 +53,9 @@ struct Arguments {
     /// The server under test was told to trust that authority.
     #[arg(long)]
     trusted: bool,
+    /// The server under test speaks XEP-0288.
+    #[arg(long)]
+    bidi: bool,
     /// The dialback secret of the server under test.
     #[arg(long, value_name = "SECRET")]
     secret: Option<String>,
@@ -71,7 +74,7 @@ struct Arguments {
     /// How many cases run at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 24)]
     concurrent: usize,
-    /// List the cases: name, role, requirements, whether about security, what is done.
+    /// List the cases as rows of the table in docs/hostile.md: name, role, concern, requirements, what is done.
     #[arg(long)]
     list: bool,
     /// How the report is written.
@@ -142,11 +145,10 @@ fn listed(case: &Case) -> String {
         Concern::Conformance => "conformance",
     };
     format!(
-        "{:<44} {:<8} {:<12} {:<28} {}",
+        "| `{}` | {} | {concern} | {} | {} |",
         case.id,
         case.role.name(),
-        concern,
-        case.requirements.join(","),
+        case.requirements.join(" "),
         case.about
     )
 }
@@ -289,6 +291,7 @@ fn found(arguments: &Arguments) -> Result<Subject> {
         second: arguments.second.clone(),
         secret: arguments.secret.clone(),
         trusts_us: arguments.trusted,
+        bidi: arguments.bidi,
         patience: Duration::from_secs(60),
         settle: Duration::from_secs(3),
     })

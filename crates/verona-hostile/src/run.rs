@@ -163,10 +163,13 @@ async fn one(
     let start = Instant::now();
     let subject = &stage.subject;
     let lack = case.needs.iter().find_map(|need| match need {
-        Need::Trust if !subject.trusts_us => Some("the target does not trust the kit's authority"),
+        Need::Trust if !subject.trusts_us => {
+            Some("the target has no EXTERNAL, or does not trust the kit's authority")
+        }
+        Need::Bidi if !subject.bidi => Some("the target does not speak XEP-0288"),
         Need::SecondDomain if subject.second.is_none() => Some("no second hosted domain is known"),
         Need::Secret if subject.secret.is_none() => Some("the dialback secret is not known"),
-        Need::Trust | Need::SecondDomain | Need::Secret => None,
+        Need::Trust | Need::Bidi | Need::SecondDomain | Need::Secret => None,
     });
     if let Some(lack) = lack {
         return (

@@ -32,8 +32,10 @@ pub struct Subject {
     pub second: Option<String>,
     /// Its dialback secret.
     pub secret: Option<String>,
-    /// Whether it trusts the kit's authority.
+    /// Whether it offers EXTERNAL and trusts the kit's authority.
     pub trusts_us: bool,
+    /// Whether it speaks XEP-0288. Said and not found out: a server that lost it shall fail and not be excused.
+    pub bidi: bool,
     /// The longest time in which it gives up a negotiation or a wait.
     pub patience: Duration,
     /// How long the kit waits before it believes that nothing comes.
@@ -697,7 +699,7 @@ impl Scene {
             Directions::Both => crate::neighbour::FEATURE_BIDI,
         };
         let features = format!("{}{offer}", crate::neighbour::FEATURE_EXTERNAL);
-        self.welcome(&mut wire, &header, &features).await?;
+        let id = self.welcome(&mut wire, &header, &features).await?;
         let mut asked_for_both = false;
         loop {
             let element = self.element(&mut wire).await?;
@@ -705,6 +707,11 @@ impl Scene {
                 asked_for_both = true;
             } else if element.is(ns::SASL, "auth") {
                 break;
+            } else if element.is(ns::DIALBACK, "result") {
+                // It knows nothing else; then this is how it has authenticated.
+                wire.send(crate::neighbour::result_answer(&element, "valid"))
+                    .await;
+                return Ok((wire, asked_for_both, id));
             } else {
                 bail!("no <auth/> but {}", element.short());
             }

@@ -74,6 +74,11 @@ impl Expect {
     #[must_use]
     pub fn accepts(&self, verdict: &Verdict) -> bool {
         let among = |conditions: &[&str], condition: &str| {
+            // RFC 3920's name of the same condition (RFC 6120 §4.9.3.13).
+            let condition = match condition {
+                "xml-not-well-formed" => "not-well-formed",
+                condition => condition,
+            };
             conditions.is_empty() || conditions.contains(&condition)
         };
         match (self, verdict) {

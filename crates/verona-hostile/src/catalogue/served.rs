@@ -781,7 +781,7 @@ fn forms() -> Vec<Case> {
         .tests(&["STREAM-14", "STREAM-25"]),
         Case::new(
             "served-plain-features",
-            "Before TLS the features have STARTTLS, required, and nothing else.",
+            "Before TLS the features have STARTTLS, required, and neither mechanisms nor dialback nor the offer of both directions.",
             SERVED,
             |scene: Arc<Scene>| async move {
                 let mut wire = scene.dial().await?;
@@ -793,9 +793,14 @@ fn forms() -> Vec<Case> {
                     "STARTTLS is not required: {}",
                     features.short()
                 );
-                match features.children.len() {
-                    1 => Ok(Verdict::Served),
-                    _ => Ok(Verdict::Other(format!("more before TLS: {}", features.short()))),
+                let early = ["mechanisms", "dialback", "bidi"];
+                match features
+                    .children
+                    .iter()
+                    .find(|feature| early.contains(&feature.name.as_str()))
+                {
+                    None => Ok(Verdict::Served),
+                    Some(feature) => Ok(Verdict::Other(format!("<{}/> before TLS", feature.name))),
                 }
             },
         )

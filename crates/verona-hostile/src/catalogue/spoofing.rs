@@ -301,16 +301,35 @@ fn identities() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, about, identity, conditions) in identities {
         cases.push(
-            attack(
+            Case::new(
                 &format!("spoof-identity-of-{name}"),
                 about,
-                Step::Protected,
                 &[
                     Expect::SaslFailure(conditions),
                     Expect::StreamError(&[]),
                     Expect::Closed,
                 ],
-                move |scene: &Scene| Ok(auth(&identity(scene))),
+                move |scene: Arc<Scene>| async move {
+                    let claimed = identity(&scene);
+                    let mut wire = Step::Protected.reach(&scene).await?;
+                    wire.send(auth(&claimed)).await;
+                    let verdict = scene.judge(&mut wire).await;
+                    if verdict != Verdict::Other("SASL success".to_owned()) {
+                        return Ok(verdict);
+                    }
+                    // It was let in; as whom?
+                    wire.restart();
+                    wire.send(crate::scene::initial_header(&scene.domain, scene.hosted()))
+                        .await;
+                    wire.send(forbidden_ping(&scene, &claimed, scene.hosted())?)
+                        .await;
+                    Ok(match scene.judge(&mut wire).await {
+                        delivered @ Verdict::Delivered(_) => delivered,
+                        then => Verdict::Other(format!(
+                            "SASL success, and for a stanza of that identity: {then}"
+                        )),
+                    })
+                },
             )
             .tests(&["SASL-09"])
             .needs(Need::Trust)

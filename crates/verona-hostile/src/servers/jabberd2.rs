@@ -66,7 +66,9 @@ pub fn start(settings: &Settings<'_>) -> Result<Running> {
         component::attach(inside, domain, SECRET)?;
     }
     let mut subject = subject(address, Duration::from_secs(25));
-    subject.secret = None;
+    // Dialback is all it has.
+    subject.trusts_us = false;
+    subject.bidi = false;
     Ok(Running {
         subject,
         processes: vec![s2s, router],

@@ -118,6 +118,7 @@ fn subject(address: SocketAddr, patience: Duration) -> Subject {
         second: Some(SECOND.to_owned()),
         secret: None,
         trusts_us: true,
+        bidi: true,
         patience,
         settle: Duration::from_secs(2),
     }
