@@ -208,3 +208,65 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use serde_json::json;
+
+    use super::*;
+
+    /// A peer in the document's own words.
+    fn peer(document: serde_json::Value) -> Peer {
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn every_standing_of_a_peer_has_words() {
+        let lesson = json!({"topic": "bidi", "outcome": "hangs-up", "text": "it \u{1b}[31mhung up", "since": "S", "until": "U"});
+        let long = json!({"topic": "requests", "outcome": "works", "text": "it announced that it copes", "since": "S", "until": "U"});
+        let failure = |reached: Option<&str>| json!({"phase": "tls", "cause": "no", "advice": "mend it", "since": "S", "reached": reached});
+        let shown = peers(&[
+            peer(
+                json!({"domain": "a.lit", "links": [1], "learned": [lesson], "ignored": true,
+                        "early_deaths": 0, "failure": null, "next_attempt": null}),
+            ),
+            peer(
+                json!({"domain": "b.lit", "links": [2, 5], "learned": [long], "ignored": false,
+                        "early_deaths": 2, "failure": failure(Some("R")), "next_attempt": null}),
+            ),
+            peer(
+                json!({"domain": "c.lit", "links": [], "learned": [], "ignored": true,
+                        "early_deaths": 0, "failure": failure(None), "next_attempt": "N"}),
+            ),
+            peer(
+                json!({"domain": "d.lit", "links": [], "learned": [], "ignored": false,
+                        "early_deaths": 0, "failure": failure(None), "next_attempt": null}),
+            ),
+            peer(
+                json!({"domain": "e.lit", "links": [], "learned": [], "ignored": false,
+                        "early_deaths": 1, "failure": null, "next_attempt": null}),
+            ),
+        ]);
+        let expected = "\
+a.lit  connected (link 1)
+  bidi      hangs-up  it \u{fffd}[31mhung up             since S, until U
+  none of this is used: the configuration says `learned = \"ignore\"`
+b.lit  connected (links 2, 5)
+  requests  works     it announced that it copes  since S, until U
+  connections that died soon after they had begun to serve, in a row: 2
+  last failure S, at the step tls: no
+    reached again R
+c.lit  not reachable, next attempt not before N
+  last failure S, at the step tls: no
+    mend it
+d.lit  not reachable, next attempt with the next stanza
+  last failure S, at the step tls: no
+    mend it
+e.lit  not connected
+  connections that died soon after they had begun to serve, in a row: 1
+";
+        assert_eq!(shown, expected);
+        assert_eq!(peers(&[]), "nothing is known of any peer yet\n");
+    }
+}
