@@ -72,6 +72,17 @@ impl SocketWatch {
         self.events.is_some()
     }
 
+    /// Looks at the open sockets now, beside what the kernel tells of those that end: of many that end at once it may
+    /// tell less than all.
+    ///
+    /// # Errors
+    /// `ss` fails.
+    pub fn look(&self) -> Result<()> {
+        let sockets = open()?;
+        lock(&self.seen).extend(sockets);
+        Ok(())
+    }
+
     /// The connections to these listeners.
     #[must_use]
     pub fn accounts(&self, listeners: &[SocketAddr]) -> BTreeMap<Ends, Account> {

@@ -29,6 +29,7 @@ impl Witnesses {
     pub fn hear(world: World) -> Result<Self> {
         let cells = world.cells.clone();
         let orders = Orders::of(&world);
+        world.sockets.look()?;
         let sockets = world.strike()?;
         // The kernel tells of a socket a little after its end.
         std::thread::sleep(Duration::from_millis(200));

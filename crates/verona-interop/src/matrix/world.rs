@@ -504,13 +504,13 @@ fn anywhere(port: u16) -> SocketAddr {
     SocketAddr::from((IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
 }
 
-/// Below the range from which the kernel takes ports for those who dial.
+/// Below the ranges from which the kernel takes ports for those who dial, and the suite for those who may listen anywhere.
 const fn server_port(instance: Instance) -> u16 {
     let by_peer = match instance.peer {
         Peer::Verona => 6_000,
         Peer::Prosody => 7_000,
         Peer::Ejabberd => 8_000,
-        Peer::Jabberd2 => 20_000,
+        Peer::Jabberd2 => 14_000,
         Peer::ProsodyTrixie => 10_000,
         Peer::EjabberdTrixie => 11_000,
         Peer::ProsodyForky => 12_000,
