@@ -160,6 +160,9 @@ impl Play {
     }
 
     fn hear(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.heard.extend_from_slice(bytes);
         match self.is_byte_by_byte {
             false => self.tell(ComponentInput::Bytes(bytes)),

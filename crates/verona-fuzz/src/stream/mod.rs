@@ -381,6 +381,10 @@ impl Play {
 
     /// The peer says something.
     fn hear(&mut self, bytes: &[u8]) {
+        // A connection that has nothing to read says nothing: no driver hands that on.
+        if bytes.is_empty() {
+            return;
+        }
         if crate::is_shown() {
             crate::show(&format!("heard {}", bytes.escape_ascii()));
         }
