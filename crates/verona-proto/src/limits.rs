@@ -67,10 +67,14 @@ pub struct Limits {
     pub irregular_elements_max: u64,
     /// Failed `<auth/>` after which a stream is closed (SASL-21).
     pub sasl_failures_max: u64,
+    /// Keys of peers at one address that await their verdict (DB-53): nobody may use up what all share.
+    pub verifications_per_address_max: u64,
     /// Verification connections under way at once, all peers together (DB-53).
     pub verifications_pending_max: u64,
     /// Attempts to reach a domain under way at once (reliability, reconnect storms).
     pub attempts_concurrent_max: u64,
+    /// Of them, towards domains that end in the same two labels: one site cannot use up what all share.
+    pub attempts_per_site_max: u64,
     /// Stanzas that wait for one domain pair, those not yet known to be written included (ROUTE-23).
     pub outbox_stanzas_max: u64,
     /// Bytes that wait for one domain pair (ROUTE-23).
@@ -131,8 +135,10 @@ impl Default for Limits {
             verifications_per_stream_max: 4,
             irregular_elements_max: 5,
             sasl_failures_max: 3,
-            verifications_pending_max: 64,
+            verifications_per_address_max: 16,
+            verifications_pending_max: 256,
             attempts_concurrent_max: 200,
+            attempts_per_site_max: 25,
             outbox_stanzas_max: 16_384,
             outbox_bytes_max: 4 * 1024 * 1024,
             outbox_age_seconds: 60,
@@ -234,8 +240,10 @@ impl Limits {
             "verifications_per_stream_max" => &mut self.verifications_per_stream_max,
             "irregular_elements_max" => &mut self.irregular_elements_max,
             "sasl_failures_max" => &mut self.sasl_failures_max,
+            "verifications_per_address_max" => &mut self.verifications_per_address_max,
             "verifications_pending_max" => &mut self.verifications_pending_max,
             "attempts_concurrent_max" => &mut self.attempts_concurrent_max,
+            "attempts_per_site_max" => &mut self.attempts_per_site_max,
             "outbox_stanzas_max" => &mut self.outbox_stanzas_max,
             "outbox_bytes_max" => &mut self.outbox_bytes_max,
             "outbox_age_seconds" => &mut self.outbox_age_seconds,
@@ -310,8 +318,10 @@ const NAMES: &[&str] = &[
     "verifications_per_stream_max",
     "irregular_elements_max",
     "sasl_failures_max",
+    "verifications_per_address_max",
     "verifications_pending_max",
     "attempts_concurrent_max",
+    "attempts_per_site_max",
     "outbox_stanzas_max",
     "outbox_bytes_max",
     "outbox_age_seconds",

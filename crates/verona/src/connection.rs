@@ -446,6 +446,9 @@ impl Connection {
                 stream.handle(Input::Command(Command::Request { pair }), now());
             }
             ConnectionCommand::Verdict { pair, verdict } => {
+                if let Some(admission) = &mut self.admission {
+                    admission.end_verification(&pair);
+                }
                 stream.handle(Input::Command(Command::Verdict { pair, verdict }), now());
             }
             ConnectionCommand::Carry { pair, drain } => {
@@ -525,15 +528,36 @@ impl Connection {
     /// Carries out what the stream wants.
     async fn outputs(&mut self, stream: &mut Stream) -> Option<Exit> {
         let mut exit = None;
-        while let Some(output) = stream.poll() {
-            match output {
-                Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
-                Output::Event(event) => self.on_event(event).await,
-                Output::StartTls { role, local } => exit = Some(Exit::StartTls { role, local }),
-                Output::Close => exit = Some(Exit::End),
+        loop {
+            let mut unchecked = Vec::new();
+            while let Some(output) = stream.poll() {
+                match output {
+                    Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
+                    Output::Event(Event::KeyReceived(check)) if !self.may_check(&check.pair) => {
+                        unchecked.push(check.pair);
+                    }
+                    Output::Event(event) => self.on_event(event).await,
+                    Output::StartTls { role, local } => exit = Some(Exit::StartTls { role, local }),
+                    Output::Close => exit = Some(Exit::End),
+                }
+            }
+            if unchecked.is_empty() {
+                return exit;
+            }
+            for pair in unchecked {
+                let verdict = Verdict::Error(StanzaCondition::ResourceConstraint);
+                let command = Command::Verdict { pair, verdict };
+                stream.handle(Input::Command(command), now());
             }
         }
-        exit
+    }
+
+    /// Whether a key that arrived here may be checked: not when its address has too many under way (DB-53).
+    fn may_check(&mut self, pair: &DomainPair) -> bool {
+        match &mut self.admission {
+            Some(admission) => admission.begin_verification(pair),
+            None => true,
+        }
     }
 
     async fn on_event(&mut self, event: Event) {

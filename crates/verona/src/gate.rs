@@ -2,10 +2,11 @@
 //!
 //! A connection over a bound is closed without a word: an answer would cost more than it is worth (ERR-04).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
+use verona_proto::addr::DomainPair;
 use verona_proto::limits::{Limits, size};
 
 use crate::shared::lock;
@@ -16,12 +17,14 @@ pub(crate) struct Gate {
     counts: Arc<Mutex<Counts>>,
     per_address_max: usize,
     negotiating_max: usize,
+    verifying_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     by_address: BTreeMap<IpAddr, usize>,
     negotiating: usize,
+    verifying: BTreeMap<IpAddr, usize>,
 }
 
 impl Gate {
@@ -30,6 +33,7 @@ impl Gate {
             counts: Arc::default(),
             per_address_max: size(limits.streams_per_address_max),
             negotiating_max: size(limits.negotiations_max),
+            verifying_max: size(limits.verifications_per_address_max),
         }
     }
 
@@ -51,6 +55,7 @@ impl Gate {
             gate: self.clone(),
             address,
             negotiating: true,
+            verifying: BTreeSet::new(),
         })
     }
 }
@@ -61,6 +66,8 @@ pub(crate) struct Admission {
     gate: Gate,
     address: IpAddr,
     negotiating: bool,
+    /// Whose keys are being checked for this connection.
+    verifying: BTreeSet<DomainPair>,
 }
 
 impl Admission {
@@ -71,11 +78,49 @@ impl Admission {
             counts.negotiating = counts.negotiating.saturating_sub(1);
         }
     }
+
+    /// A key is about to be checked for this connection; `false` when its address has too many under way (DB-53).
+    pub(crate) fn begin_verification(&mut self, pair: &DomainPair) -> bool {
+        if self.verifying.contains(pair) {
+            return true;
+        }
+        let mut counts = lock(&self.gate.counts);
+        let held = counts.verifying.entry(self.address).or_default();
+        //= DB-53
+        if *held >= self.gate.verifying_max {
+            return false;
+        }
+        *held += 1;
+        self.verifying.insert(pair.clone());
+        true
+    }
+
+    /// The verdict is there.
+    pub(crate) fn end_verification(&mut self, pair: &DomainPair) {
+        if self.verifying.remove(pair) {
+            self.give_back_verifications(1);
+        }
+    }
+
+    fn give_back_verifications(&self, count: usize) {
+        let mut counts = lock(&self.gate.counts);
+        let gone = match counts.verifying.get_mut(&self.address) {
+            Some(held) => {
+                *held = held.saturating_sub(count);
+                *held == 0
+            }
+            None => false,
+        };
+        if gone {
+            counts.verifying.remove(&self.address);
+        }
+    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         self.authenticated();
+        self.give_back_verifications(self.verifying.len());
         let mut counts = lock(&self.gate.counts);
         let gone = match counts.by_address.get_mut(&self.address) {
             Some(held) => {
@@ -105,6 +150,33 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
     use super::*;
+
+    #[test]
+    fn one_address_cannot_use_up_the_verifications_of_all() {
+        //= DB-53
+        use verona_proto::addr::{Direction, Domain, Hosts};
+        let mut limits = Limits::default();
+        limits.set("verifications_per_address_max", 2).unwrap();
+        let gate = Gate::new(&limits);
+        let ours = Domain::parse("montague.lit").unwrap();
+        let hosts = Hosts::new([ours.clone()]);
+        let pair = |remote: &str| {
+            let remote = Domain::parse(remote).unwrap();
+            hosts.pair(Direction::Inbound, &remote, &ours).unwrap()
+        };
+        let mut first = gate.admit("192.0.2.1".parse().unwrap()).unwrap();
+        let mut second = gate.admit("192.0.2.1".parse().unwrap()).unwrap();
+        let mut elsewhere = gate.admit("192.0.2.2".parse().unwrap()).unwrap();
+        assert!(first.begin_verification(&pair("a.lit")));
+        assert!(first.begin_verification(&pair("a.lit")), "the same one");
+        assert!(second.begin_verification(&pair("b.lit")));
+        assert!(!second.begin_verification(&pair("c.lit")));
+        assert!(elsewhere.begin_verification(&pair("c.lit")));
+        first.end_verification(&pair("a.lit"));
+        assert!(second.begin_verification(&pair("c.lit")));
+        drop((first, second, elsewhere));
+        assert!(lock(&gate.counts).verifying.is_empty());
+    }
 
     #[test]
     fn places_are_counted_and_given_back() {

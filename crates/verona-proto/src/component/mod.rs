@@ -146,7 +146,13 @@ impl ComponentLink {
             Phase::AwaitAcceptance(AwaitAcceptance { domain, lang, .. }) => {
                 //= COMP-07
                 self.write(|out| Tag::new(out, "handshake").empty());
-                self.scanner.set_limits(self.limits.xml());
+                // What the header says for all stanzas each of them will say itself on other streams: a peer that counts as
+                // we do must not find one attribute too many, and close what all our domains share.
+                //= ROUTE-12
+                let mut limits = self.limits.xml();
+                let repeated = 1 + self.scanner.scope().iter().count();
+                limits.attributes_max = limits.attributes_max.saturating_sub(repeated).max(1);
+                self.scanner.set_limits(limits);
                 self.event(ComponentEvent::Attached {
                     domain: domain.clone(),
                 });

@@ -716,3 +716,20 @@ proptest! {
         prop_assert_eq!(outputs, whole);
     }
 }
+
+#[test]
+fn a_stanza_that_would_grow_beyond_what_peers_take_does_not_leave() {
+    //= ROUTE-12
+    // With the language of its header a stanza of 64 attributes would have 65 on the way.
+    for (count, is_taken) in [(60, true), (64, false)] {
+        let mut dialogue = Dialogue::open();
+        let attributes: String = (2..count).map(|n| format!(" a{n}='x'")).collect();
+        let (_, outputs) = dialogue.says(&format!(
+            "<message from='a@rooms.capulet.lit' to='b@montague.lit'{attributes}><body/></message>"
+        ));
+        let routed = outputs
+            .iter()
+            .any(|output| matches!(output, ComponentOutput::Deliver(_)));
+        assert_eq!(routed, is_taken, "{count} attributes: {outputs:?}");
+    }
+}

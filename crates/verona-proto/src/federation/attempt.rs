@@ -20,6 +20,8 @@ pub(super) struct Attempt {
     failure: Option<Failure>,
     /// What was given up on the way because the peer hung up on it: a lesson, if the attempt succeeds without.
     pub(super) given_up: Vec<(Topic, &'static str)>,
+    /// What is left out because of an earlier experience: tried after all before the peer is called unreachable.
+    left_out: Vec<Topic>,
 }
 
 /// What the stream is for.
@@ -92,7 +94,13 @@ impl Attempt {
             state: State::Waiting,
             failure: None,
             given_up: Vec::new(),
+            left_out: Vec::new(),
         }
+    }
+
+    /// The same, without what the peer hung up on before.
+    pub(super) fn leaving_out(self, left_out: Vec<Topic>) -> Self {
+        Self { left_out, ..self }
     }
 
     /// The servers are known, or there are none.
@@ -191,6 +199,10 @@ impl Attempt {
                 return self.connect(Some(target), rest);
             }
         }
+        // The lesson may be out of date: the other way failed now, so this one is asked again.
+        if self.restore_left_out() {
+            return self.connect(Some(target), rest);
+        }
         let conclusive = self
             .failure
             .as_ref()
@@ -234,6 +246,31 @@ impl Attempt {
     /// The peer refused our key, or did not answer.
     pub(super) fn on_refused(&mut self, step: Step, text: String) {
         self.note(step, text);
+    }
+
+    /// The peer refused: the same server with what was left out because of an earlier experience, if anything was.
+    pub(super) fn try_left_out(&mut self) -> Option<Target> {
+        if !self.restore_left_out() {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, State::Exhausted) {
+            State::Negotiating { target, rest, .. } => self.connect(Some(target), rest),
+            State::Waiting | State::Discovering | State::Connecting { .. } | State::Exhausted => {
+                None
+            }
+        }
+    }
+
+    fn restore_left_out(&mut self) -> bool {
+        let Aim::Carry { external, bidi } = &mut self.aim else {
+            return false;
+        };
+        match self.left_out.pop() {
+            Some(Topic::External) => *external = true,
+            Some(Topic::Bidi) => *bidi = true,
+            Some(Topic::OldBidiNamespace | Topic::Requests) | None => return false,
+        }
+        true
     }
 
     /// Its time is up; what failed last is the better explanation, if anything did.
@@ -318,6 +355,24 @@ impl Attempt {
 }
 
 impl Failure {
+    /// Whether nobody of ours would fare better: nothing had been said yet about who we are.
+    pub(super) fn is_remote_wide(&self) -> bool {
+        match self.step {
+            Step::NotFound | Step::Discovery | Step::Connect | Step::Stream(Cause::Tls) => true,
+            Step::Stream(
+                Cause::Stream
+                | Cause::Restart
+                | Cause::Sasl
+                | Cause::Dialback
+                | Cause::Identity
+                | Cause::Established
+                | Cause::Idle,
+            )
+            | Step::Invalid
+            | Step::Local => false,
+        }
+    }
+
     /// The error for stanzas that cannot be delivered because of this (ROUTE-13, DB-12, DB-14).
     pub(super) fn stanza_condition(&self) -> StanzaCondition {
         match self.step {

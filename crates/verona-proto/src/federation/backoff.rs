@@ -5,12 +5,34 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::addr::RemoteDomain;
+use crate::addr::{DomainPair, RemoteDomain};
 
-/// Failures by remote domain; a domain that was reached is forgotten.
+/// Failures; what was reached is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    failures: BTreeMap<RemoteDomain, Failed>,
+    failures: BTreeMap<Scope, Failed>,
+}
+
+/// Whom a failure is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// Nobody of ours reaches the domain.
+    Remote(RemoteDomain),
+    /// One of our domains was refused there: the others have done nothing wrong.
+    Pair(DomainPair),
+}
+
+impl Scope {
+    pub(super) fn of(pair: &DomainPair, is_remote_wide: bool) -> Self {
+        match is_remote_wide {
+            true => Self::Remote(pair.remote().clone()),
+            false => Self::Pair(pair.clone()),
+        }
+    }
+
+    fn both(pair: &DomainPair) -> [Self; 2] {
+        [true, false].map(|is_remote_wide| Self::of(pair, is_remote_wide))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -24,7 +46,7 @@ impl Backoff {
     /// Notes a failure and says how long to wait. `random` gives a number below its argument.
     pub(super) fn failed(
         &mut self,
-        remote: &RemoteDomain,
+        scope: Scope,
         reason: &str,
         span: Span,
         random: &mut dyn FnMut(u64) -> u64,
@@ -33,7 +55,7 @@ impl Backoff {
         self.forget_old(now, span);
         let count = self
             .failures
-            .get(remote)
+            .get(&scope)
             .map_or(0, |failed| failed.count)
             .saturating_add(1);
         //= STREAM-56
@@ -46,7 +68,7 @@ impl Backoff {
             .max(1);
         let wait = Duration::from_millis(random(millis)).max(span.min / 2);
         self.failures.insert(
-            remote.clone(),
+            scope,
             Failed {
                 count,
                 until: now + wait,
@@ -56,24 +78,32 @@ impl Backoff {
         wait
     }
 
-    /// The domain was reached, or reached us.
-    pub(super) fn succeeded(&mut self, remote: &RemoteDomain) {
-        self.failures.remove(remote);
+    /// The pair's domain was reached, or reached us.
+    pub(super) fn succeeded(&mut self, pair: &DomainPair) {
+        for scope in Scope::both(pair) {
+            self.failures.remove(&scope);
+        }
     }
 
-    /// Until when the domain is to be left alone.
-    pub(super) fn until(&self, remote: &RemoteDomain, now: Instant) -> Option<Instant> {
-        self.failures
-            .get(remote)
+    /// Until when the pair's domain is to be left alone.
+    pub(super) fn until(&self, pair: &DomainPair, now: Instant) -> Option<Instant> {
+        self.failed_for(pair)
             .map(|failed| failed.until)
             .filter(|until| *until > now)
+            .max()
     }
 
-    /// Why the domain could not be reached the last time.
-    pub(super) fn reason(&self, remote: &RemoteDomain) -> Option<&str> {
-        self.failures
-            .get(remote)
+    /// Why the pair's domain could not be reached the last time.
+    pub(super) fn reason(&self, pair: &DomainPair) -> Option<&str> {
+        self.failed_for(pair)
+            .max_by_key(|failed| failed.until)
             .map(|failed| failed.reason.as_str())
+    }
+
+    fn failed_for(&self, pair: &DomainPair) -> impl Iterator<Item = &Failed> {
+        Scope::both(pair)
+            .into_iter()
+            .filter_map(|scope| self.failures.get(&scope))
     }
 
     /// What is long over says nothing about the next failure, and must not be kept for ever.
@@ -108,7 +138,7 @@ mod tests {
     use super::*;
     use crate::addr::{Direction, Domain, Hosts};
 
-    fn remote() -> RemoteDomain {
+    fn pair() -> DomainPair {
         let hosts = Hosts::new([Domain::parse("montague.lit").unwrap()]);
         hosts
             .pair(
@@ -117,8 +147,6 @@ mod tests {
                 &Domain::parse("capulet.lit").unwrap(),
             )
             .unwrap()
-            .remote()
-            .clone()
     }
 
     #[test]
@@ -134,21 +162,27 @@ mod tests {
         let waits: Vec<u64> = (0..12)
             .map(|_| {
                 backoff
-                    .failed(&remote(), "refused", span, &mut longest, now)
+                    .failed(Scope::of(&pair(), true), "refused", span, &mut longest, now)
                     .as_secs()
             })
             .collect();
         assert_eq!(waits, [1, 3, 7, 15, 31, 63, 127, 255, 299, 299, 299, 299]);
-        assert!(backoff.until(&remote(), now).is_some());
+        assert!(backoff.until(&pair(), now).is_some());
         assert!(
             backoff
-                .until(&remote(), now + Duration::from_secs(300))
+                .until(&pair(), now + Duration::from_secs(300))
                 .is_none()
         );
-        backoff.succeeded(&remote());
-        assert!(backoff.until(&remote(), now).is_none());
+        backoff.succeeded(&pair());
+        assert!(backoff.until(&pair(), now).is_none());
         let mut shortest = |_: u64| 0;
-        let wait = backoff.failed(&remote(), "refused", span, &mut shortest, now);
+        let wait = backoff.failed(
+            Scope::of(&pair(), true),
+            "refused",
+            span,
+            &mut shortest,
+            now,
+        );
         assert_eq!(wait, Duration::from_millis(500));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::attempt::Aim;
+use super::attempt::{Aim, Attempt};
 use super::verification::VerificationKey;
 use super::{Command, Federation, Phase, StreamKey};
 use crate::dialback::Verdict;
@@ -38,11 +38,20 @@ impl Federation {
                 key: check.key,
             },
         );
-        let attempt = self.attempt(check.pair, aim, now);
-        self.verifications.begin(question, attempt);
+        let attempt = self.attempt(Attempt::new(check.pair, aim), now);
+        // The stream asks again where it gave up waiting: the first attempt answers nobody.
+        if let Some(before) = self.verifications.begin(question, attempt) {
+            self.abandon(before, now);
+        }
     }
 
-    pub(super) fn on_verified(&mut self, stream: StreamKey, check: KeyCheck, verdict: Verdict) {
+    pub(super) fn on_verified(
+        &mut self,
+        stream: StreamKey,
+        check: KeyCheck,
+        verdict: Verdict,
+        now: Instant,
+    ) {
         let Some(key) = self.negotiating.get(&stream).copied() else {
             return;
         };
@@ -57,7 +66,7 @@ impl Federation {
             return;
         }
         let question = question.clone();
-        self.drop_attempt(key);
+        self.drop_attempt(key, now);
         self.answer(question, from_authority(verdict));
     }
 

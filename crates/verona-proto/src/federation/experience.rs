@@ -51,7 +51,9 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
 fn on_granted(learned: &Learned, record: &Record, granted: &Granted, now: Instant) {
     let remote = granted.pair.remote().domain();
     learned.note_reached(remote, now);
-    if record.bidirectional {
+    // A peer that requests bidi itself may still hang up on our request.
+    let hung_up = learned.outcome(remote, Topic::Bidi, now) == Some(Outcome::HangsUp);
+    if record.bidirectional && (record.initiating || !hung_up) {
         let text = match record.initiating {
             true => "it took our request",
             false => "it requested it",
@@ -122,13 +124,13 @@ fn on_failed(learned: &Learned, record: &Record, error: &StreamError, now: Insta
     let young = record
         .first_grant
         .is_some_and(|at| now.saturating_duration_since(at) < EARLY);
-    if !(died && young) {
+    if !(died && young && record.bidirectional) {
         return on_over(learned, record, now);
     }
     for remote in record.peers() {
         let deaths = learned.note_early_death(remote, now);
         //= BIDI-69
-        if record.bidirectional && deaths >= EARLY_DEATHS_MAX {
+        if deaths >= EARLY_DEATHS_MAX {
             let text = "streams with bidi died soon after they had begun to serve";
             learned.note(remote, Topic::Bidi, Outcome::HangsUp, text, now);
         }

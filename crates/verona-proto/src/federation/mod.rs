@@ -13,6 +13,7 @@ mod route;
 mod searching;
 mod serving;
 mod streams;
+mod turns;
 mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +24,7 @@ use std::time::Instant;
 pub use event::{AttemptKey, Command, Remains, Report, Signal, StreamKey};
 pub use route::Route;
 
-use crate::addr::{Direction, DomainPair};
+use crate::addr::{Direction, DomainPair, RemoteDomain};
 use crate::dialback::Answer;
 use crate::learned::{Learned, Outcome};
 use crate::limits::{Limits, seconds};
@@ -33,6 +34,7 @@ use crate::stream::{Event, Granted, StreamError};
 use attempt::{Attempt, Step};
 use backoff::Backoff;
 use streams::Streams;
+use turns::Turns;
 use verification::Verifications;
 
 /// The routes of all pairs, and what is being done for those that have none.
@@ -45,12 +47,14 @@ pub struct Federation {
     /// The attempts that negotiate on a stream.
     negotiating: BTreeMap<StreamKey, AttemptKey>,
     /// Attempts that wait for others to end.
-    queue: VecDeque<AttemptKey>,
+    turns: Turns,
     /// How many attempts to carry stanzas are under way. Verifications have a bound of their own, so that neither can
     /// starve the other.
     carrying: usize,
     verifications: Verifications,
     backoff: Backoff,
+    /// The pairs that rest, by remote domain: its next sign of life wakes them.
+    resting: BTreeMap<RemoteDomain, BTreeSet<DomainPair>>,
     /// When a waiting queue must be looked at.
     deadlines: BTreeSet<(Instant, DomainPair)>,
     /// When an attempt has taken long enough.
@@ -80,10 +84,11 @@ impl Federation {
             streams: Streams::default(),
             attempts: BTreeMap::new(),
             negotiating: BTreeMap::new(),
-            queue: VecDeque::new(),
+            turns: Turns::default(),
             carrying: 0,
             verifications: Verifications::default(),
             backoff: Backoff::default(),
+            resting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             attempt_deadlines: BTreeSet::new(),
             commands: VecDeque::new(),
@@ -144,7 +149,7 @@ impl Federation {
             Event::Granted(Granted {
                 pair, direction, ..
             }) => {
-                self.backoff.succeeded(pair.remote());
+                self.backoff.succeeded(&pair);
                 match direction {
                     Direction::Outbound => self.on_able(stream, &pair, now),
                     Direction::Inbound => {
@@ -154,9 +159,10 @@ impl Federation {
                         }
                     }
                 }
+                self.wake(pair.remote(), now);
             }
             Event::KeyReceived(check) => self.on_key(stream, check, now),
-            Event::Verified { check, verdict } => self.on_verified(stream, check, verdict),
+            Event::Verified { check, verdict } => self.on_verified(stream, check, verdict, now),
             Event::Refused { pair, answer } => self.on_refused(stream, &pair, Some(answer), now),
             Event::Unanswered { pair } => self.on_refused(stream, &pair, None, now),
             Event::Failed(error) => {
@@ -214,7 +220,7 @@ impl Federation {
                 self.learned
                     .note(remote, topic, Outcome::HangsUp, text, now);
             }
-            self.drop_attempt(key);
+            self.drop_attempt(key, now);
         }
         //= DB-05
         let waiting = |route: &Route| match route {
@@ -231,6 +237,16 @@ impl Federation {
         //= BIDI-53
         if let Some(stream) = self.streams.yielding(pair) {
             self.commands.push_back(Command::Converge { stream });
+        }
+    }
+
+    /// The domain has shown that it lives: whoever was told to leave it alone need not wait any longer.
+    fn wake(&mut self, remote: &RemoteDomain, now: Instant) {
+        for pair in self.resting.remove(remote).unwrap_or_default() {
+            let resting = |route: &Route| matches!(route, Route::Resting { .. });
+            if let Some(drain) = self.reclaim(&pair, resting) {
+                self.serve(pair, drain, now);
+            }
         }
     }
 
@@ -281,12 +297,19 @@ impl Federation {
                 .get(&key)
                 .is_some_and(|attempt| attempt.pair == *pair)
         {
-            if let Some(attempt) = self.attempts.get_mut(&key) {
+            let again = self.attempts.get_mut(&key).and_then(|attempt| {
                 attempt.on_refused(step, text);
-            }
+                attempt.try_left_out()
+            });
             //= DB-13
             self.close(stream, "our request was refused");
-            return self.give_up(key, now);
+            return match again {
+                Some(target) => {
+                    self.negotiating.remove(&stream);
+                    self.proceed(key, Some(target), now);
+                }
+                None => self.give_up(key, now),
+            };
         }
         if let Some(record) = self.streams.get_mut(stream) {
             record.refuses_requests = true;
@@ -341,7 +364,7 @@ impl Federation {
         self.serve_expecting(expected, stream, now);
         //= DB-28
         for key in self.verifications.forget(stream) {
-            self.abandon(key);
+            self.abandon(key, now);
         }
         for (pair, drain) in remains.drains {
             let carried_here = |route: &Route| matches!(route, Route::Carried { stream: other } if *other == stream);
@@ -415,7 +438,7 @@ impl Federation {
             //= ROUTE-24
             let stanzas = drain.expire(before);
             if !stanzas.is_empty() {
-                let text = match self.backoff.reason(pair.remote()) {
+                let text = match self.backoff.reason(&pair) {
                     Some(reason) => format!("could not reach {} in time: {reason}", pair.remote()),
                     None => format!("could not reach {} in time", pair.remote()),
                 };
@@ -433,7 +456,7 @@ impl Federation {
             },
             // Nobody waits for the attempt any more: it leaves its place to another.
             Route::Seeking { drain, attempt } => match drain.close_if_empty() {
-                Ok(()) => self.abandon(attempt),
+                Ok(()) => self.abandon(attempt, now),
                 Err(drain) => self.wait(pair, Route::Seeking { drain, attempt }, now),
             },
             Route::Expected { drain, until, .. } if until <= now => match drain.close_if_empty() {
@@ -459,7 +482,7 @@ impl Federation {
                 self.give_back(pair, drain, StanzaCondition::RemoteServerTimeout, text);
             }
         }
-        self.queue.clear();
+        self.turns.clear();
         self.carrying = 0;
         self.attempts.clear();
         self.attempt_deadlines.clear();

@@ -19,7 +19,7 @@ pub(super) fn stream_for(
     let remote = pair.remote().domain();
     streams
         .towards(remote)
-        .chain(streams.certified(remote))
+        .chain(streams.certified(remote).take(LOOKED_AT_MAX))
         .find(|(_, record)| copes(record, policy, known) && may_ask(pair, record, policy))
         .map(|(stream, _)| stream)
 }
@@ -58,3 +58,6 @@ fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
         (false, _) => record.bidirectional && record.proven.contains(remote),
     }
 }
+
+/// Streams of servers whose certificates name a domain that are looked at: a wildcard may name very many.
+const LOOKED_AT_MAX: usize = 16;

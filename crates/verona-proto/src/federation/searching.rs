@@ -5,60 +5,63 @@
 use std::time::Instant;
 
 use super::attempt::{self, Aim, Attempt};
-use super::backoff::Span;
+use super::backoff::{Scope, Span};
 use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey, experience};
-use crate::addr::DomainPair;
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
 use crate::limits::{seconds, size};
 use crate::policy::DirectTls;
 
 impl Federation {
-    pub(super) fn attempt(&mut self, pair: DomainPair, aim: Aim, now: Instant) -> AttemptKey {
+    pub(super) fn attempt(&mut self, attempt: Attempt, now: Instant) -> AttemptKey {
         self.last_attempt += 1;
         let key = AttemptKey(self.last_attempt);
-        //= LIM-14
-        let time = match aim {
-            Aim::Carry { .. } => self.limits.attempt_seconds,
-            Aim::Verify(..) => self.limits.verification_seconds,
-        };
-        self.attempt_deadlines.insert((now + seconds(time), key));
-        let verifies = matches!(aim, Aim::Verify(..));
-        self.attempts.insert(key, Attempt::new(pair, aim));
+        let remote = attempt.pair.remote().domain().clone();
+        let verifies = matches!(attempt.aim, Aim::Verify(..));
+        self.attempts.insert(key, attempt);
         if verifies {
-            self.start(key);
+            self.start(key, now);
         } else {
-            self.queue.push_back(key);
-            self.start_waiting();
+            self.turns.push(&remote, key);
+            self.start_waiting(now);
         }
         key
     }
 
-    /// Starts what waits, as far as the limit allows.
-    pub(super) fn start_waiting(&mut self) {
+    /// Starts what waits, as far as the limits allow.
+    pub(super) fn start_waiting(&mut self, now: Instant) {
+        let per_site = size(self.limits.attempts_per_site_max);
         while self.carrying < size(self.limits.attempts_concurrent_max) {
-            let Some(key) = self.queue.pop_front() else {
+            let Some(key) = self.turns.next(per_site) else {
                 return;
             };
             // One that was dropped while it waited is passed over.
-            if self.attempts.contains_key(&key) {
+            if let Some(attempt) = self.attempts.get(&key) {
+                self.turns.begin(attempt.pair.remote().domain());
                 self.carrying += 1;
-                self.start(key);
+                self.start(key, now);
             }
         }
     }
 
-    pub(super) fn start(&mut self, key: AttemptKey) {
+    /// Begins one; its time counts from here, for it is not to blame for having waited.
+    pub(super) fn start(&mut self, key: AttemptKey, now: Instant) {
         let Some(attempt) = self.attempts.get_mut(&key) else {
             return;
         };
         attempt.state = attempt::State::Discovering;
         let remote = attempt.pair.remote().domain().clone();
-        let direct_tls = self.policy.for_peer(&remote).direct_tls == DirectTls::Auto;
+        let policy = self.policy.for_peer(&remote);
+        //= LIM-14
+        let time = match attempt.aim {
+            Aim::Carry { .. } => self.limits.attempt_seconds,
+            Aim::Verify(..) => policy.limits.verification_seconds,
+        };
+        self.attempt_deadlines.insert((now + seconds(time), key));
         self.commands.push_back(Command::Discover {
             attempt: key,
             remote,
-            direct_tls,
+            direct_tls: policy.direct_tls == DirectTls::Auto,
         });
     }
 
@@ -118,7 +121,7 @@ impl Federation {
     /// Dials the next target, or gives up where there is none.
     pub(super) fn proceed(&mut self, key: AttemptKey, target: Option<Target>, now: Instant) {
         if !self.is_wanted(key) {
-            return self.drop_attempt(key);
+            return self.drop_attempt(key, now);
         }
         let (Some(target), Some(attempt)) = (target, self.attempts.get(&key)) else {
             return self.give_up(key, now);
@@ -154,14 +157,14 @@ impl Federation {
         match attempt.aim {
             Aim::Carry { .. } => {
                 let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {
-                    return self.start_waiting();
+                    return self.start_waiting(now);
                 };
                 let span = Span {
                     min: seconds(self.limits.retry_seconds_min),
                     max: seconds(self.limits.retry_seconds_max),
                 };
                 let wait = self.backoff.failed(
-                    attempt.pair.remote(),
+                    Scope::of(&attempt.pair, failure.is_remote_wide()),
                     &failure.text,
                     span,
                     &mut self.random,
@@ -193,12 +196,12 @@ impl Federation {
                 self.answer(question, Verdict::Error(failure.dialback_condition()));
             }
         }
-        self.start_waiting();
+        self.start_waiting(now);
     }
 
-    pub(super) fn drop_attempt(&mut self, key: AttemptKey) {
+    pub(super) fn drop_attempt(&mut self, key: AttemptKey, now: Instant) {
         self.drop_attempt_quietly(key);
-        self.start_waiting();
+        self.start_waiting(now);
     }
 
     pub(super) fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
@@ -208,14 +211,15 @@ impl Federation {
         }
         if attempt.is_carrying() {
             self.carrying = self.carrying.saturating_sub(1);
+            self.turns.end(attempt.pair.remote().domain());
         }
         Some(attempt)
     }
 
     /// The attempt serves nobody any more: its connection, if there is one, is closed.
-    pub(super) fn abandon(&mut self, key: AttemptKey) {
+    pub(super) fn abandon(&mut self, key: AttemptKey, now: Instant) {
         let stream = self.attempts.get(&key).and_then(Attempt::stream);
-        self.drop_attempt(key);
+        self.drop_attempt(key, now);
         if let Some(stream) = stream {
             self.close(stream, "nobody needs the connection any more");
         }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::attempt::Aim;
+use super::attempt::{Aim, Attempt};
 use super::streams::Outlook;
 use super::{Command, Federation, Phase, Report, Route, StreamKey, reuse};
 use crate::addr::{Domain, DomainPair};
@@ -64,19 +64,24 @@ impl Federation {
                 now,
             );
         }
-        match self.backoff.until(pair.remote(), now) {
+        match self.backoff.until(&pair, now) {
             Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
             None => {
-                let attempt = self.attempt(
-                    pair.clone(),
-                    Aim::Carry {
-                        //= SASL-20
-                        external: external != Some(Outcome::HangsUp),
-                        //= BIDI-69
-                        bidi: bidi != Some(Outcome::HangsUp),
-                    },
-                    now,
-                );
+                let hangs_up = |outcome| outcome == Some(Outcome::HangsUp);
+                let aim = Aim::Carry {
+                    //= SASL-20
+                    external: !hangs_up(external),
+                    //= BIDI-69
+                    bidi: !hangs_up(bidi),
+                };
+                let lessons = [(Topic::Bidi, bidi), (Topic::External, external)];
+                let left_out = lessons
+                    .into_iter()
+                    .filter(|(_, outcome)| hangs_up(*outcome))
+                    .map(|(topic, _)| topic)
+                    .collect();
+                let attempt = Attempt::new(pair.clone(), aim).leaving_out(left_out);
+                let attempt = self.attempt(attempt, now);
                 self.commands
                     .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
                 self.wait(pair, Route::Seeking { drain, attempt }, now);
@@ -109,17 +114,18 @@ impl Federation {
         now: Instant,
     ) -> Option<(StreamKey, Instant)> {
         let wait = seconds(policy.limits.crossing_seconds);
-        let fresh = drain
-            .oldest()
-            .is_none_or(|oldest| now.saturating_duration_since(oldest) < wait);
-        if !fresh || policy.bidi == BidiPolicy::Off {
+        // Counted from the stanza, so that no chain of streams holds it up.
+        let until = drain.oldest().unwrap_or(now) + wait;
+        if until <= now || policy.bidi == BidiPolicy::Off {
             return None;
         }
         let outlook = match bidi {
             Some(Outcome::Works) => Outlook::Likely,
             Some(Outcome::Refused | Outcome::HangsUp) | None => Outlook::Open,
         };
-        self.streams.expected(pair, outlook, wait, now)
+        self.streams
+            .expected(pair, outlook, wait, now)
+            .map(|(stream, limit)| (stream, limit.min(until)))
     }
 
     pub(super) fn carry(&mut self, pair: DomainPair, drain: Drain, stream: StreamKey) {
@@ -142,6 +148,10 @@ impl Federation {
             .drain_mut()
             .and_then(|drain| drain.oldest())
             .unwrap_or(now);
+        if let Route::Resting { .. } = &route {
+            let remote = pair.remote().clone();
+            self.resting.entry(remote).or_default().insert(pair.clone());
+        }
         let at = match &route {
             Route::Resting { until, .. } | Route::Expected { until, .. } => {
                 (*until).min(oldest + age)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::StreamKey;
 use crate::addr::{Direction, Domain, DomainPair};
 use crate::certificate::CertificateName;
+use crate::stanza::condition::StreamCondition;
 use crate::stream::{Event, Fault, Granted};
 
 /// All streams that have begun and not ended.
@@ -282,12 +283,19 @@ impl Streams {
                     }
                     Direction::Outbound => {
                         record.granted.insert(pair.clone());
+                        record.requested.remove(pair);
                         self.able.entry(pair.clone()).or_default().push(stream);
                     }
                 }
             }
+            Event::Refused { pair, .. } | Event::Unanswered { pair } => {
+                record.requested.remove(pair);
+            }
             Event::Failed(error) => {
-                record.ended_by_peer = error.fault == Fault::Peer;
+                // A peer that says that it goes down does not hang up on anything.
+                record.ended_by_peer = error.fault == Fault::Peer
+                    && error.condition != StreamCondition::SystemShutdown
+                    && error.condition != StreamCondition::Reset;
                 self.close(stream);
             }
             Event::Closed { .. } => self.close(stream),
@@ -295,8 +303,6 @@ impl Streams {
             | Event::SaslFailed { .. }
             | Event::KeyReceived(_)
             | Event::Vouched { .. }
-            | Event::Refused { .. }
-            | Event::Unanswered { .. }
             | Event::Denied { .. }
             | Event::Verified { .. }
             | Event::Irregular { .. } => {}

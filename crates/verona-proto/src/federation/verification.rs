@@ -23,8 +23,13 @@ pub(super) struct Verifications {
 }
 
 impl Verifications {
-    pub(super) fn begin(&mut self, key: VerificationKey, attempt: AttemptKey) {
-        self.pending.insert(key, attempt);
+    /// Begins one; says which attempt was for the same question.
+    pub(super) fn begin(
+        &mut self,
+        key: VerificationKey,
+        attempt: AttemptKey,
+    ) -> Option<AttemptKey> {
+        self.pending.insert(key, attempt)
     }
 
     /// Settles a question; `false` when nobody waits for the answer any more (DB-28).

@@ -27,6 +27,7 @@ struct Table {
 struct Record {
     lessons: BTreeMap<Topic, Lesson>,
     early_deaths: u32,
+    last_death: Instant,
     failure: Option<LastFailure>,
     touched: Instant,
 }
@@ -132,7 +133,7 @@ pub struct KnownPeer {
     pub domain: Domain,
     /// What was learned, by topic.
     pub lessons: Vec<(Topic, Lesson)>,
-    /// Streams in a row that ended with an error soon after they had begun to serve.
+    /// Bidirectional streams in a row, within a day, that ended with an error soon after they had begun to serve.
     pub early_deaths: u32,
     /// The last failure to reach it; kept when it has been reached since.
     pub failure: Option<LastFailure>,
@@ -173,6 +174,10 @@ impl Learned {
     pub fn note_early_death(&self, peer: &Domain, now: Instant) -> u32 {
         let mut table = self.lock();
         let record = table.record(peer, now);
+        if now.saturating_duration_since(record.last_death) >= DEATH_MEMORY {
+            record.early_deaths = 0;
+        }
+        record.last_death = now;
         record.early_deaths = record.early_deaths.saturating_add(1);
         let deaths = record.early_deaths;
         table.revision += 1;
@@ -282,6 +287,7 @@ impl Table {
         let record = self.peers.entry(peer.clone()).or_insert_with(|| Record {
             lessons: BTreeMap::new(),
             early_deaths: 0,
+            last_death: now,
             failure: None,
             touched: now,
         });
@@ -311,6 +317,9 @@ impl Table {
     fn forget(&mut self, now: Instant) {
         self.peers.retain(|_, record| {
             record.lessons.retain(|_, lesson| lesson.until > now);
+            if now.saturating_duration_since(record.last_death) >= DEATH_MEMORY {
+                record.early_deaths = 0;
+            }
             if record
                 .failure
                 .as_ref()
@@ -325,6 +334,9 @@ impl Table {
 
 /// How many early deaths in a row make bidi suspect (BIDI-69).
 pub const EARLY_DEATHS_MAX: u32 = 2;
+
+/// How long an early death counts.
+const DEATH_MEMORY: Duration = Duration::from_secs(DAY);
 
 /// How soon after its first grant a stream's end is an early death.
 pub const EARLY: Duration = Duration::from_secs(30);

@@ -257,3 +257,76 @@ fn the_last_failure_is_remembered_with_its_step_until_the_peer_is_reached() {
     let known = world.learned.export(world.now);
     assert!(!known[0].failure.clone().unwrap().lasts());
 }
+
+#[test]
+fn a_request_that_was_answered_is_no_reason_for_the_end() {
+    //= BIDI-76
+    let mut world = World::new();
+    world.accept_bidi(3, PAIR);
+    world.event(3, Event::Multiplexes);
+    world.want(CONFERENCE, &["1"]);
+    world.granted(3, Direction::Outbound, CONFERENCE);
+    world.write_all(CONFERENCE);
+    world.now += Duration::from_secs(3600);
+    world.failed(3, Cause::Established);
+    world.end(3, &[CONFERENCE]);
+    assert_eq!(world.knows(Topic::Requests), Some(Outcome::Works));
+}
+
+#[test]
+fn what_was_left_out_is_tried_after_all_before_the_peer_is_called_unreachable() {
+    //= SASL-20
+    //= BIDI-69
+    let mut world = World::new();
+    let peer = domain("capulet.lit");
+    for topic in [Topic::External, Topic::Bidi] {
+        world
+            .learned
+            .note(&peer, topic, Outcome::HangsUp, "", world.now);
+    }
+    world.want(PAIR, &["1"]);
+    let connect = |how: &str| format!("connect 192.0.2.1:5269 for 1 to carry {PAIR}{how}");
+    assert_eq!(
+        world.discovered(1, &["192.0.2.1:5269"]),
+        [connect(" without external without bidi")]
+    );
+    world.connected(1, Some(7));
+    assert_eq!(world.failed(7, Cause::Stream), [connect(" without bidi")]);
+    world.connected(1, Some(8));
+    assert_eq!(world.failed(8, Cause::Stream), [connect("")]);
+    world.connected(1, Some(9));
+    assert_eq!(
+        world.failed(9, Cause::Stream),
+        [format!("return {PAIR} remote-server-timeout: 1")]
+    );
+}
+
+#[test]
+fn an_early_death_counts_for_a_day_and_only_with_bidi() {
+    //= BIDI-69
+    let mut world = World::new();
+    world.accept_bidi(3, PAIR);
+    world.failed(3, Cause::Established);
+    world.end(3, &[]);
+    world.now += Duration::from_secs(24 * 3600);
+    world.accept_bidi(4, PAIR);
+    world.failed(4, Cause::Established);
+    world.end(4, &[]);
+    world.accept(5, "capulet.lit");
+    world.granted(5, Direction::Inbound, PAIR);
+    world.failed(5, Cause::Established);
+    world.end(5, &[]);
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::Works));
+}
+
+#[test]
+fn a_peer_that_requests_bidi_itself_may_still_die_of_our_request() {
+    //= BIDI-69
+    let mut world = World::new();
+    let peer = domain("capulet.lit");
+    world
+        .learned
+        .note(&peer, Topic::Bidi, Outcome::HangsUp, "", world.now);
+    world.accept_bidi(3, PAIR);
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::HangsUp));
+}

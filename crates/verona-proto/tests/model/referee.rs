@@ -3,6 +3,8 @@
 //!
 //! It is exact: while a stream is open, verona must grant just these pairs, no more and no fewer.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::names::{Address, Name, Pair, Pairs};
@@ -135,7 +137,13 @@ pub(crate) struct Referee {
     questions: Vec<Issued>,
     pub(crate) issued_elsewhere: Vec<Issued>,
     pub(crate) issued: Vec<Issued>,
+    /// The ids of the streams that this server opened, with whom.
+    pub(crate) ids_seen: IdsSeen,
+    /// The peer used the stream's id before, or gave none: a key on it proves nothing (BIDI-35, STREAM-17).
+    is_id_old: bool,
 }
+
+pub(crate) type IdsSeen = Rc<RefCell<BTreeSet<(Name, String)>>>;
 
 /// Seconds for the authoritative server (LIM-14), and for an answer to a request of ours (DB-07).
 const VERIFICATION_SECONDS: u64 = 30;
@@ -203,6 +211,8 @@ impl Referee {
             questions: Vec::new(),
             issued_elsewhere: Vec::new(),
             issued: Vec::new(),
+            ids_seen: IdsSeen::default(),
+            is_id_old: false,
         }
     }
 
@@ -289,12 +299,14 @@ impl Referee {
         let checks = std::mem::take(&mut self.checks);
         let issued = std::mem::take(&mut self.issued);
         let elsewhere = std::mem::take(&mut self.issued_elsewhere);
+        let ids_seen = Rc::clone(&self.ids_seen);
         *self = Self::new(Rc::clone(&self.rules), self.part, self.now);
         self.certificate = Some(certificate);
         self.ids = ids;
         self.checks = checks;
         self.issued = issued;
         self.issued_elsewhere = elsewhere;
+        self.ids_seen = ids_seen;
     }
 
     /// Time passed, and verona was told.
@@ -466,7 +478,7 @@ impl Referee {
                 if let Part::Initiating { pair, .. } = self.part {
                     self.agreed_by_sasl.insert(pair);
                 }
-                self.stage = Stage::Open;
+                self.open();
             }
             (Stage::Proceed, Sentence::Proceed) => self.stage = Stage::Handshake,
             (Stage::SaslOutcome, Sentence::Success) => self.stage = Stage::HeaderAfterSasl,
@@ -477,6 +489,17 @@ impl Referee {
             | (Stage::Open, Sentence::StartTls) => self.stage = Stage::Over,
             (_, _) => {}
         }
+    }
+
+    /// The stream that we opened is open: its id is one of those that the peer has used.
+    fn open(&mut self) {
+        if let (Part::Initiating { pair, .. }, true) = (self.part, self.stage != Stage::Open) {
+            self.is_id_old = match self.id.clone() {
+                Some(id) => !self.ids_seen.borrow_mut().insert((pair.remote, id)),
+                None => true,
+            };
+        }
+        self.stage = Stage::Open;
     }
 
     fn heard_of_authority(&mut self, pair: Pair, sentence: &Sentence) {
@@ -559,8 +582,7 @@ impl Referee {
         if self.receivable().contains(pair) {
             return;
         }
-        // Without an id there is no key to speak of (STREAM-17).
-        if self.part != Part::Receiving && self.id.is_none() {
+        if self.is_id_old {
             return;
         }
         if self.covered(from) {
@@ -807,7 +829,7 @@ impl Referee {
                 "verona asked for {pair} without grounds to ask this peer"
             ));
         }
-        self.stage = Stage::Open;
+        self.open();
         self.issued.push(Issued {
             receiving: remote,
             originating: local,

@@ -20,6 +20,12 @@ impl Tally {
         found.map_or(0, |(_, count)| *count)
     }
 
+    /// How often it happened, in whatever way.
+    pub(crate) fn all(&self, what: &str) -> u64 {
+        let found = self.0.iter().filter(|((w, _), _)| *w == what);
+        found.map(|(_, count)| count).sum()
+    }
+
     /// The expected kinds that did not occur.
     pub(crate) fn missing(&self, expected: &[(&str, &str)]) -> Vec<String> {
         expected

@@ -22,7 +22,7 @@ use crate::names::{
     ROOMS,
 };
 use crate::peer::{Peer, Plan, Temper};
-use crate::referee::{Asked, Issued, Part};
+use crate::referee::{Asked, IdsSeen, Issued, Part};
 use crate::rules::{Certificate, Rule, Rules};
 use crate::story::Step;
 use crate::tally::Tally;
@@ -87,6 +87,7 @@ struct Town {
     /// Keys that the authoritative server confirmed, for whom.
     confirmed: Vec<(usize, Asked)>,
     issued: [Vec<Issued>; 2],
+    ids_seen: [IdsSeen; 2],
     start: Instant,
     now: u64,
     log: Option<String>,
@@ -170,6 +171,7 @@ impl Town {
             ends: Vec::new(),
             confirmed: Vec::new(),
             issued: [Vec::new(), Vec::new()],
+            ids_seen: Default::default(),
             start,
             now: 0,
             log: None,
@@ -266,7 +268,7 @@ impl Town {
             ..(*certificate).clone()
         });
         let tag = self.ends.len() as u64 + 1;
-        let connection = Connection::new(
+        let mut connection = Connection::new(
             &own.rules,
             &own.config,
             part,
@@ -275,6 +277,7 @@ impl Town {
             (self.start, self.now),
             tag,
         );
+        connection.referee.ids_seen = Rc::clone(&self.ids_seen[server]);
         self.ends.push(End {
             server,
             connection,

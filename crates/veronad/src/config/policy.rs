@@ -291,8 +291,10 @@ const WEAKER: &[(&str, ())] = &[("refuse", ()), ("allow", ())];
 
 /// Limits of the engine as a whole: one peer cannot have its own.
 const OF_EVERYBODY: &[&str] = &[
+    "verifications_per_address_max",
     "verifications_pending_max",
     "attempts_concurrent_max",
+    "attempts_per_site_max",
     "pairs_max",
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",
