@@ -88,6 +88,15 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         while tally.times < arguments.times {
             let number = (arguments.times - tally.times).min(ROUND);
             round(folder.path(), &kind, number, &program, &mut tally)?;
+            if tally.times < arguments.times {
+                println!(
+                    "… crossing/{}: {} of {}, {} faults",
+                    name(&kind),
+                    tally.times,
+                    arguments.times,
+                    tally.faults.len()
+                );
+            }
         }
         let took = began.elapsed().as_secs_f32();
         if tally.faults.is_empty() {
@@ -96,7 +105,7 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         } else {
             failed += 1;
             println!(
-                "FAILED: crossing/{} ({took:.1} s): {} of {}: {}",
+                "FAILED: crossing/{} ({took:.1} s): {} of {}; the others: {tally}\n    {}",
                 name(&kind),
                 tally.faults.len(),
                 tally.times,

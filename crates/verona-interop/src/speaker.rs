@@ -284,7 +284,8 @@ const PADDING: &str = "two households, both alike in dignity, in fair Verona, wh
 /// The bytes of a body at least, for whoever compares with what TCP carried.
 pub const MESSAGE_BYTES_MIN: u64 = 200;
 
-const HANDSHAKE: Duration = Duration::from_secs(20);
+/// For a server to take a component: one that listens may still be loading what it hosts.
+const HANDSHAKE: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The servers of a matrix: one verona, each peer once, one name server, one authority, in a namespace of their own.
 //! Why one for all cells: starting a server takes longer than a cell; domains of its own keep each cell apart.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -47,6 +48,7 @@ pub struct World {
     pub cells: Vec<Placed>,
     /// Messages each way in each of them.
     pub messages: usize,
+    mounts: Vec<PathBuf>,
     _dns: NameServer,
 }
 
@@ -146,6 +148,7 @@ impl World {
             authority: &authority,
             authority_file: &authority_file,
             cells: &cells,
+            mounts: RefCell::default(),
         };
         let verona = stage.verona("near", &cells, Seat::Near, SERVER)?;
         let mut instances: Vec<Instance> = cells.iter().map(|placed| placed.instance).collect();
@@ -162,12 +165,14 @@ impl World {
         for (instance, running) in &mut peers {
             running.wait().with_context(|| instance.name())?;
         }
+        let mounts = stage.mounts.take();
         Ok(Self {
             verona,
             peers,
             sockets,
             cells,
             messages,
+            mounts,
             _dns: dns,
         })
     }
@@ -205,6 +210,10 @@ impl World {
         let status = self.verona.process.terminate(Duration::from_secs(15))?;
         ensure!(status.success(), "verona ended with {status} after SIGTERM");
         drop(self.peers);
+        // All of it ends with the namespace, but what is mounted elsewhere cannot be removed before.
+        for place in self.mounts.iter().rev() {
+            namespace::run("umount", &["--lazy", &place.to_string_lossy()])?;
+        }
         Ok(self.sockets)
     }
 }
@@ -245,6 +254,8 @@ struct Stage<'a> {
     authority: &'a Authority,
     authority_file: &'a Path,
     cells: &'a [Placed],
+    /// Where something was mounted.
+    mounts: RefCell<Vec<PathBuf>>,
 }
 
 impl Stage<'_> {
@@ -318,18 +329,23 @@ impl Stage<'_> {
             release.name(),
             root.display()
         );
+        let mut made = self.mounts.borrow_mut();
+        if made.iter().any(|mount| mount.starts_with(&root)) {
+            return Ok(root);
+        }
         fs::write(root.join("etc/resolv.conf"), namespace::RESOLVER)?;
         let inside = root.join(self.dir.strip_prefix("/")?);
         fs::create_dir_all(&inside)?;
         let (outside, inside) = (self.dir.to_string_lossy(), inside.to_string_lossy());
-        // Twice for two servers of one release does no harm: all ends with the namespace.
         namespace::run("mount", &["--bind", &outside, &inside])?;
+        made.push(PathBuf::from(inside.as_ref()));
         for special in ["dev", "proc"] {
             let place = root.join(special);
             namespace::run(
                 "mount",
                 &["--rbind", &format!("/{special}"), &place.to_string_lossy()],
             )?;
+            made.push(place);
         }
         Ok(root)
     }
