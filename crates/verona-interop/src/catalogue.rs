@@ -182,3 +182,20 @@ const VERONESE: Names = Names {
     echo: "page.paris.lit",
     far: "mercutio.lit",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_case() {
+        let document = include_str!("../../../docs/interop.md");
+        for case in all() {
+            assert!(
+                document.contains(&format!("| `{}` |", case.name)),
+                "docs/interop.md says nothing of {}",
+                case.name
+            );
+        }
+    }
+}
