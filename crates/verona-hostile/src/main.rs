@@ -71,6 +71,9 @@ struct Arguments {
     /// Leave these out; a part of a name selects all that have it.
     #[arg(long, value_name = "CASE")]
     skip: Vec<String>,
+    /// Only the cases of this concern.
+    #[arg(long, value_enum)]
+    concern: Option<Only>,
     /// How many cases run at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 24)]
     concurrent: usize,
@@ -94,6 +97,12 @@ enum Target {
     Prosody,
     Ejabberd,
     Jabberd2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Conformance,
+    Security,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -136,7 +145,12 @@ fn is_chosen(case: &Case, arguments: &Arguments) -> bool {
             .iter()
             .any(|name| case.id == *name || case.id.contains(name.as_str()))
     };
-    (arguments.case.is_empty() || named(&arguments.case)) && !named(&arguments.skip)
+    let is_wanted = match arguments.concern {
+        None => true,
+        Some(Only::Conformance) => case.concern == Concern::Conformance,
+        Some(Only::Security) => case.concern == Concern::Security,
+    };
+    is_wanted && (arguments.case.is_empty() || named(&arguments.case)) && !named(&arguments.skip)
 }
 
 fn listed(case: &Case) -> String {

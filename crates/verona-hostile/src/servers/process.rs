@@ -125,13 +125,22 @@ fn tied_to_us(program: &Path) -> Command {
     command
 }
 
-/// A port that is free on this address.
+/// A port that is free on this address, below the range from which the kernel takes the other end of a connection, so
+/// that no connection can take it before its server does.
 ///
 /// # Errors
-/// There is none.
+/// There is none, or no randomness.
 pub fn free_port(address: [u8; 4]) -> Result<SocketAddr> {
-    let listener = TcpListener::bind(SocketAddr::from((address, 0)))?;
-    Ok(listener.local_addr()?)
+    for _ in 0..1000 {
+        let mut random = [0_u8; 2];
+        getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+        let port = 20_000 + u16::from_be_bytes(random) % 12_000;
+        let candidate = SocketAddr::from((address, port));
+        if TcpListener::bind(candidate).is_ok() {
+            return Ok(candidate);
+        }
+    }
+    bail!("no free port on {address:?}")
 }
 
 /// `sl local_address rem_address st …`, the address as hexadecimal in the machine's byte order.
