@@ -190,6 +190,7 @@ fn tests(place: &Place) -> Outcome {
     let done = match place
         .cargo()
         .args(["test", "--workspace", "--no-fail-fast"])
+        .env("MODEL_NEGOTIATIONS", "1000000")
         .go()
     {
         Ok(done) => done,

@@ -141,6 +141,9 @@ pub(crate) struct Referee {
     pub(crate) ids_seen: IdsSeen,
     /// The peer used the stream's id before, or gave none: a key on it proves nothing (BIDI-35, STREAM-17).
     is_id_old: bool,
+    /// The server that we dialled was believed when the stream was negotiated. What expires later takes nothing back
+    /// (ADR 0010).
+    is_believed: bool,
 }
 
 pub(crate) type IdsSeen = Rc<RefCell<BTreeSet<(Name, String)>>>;
@@ -213,6 +216,7 @@ impl Referee {
             issued: Vec::new(),
             ids_seen: IdsSeen::default(),
             is_id_old: false,
+            is_believed: false,
         }
     }
 
@@ -801,6 +805,7 @@ impl Referee {
             && self.offer.external
             && authzid == Authzid::Of(pair.local)
             && self.believes(pair.remote);
+        self.is_believed = grounds;
         self.stage = Stage::SaslOutcome;
         match grounds {
             true => Ok(()),
@@ -818,7 +823,8 @@ impl Referee {
             && match self.part {
                 Part::Receiving => self.stage == Stage::Open && is_proven,
                 Part::Initiating { pair: dialled, .. } => {
-                    let is_dialled = dialled.remote == remote && self.believes(remote);
+                    self.is_believed |= self.believes(dialled.remote);
+                    let is_dialled = dialled.remote == remote && self.is_believed;
                     (self.stage == Stage::Open || self.stage == Stage::Choice && pair == dialled)
                         && (is_dialled || is_proven || self.covered(remote))
                 }
