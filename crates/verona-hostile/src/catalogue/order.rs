@@ -323,7 +323,8 @@ fn mechanisms() -> Vec<Case> {
                 move |_: &Scene| Ok(auth_raw(mechanism, content)),
             )
             .tests(&["SASL-12", "SASL-13"])
-            .needs(Need::Trust),
+            .needs(Need::Trust)
+            .security(),
         );
     }
     cases
