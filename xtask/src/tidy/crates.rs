@@ -16,7 +16,11 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("verona-sim", &["verona-xml", "verona-proto"], &[]),
     // The daemon only for what reads its configuration.
-    ("verona-fuzz", &["verona-xml", "verona-proto", "veronad"], &[]),
+    (
+        "verona-fuzz",
+        &["verona-xml", "verona-proto", "veronad"],
+        &[],
+    ),
     ("verona-interop", &[], &[]),
     // It speaks with a server as a stranger does, so it has nothing of ours.
     ("verona-hostile", &[], &[]),
