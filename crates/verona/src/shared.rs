@@ -152,6 +152,14 @@ impl Shared {
         }
     }
 
+    /// Tells the federation, even if whoever called is given up meanwhile: a queue that it never hears of is lost.
+    fn signal_whatever_happens(&self, signal: Signal) {
+        if let Err(mpsc::error::TrySendError::Full(signal)) = self.signals.try_send(signal) {
+            let signals = self.signals.clone();
+            tokio::spawn(async move { signals.send(signal).await });
+        }
+    }
+
     /// Brings a stanza where it belongs; what cannot be brought is answered. A full outbox gives the stanza back: the
     /// caller knows whether waiting is of use.
     pub(crate) async fn route(&self, admitted: Admitted) -> Option<Full> {
@@ -171,7 +179,7 @@ impl Shared {
             let answer = match self.switchboard.route(next, now()) {
                 Routed::Queued => return Brought::There,
                 Routed::Wanted(pair, drain) => {
-                    self.signal(Signal::Wanted(pair, drain)).await;
+                    self.signal_whatever_happens(Signal::Wanted(pair, drain));
                     return Brought::There;
                 }
                 Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),

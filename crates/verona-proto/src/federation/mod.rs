@@ -151,15 +151,19 @@ impl Federation {
             }) => {
                 self.backoff.succeeded(&pair);
                 match direction {
-                    Direction::Outbound => self.on_able(stream, &pair, now),
+                    Direction::Outbound => {
+                        self.on_able(stream, &pair, now);
+                        self.wake(pair.remote(), now);
+                    }
+                    // On a bidirectional stream the other direction follows at once, and serves whoever waits.
                     Direction::Inbound => {
                         let one_way = |record: &streams::Record| !record.bidirectional;
                         if self.streams.get(stream).is_some_and(one_way) {
                             self.stop_expecting(stream, now);
+                            self.wake(pair.remote(), now);
                         }
                     }
                 }
-                self.wake(pair.remote(), now);
             }
             Event::KeyReceived(check) => self.on_key(stream, check, now),
             Event::Verified { check, verdict } => self.on_verified(stream, check, verdict, now),

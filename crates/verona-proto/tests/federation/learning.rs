@@ -330,3 +330,54 @@ fn a_peer_that_requests_bidi_itself_may_still_die_of_our_request() {
     world.accept_bidi(3, PAIR);
     assert_eq!(world.knows(Topic::Bidi), Some(Outcome::HangsUp));
 }
+
+#[test]
+fn a_refusal_is_of_the_pair_and_no_reason_to_rest_for_the_others() {
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    let pair = world.pair(PAIR);
+    let answer = Answer::Invalid;
+    world.event(7, Event::Refused { pair, answer });
+    assert_eq!(world.want(PAIR, &["2"]), [""; 0], "this one rests");
+    assert_eq!(
+        world.want(CONFERENCE, &["3"]),
+        ["discover capulet.lit for 2"]
+    );
+}
+
+#[test]
+fn a_sign_of_life_wakes_who_rests() {
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, None);
+    assert_eq!(world.want(PAIR, &["2"]), [""; 0]);
+    assert_eq!(world.route(PAIR), "resting");
+    world.accept(3, "capulet.lit");
+    assert_eq!(
+        world.granted(3, Direction::Inbound, PAIR),
+        ["discover capulet.lit for 2"]
+    );
+}
+
+#[test]
+fn a_peer_that_refuses_the_other_way_in_good_order_is_asked_the_first_way_after_all() {
+    //= SASL-20
+    let mut world = World::new();
+    let peer = domain("capulet.lit");
+    world
+        .learned
+        .note(&peer, Topic::External, Outcome::HangsUp, "", world.now);
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    let pair = world.pair(PAIR);
+    let answer = Answer::Error(StanzaCondition::NotAuthorized);
+    assert_eq!(
+        world.event(7, Event::Refused { pair, answer }),
+        [
+            "close 7 undefined-condition".to_owned(),
+            format!("connect 192.0.2.1:5269 for 1 to carry {PAIR}")
+        ]
+    );
+}

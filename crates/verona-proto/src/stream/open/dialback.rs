@@ -11,7 +11,6 @@ use super::super::context::Context;
 use super::super::{Cause, Event, KeyCheck, Role, StreamError};
 use super::{Open, authority};
 use crate::addr::{Direction, Domain, DomainPair, NotAPair};
-use crate::authorizations::Outbound;
 use crate::dialback::{
     Answer, Dialback, DialbackError, IdSeen, Verdict, write_answer, write_request,
 };
@@ -29,8 +28,7 @@ impl Open {
         now: Instant,
     ) {
         // It came as the inverse of another grant meanwhile: whoever wanted it has it.
-        let granted = |outbound: &Outbound| outbound.grants(&pair) || outbound.requested(&pair);
-        if self.authorizations.outbound().is_some_and(granted) {
+        if self.authorizations.permits(&pair) {
             return;
         }
         //= STREAM-17
