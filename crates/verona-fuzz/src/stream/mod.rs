@@ -1,7 +1,7 @@
 //! A stream in either role, against a peer that says anything in any order, while the federation answers and time
-//! passes. What flows is compared with a [`model`] that knows only what was said.
+//! passes. What flows is compared with a `model` that knows only what was said.
 //!
-//! An input is a configuration, then events; the peer speaks in the words of [`words`], or in raw bytes.
+//! An input is a configuration, then events; the peer speaks in the words of `words`, or in raw bytes.
 
 mod model;
 mod words;
