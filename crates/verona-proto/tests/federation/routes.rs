@@ -237,6 +237,7 @@ fn simultaneous_connections_lose_nothing_and_keep_one_order() {
     );
     // Our own is granted as well: the pair stays where it is.
     assert_eq!(world.granted(7, Direction::Outbound, PAIR), [""; 0]);
+    assert_eq!(world.route(PAIR), "carried");
     // The first one ends: what it gave back goes on over the other, in order.
     assert_eq!(
         world.end(3, &[PAIR]),
