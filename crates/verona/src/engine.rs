@@ -335,15 +335,14 @@ impl Handle {
             )));
         };
         let began = tokio::time::Instant::now();
-        let answer = shared.pings.expect(id.clone(), to.clone());
+        let mut expected = shared.pings.expect(id, to.clone());
         if let Some(full) = shared.route(admitted).await {
             shared.pings.fails(
                 full.admitted.stanza(),
                 "too much is waiting for this domain already",
             );
         }
-        let outcome = tokio::time::timeout(timeout, answer).await;
-        shared.pings.forget(&id);
+        let outcome = tokio::time::timeout(timeout, &mut expected.answer).await;
         match outcome {
             Ok(Ok(Outcome::Answered)) => {
                 let trip = began.elapsed();

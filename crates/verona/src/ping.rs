@@ -26,6 +26,20 @@ struct Waiting {
     answer: oneshot::Sender<Outcome>,
 }
 
+/// The answer to a ping. Whoever waits may be given up at any moment, as when the client of the API hangs up.
+#[derive(Debug)]
+pub(crate) struct Expected<'a> {
+    pings: &'a Pings,
+    id: String,
+    pub(crate) answer: oneshot::Receiver<Outcome>,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.pings.forget(&self.id);
+    }
+}
+
 /// How a ping came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -36,15 +50,21 @@ pub(crate) enum Outcome {
 }
 
 impl Pings {
-    pub(crate) fn expect(&self, id: String, to: Jid) -> oneshot::Receiver<Outcome> {
-        let (answer, receiver) = oneshot::channel();
+    /// A ping with that id is about to go out; nobody waits for its answer any more when what is returned is dropped.
+    pub(crate) fn expect(&self, id: String, to: Jid) -> Expected<'_> {
+        let (sender, answer) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
-        waiting.insert(id, Waiting { to, answer });
+        let sent = Waiting { to, answer: sender };
+        waiting.insert(id.clone(), sent);
         self.count.store(waiting.len(), Ordering::Relaxed);
-        receiver
+        Expected {
+            pings: self,
+            id,
+            answer,
+        }
     }
 
-    pub(crate) fn forget(&self, id: &str) {
+    fn forget(&self, id: &str) {
         let mut waiting = lock(&self.waiting);
         waiting.remove(id);
         self.count.store(waiting.len(), Ordering::Relaxed);
@@ -155,7 +175,7 @@ mod tests {
         //= LOCAL-16
         for type_attribute in ["result", "error"] {
             let pings = Pings::default();
-            let mut answer = pings.expect("p1".into(), jid("capulet.lit"));
+            let mut expected = pings.expect("p1".into(), jid("capulet.lit"));
             for unasked in [
                 iq("bank.lit", type_attribute, "p1"),
                 iq("juliet@capulet.lit", type_attribute, "p1"),
@@ -164,11 +184,11 @@ mod tests {
                 iq("capulet.lit", "set", "p1"),
             ] {
                 assert!(!pings.settles(&unasked), "{unasked:?}");
-                assert!(answer.try_recv().is_err(), "{unasked:?}");
+                assert!(expected.answer.try_recv().is_err(), "{unasked:?}");
             }
             let asked = iq("capulet.lit", type_attribute, "p1");
             assert!(pings.settles(&asked), "{type_attribute} proves life");
-            assert_eq!(answer.try_recv(), Ok(Outcome::Answered));
+            assert_eq!(expected.answer.try_recv(), Ok(Outcome::Answered));
             assert!(!pings.settles(&asked), "nobody waits any more");
         }
     }
@@ -177,7 +197,7 @@ mod tests {
     fn a_ping_that_comes_back_says_why() {
         //= LOCAL-16
         let pings = Pings::default();
-        let mut answer = pings.expect("p1".into(), jid("capulet.lit"));
+        let mut expected = pings.expect("p1".into(), jid("capulet.lit"));
         let ours = Stanza::build(
             StanzaKind::Iq,
             &jid("montague.lit"),
@@ -189,8 +209,16 @@ mod tests {
         assert!(!pings.fails(&iq("montague.lit", "get", "p1"), "to another"));
         assert!(pings.fails(&ours, "no way"));
         assert_eq!(
-            answer.try_recv(),
+            expected.answer.try_recv(),
             Ok(Outcome::Undeliverable("no way".into()))
         );
+    }
+
+    #[test]
+    fn a_ping_that_nobody_waits_for_is_forgotten() {
+        let pings = Pings::default();
+        drop(pings.expect("p1".into(), jid("capulet.lit")));
+        assert!(lock(&pings.waiting).is_empty());
+        assert!(!pings.settles(&iq("capulet.lit", "result", "p1")));
     }
 }
