@@ -434,7 +434,7 @@ impl Federation {
     }
 
     fn on_deadline(&mut self, pair: DomainPair, now: Instant) {
-        let Some(mut route) = self.routes.remove(&pair) else {
+        let Some(mut route) = self.take_route(&pair) else {
             return;
         };
         let age = seconds(self.limits.outbox_age_seconds);
@@ -509,6 +509,7 @@ impl fmt::Debug for Federation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Federation")
             .field("routes", &self.routes)
+            .field("resting", &self.resting)
             .field("streams", &self.streams)
             .field("attempts", &self.attempts)
             .finish_non_exhaustive()

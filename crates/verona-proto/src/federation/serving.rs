@@ -187,6 +187,21 @@ impl Federation {
         if !self.routes.get(pair).is_some_and(why) {
             return None;
         }
-        self.routes.remove(pair).and_then(Route::into_drain)
+        self.take_route(pair).and_then(Route::into_drain)
+    }
+
+    /// Takes a pair's route away, and its name from the list of those that rest: a domain that is never reached again
+    /// must not stay there for ever.
+    pub(super) fn take_route(&mut self, pair: &DomainPair) -> Option<Route> {
+        let route = self.routes.remove(pair)?;
+        if let Route::Resting { .. } = &route
+            && let Some(pairs) = self.resting.get_mut(pair.remote())
+        {
+            pairs.remove(pair);
+            if pairs.is_empty() {
+                self.resting.remove(pair.remote());
+            }
+        }
+        Some(route)
     }
 }

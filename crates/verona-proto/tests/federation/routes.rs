@@ -706,3 +706,21 @@ fn at_the_end_everything_is_given_back_and_every_stream_closed() {
         ["return montague.lit~capulet.lit remote-server-timeout: 1"]
     );
 }
+
+#[test]
+fn a_domain_that_is_never_reached_leaves_nothing_behind() {
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, None);
+    world.want(PAIR, &["2"]);
+    assert_eq!(world.route(PAIR), "resting");
+    let resting = |world: &World| !format!("{:?}", world.federation).contains("resting: {}");
+    assert!(resting(&world));
+    // The wait is over and the next attempt fails as well: nobody wants the domain any more.
+    assert_eq!(world.wait(), ["discover capulet.lit for 2"]);
+    assert!(!resting(&world));
+    world.discovered(2, &["192.0.2.1:5269"]);
+    world.connected(2, None);
+    assert!(!resting(&world));
+}
