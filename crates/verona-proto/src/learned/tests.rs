@@ -132,3 +132,26 @@ fn names_are_read_as_they_are_written() {
         assert!(phase.advice().len() > 20);
     }
 }
+
+#[test]
+fn failures_push_no_lesson_out() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    learned.note(&peer, Topic::Bidi, Outcome::HangsUp, "hung up", now);
+    for n in 0..=PEERS_MAX {
+        let failure = LastFailure {
+            phase: Phase::Connect,
+            cause: "refused".into(),
+            since: now,
+            next: None,
+            reached: None,
+        };
+        let at = now + Duration::from_millis(u64::try_from(n).unwrap());
+        learned.note_failure(&domain(&format!("p{n}.lit")), failure, at);
+    }
+    assert_eq!(
+        learned.outcome(&peer, Topic::Bidi, now),
+        Some(Outcome::HangsUp)
+    );
+    assert!(learned.export(now).len() <= PEERS_MAX);
+}
