@@ -251,7 +251,7 @@ fn is_alive(running: Option<&mut Running>) -> bool {
         running
             .processes
             .iter_mut()
-            .all(servers::process::Process::is_running)
+            .all(verona_interop::process::Process::is_running)
     })
 }
 

@@ -47,6 +47,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits until somebody listens on every address, without connecting to it: a connection made only to look would
     /// be one more in the evidence.
     ///

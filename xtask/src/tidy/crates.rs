@@ -22,8 +22,8 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     ("verona-interop", &[], &[]),
-    // It speaks with a server as a stranger does, so it has nothing of ours.
-    ("verona-hostile", &[], &[]),
+    // It speaks with a server as a stranger does, so it has nothing of ours but the way to start real servers.
+    ("verona-hostile", &["verona-interop"], &[]),
     ("xtask", &[], &[]),
 ];
 

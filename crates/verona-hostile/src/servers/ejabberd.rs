@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::process::{Process, free_port};
+use verona_interop::process::Process;
+
+use super::process::{free_port, start_with_resolver};
 use super::{HOSTED, Running, SECOND, Settings, subject};
 
 /// Starts ejabberd and waits until it listens.
@@ -75,14 +77,14 @@ modules:
         "-s",
         "ejabberd",
     ]);
-    let mut process = Process::start_with_resolver(
+    let mut process = start_with_resolver(
         "ejabberd",
         settings.dir,
         Path::new("/usr/bin/env"),
         &arguments,
         settings.dns,
     )?;
-    process.wait_for_listener(address, Duration::from_secs(60))?;
+    process.wait_for_listeners(&[address], Duration::from_secs(60))?;
     let mut subject = subject(address, Duration::from_secs(20));
     // Since 24.10 it does; Debian has 23.01.
     subject.bidi = false;

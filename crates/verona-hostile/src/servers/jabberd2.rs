@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::process::{Process, free_port};
+use verona_interop::process::Process;
+
+use super::process::{free_port, start_with_resolver};
 use super::{HOSTED, Running, SECOND, SECRET, Settings, component, subject};
 
 /// Starts both parts and waits until they listen.
@@ -53,15 +55,15 @@ pub fn start(settings: &Settings<'_>) -> Result<Running> {
         Path::new("/usr/sbin/jabberd2-router"),
         &["-c", &file("router.xml")],
     )?;
-    router.wait_for_listener(inside, Duration::from_secs(20))?;
-    let mut s2s = Process::start_with_resolver(
+    router.wait_for_listeners(&[inside], Duration::from_secs(20))?;
+    let mut s2s = start_with_resolver(
         "s2s",
         settings.dir,
         Path::new("/usr/sbin/jabberd2-s2s"),
         &["-c", &file("s2s.xml")],
         settings.dns,
     )?;
-    s2s.wait_for_listener(address, Duration::from_secs(20))?;
+    s2s.wait_for_listeners(&[address], Duration::from_secs(20))?;
     for domain in [HOSTED, SECOND] {
         component::attach(inside, domain, SECRET)?;
     }

@@ -17,7 +17,7 @@ pub mod process;
 pub mod prosody;
 pub mod verona;
 
-use process::Process;
+use verona_interop::process::Process;
 
 /// Which server.
 #[derive(Clone, Debug, PartialEq, Eq)]

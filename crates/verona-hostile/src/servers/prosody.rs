@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::process::{Process, free_port};
+use verona_interop::process::Process;
+
+use super::process::free_port;
 use super::{HOSTED, Running, SECOND, Settings, subject};
 
 /// Starts Prosody and waits until it listens.
@@ -65,7 +67,7 @@ ssl = {{ cafile = "{home}/ca.pem" }}
         Path::new("/usr/bin/prosody"),
         &["-F", "--config", &file.to_string_lossy()],
     )?;
-    process.wait_for_listener(address, Duration::from_secs(30))?;
+    process.wait_for_listeners(&[address], Duration::from_secs(30))?;
     Ok(Running {
         subject: subject(address, PATIENCE),
         processes: vec![process],

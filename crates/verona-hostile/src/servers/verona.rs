@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::process::{Process, free_port};
+use verona_interop::process::Process;
+
+use super::process::free_port;
 use super::{HOSTED, Running, SECOND, SECRET, Settings, subject};
 
 /// Starts `verona run` and waits until it listens.
@@ -69,7 +71,7 @@ name = "{SECOND}"
         program,
         &["run", "-c", &file.to_string_lossy()],
     )?;
-    process.wait_for_listener(address, Duration::from_secs(20))?;
+    process.wait_for_listeners(&[address], Duration::from_secs(20))?;
     let mut subject = subject(address, Duration::from_secs(12));
     subject.secret = Some(SECRET.to_owned());
     Ok(Running {
