@@ -560,10 +560,9 @@ fn any_key<T>(from: &BTreeMap<u64, T>, choices: &mut Choices<'_>) -> Option<u64>
 }
 
 fn targets(count: usize) -> Vec<Target> {
-    let target = |last: usize| Target {
-        address: format!("192.0.2.{last}:5269").parse().expect("an address"),
-        direct_tls: last.is_multiple_of(2),
-        host: "server.invalid".to_owned(),
+    let target = |last: usize| {
+        let address = format!("192.0.2.{last}:5269").parse().expect("an address");
+        Target::new(address, last.is_multiple_of(2), "server.invalid")
     };
     (1..=count).map(target).collect()
 }

@@ -6,6 +6,9 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::dane::Tlsa;
+use crate::grounds::Assurance;
+
 /// What is to be dialled, once both SRV questions are answered (DNS-02 … DNS-06).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
@@ -113,10 +116,9 @@ pub fn targets(record: &SrvRecord, ipv6: &[Ipv6Addr], ipv4: &[Ipv4Addr]) -> Vec<
     addresses.truncate(ADDRESSES_PER_SERVER_MAX);
     addresses
         .into_iter()
-        .map(|address| Target {
-            address: SocketAddr::new(address, record.port),
-            direct_tls: record.direct_tls,
-            host: record.target.clone(),
+        .map(|address| {
+            let address = SocketAddr::new(address, record.port);
+            Target::new(address, record.direct_tls, record.target.as_str())
         })
         .collect()
 }
@@ -156,8 +158,26 @@ pub struct Target {
     pub address: SocketAddr,
     /// Whether TLS starts at once (DTLS-01), else by STARTTLS (DTLS-02).
     pub direct_tls: bool,
-    /// The host name that DNS gave, for the operator and for TLSA; never the name to look for in a certificate.
+    /// The host name that DNS gave, for the operator and for TLSA; a name to look for in a certificate only where
+    /// `assurance` says that DNSSEC proves it (DNS-16).
     pub host: String,
+    /// How sure it is that the domain's owner named it.
+    pub assurance: Assurance,
+    /// What DNS says about its certificate.
+    pub tlsa: Tlsa,
+}
+
+impl Target {
+    /// An endpoint that DNS named, nobody knows who answering; with nothing said of its certificate.
+    pub fn new(address: SocketAddr, direct_tls: bool, host: impl Into<String>) -> Self {
+        Self {
+            address,
+            direct_tls,
+            host: host.into(),
+            assurance: Assurance::Dns,
+            tlsa: Tlsa::None,
+        }
+    }
 }
 
 impl fmt::Display for Target {

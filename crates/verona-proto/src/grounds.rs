@@ -16,6 +16,32 @@ pub enum Identity {
     Resolution,
 }
 
+/// How sure it is that a server is the domain's, by the way that led to it (DB-54, DNS-28). In ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Assurance {
+    /// Another server sent us there: it proves nothing, only a certificate can (STREAM-51).
+    Redirected,
+    /// DNS named it, and nobody knows who answered for DNS.
+    Dns,
+    /// DNS named it, and DNSSEC proves that the domain's owner said so, address included.
+    Dnssec,
+    /// The operator's configuration names it.
+    Configured,
+}
+
+impl Assurance {
+    /// The word for people and their tools.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redirected => "redirect",
+            Self::Dns => "dns",
+            Self::Dnssec => "dnssec",
+            Self::Configured => "configured",
+        }
+    }
+}
+
 /// The grounds of an inbound authorisation: identity alone, consent is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {

@@ -141,7 +141,7 @@
 //! | layer | modules | about |
 //! |---|---|---|
 //! | L1 | [`ns`], [`limits`], [`addr`] | data |
-//! | L2 | [`grounds`], [`stanza`] | what travels, and why it may |
+//! | L2 | [`grounds`], [`dane`], [`stanza`] | what travels, and why it may |
 //! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`discovery`], [`learned`] | one thing each |
 //! | L4 | [`stream`], [`component`], [`switchboard`], [`local`] | one connection, and what is reached from there |
 //! | L5 | [`federation`] | all connections |
@@ -151,6 +151,7 @@ pub mod addr;
 pub mod authorizations;
 pub mod certificate;
 pub mod component;
+pub mod dane;
 pub mod dialback;
 pub mod discovery;
 pub mod federation;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
 use verona_proto::addr::Domain;
+use verona_proto::dane::Tlsa;
 use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{AttemptKey, Signal};
+use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::policy::DirectTls;
 use verona_proto::stream::Purpose;
@@ -29,6 +31,8 @@ pub(crate) async fn discover(
             address: configured.address,
             direct_tls: configured.direct_tls,
             host: configured.address.ip().to_string(),
+            assurance: Assurance::Configured,
+            tlsa: Tlsa::None,
         }]),
         None => look_up(&shared, &remote, direct_tls).await,
     };

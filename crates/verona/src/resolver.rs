@@ -412,11 +412,8 @@ fn address_literal(domain: &Domain) -> Result<Vec<Target>, DiscoveryError> {
     let address: IpAddr = bare
         .parse()
         .map_err(|_| DiscoveryError::not_found("it is no address that can be dialled"))?;
-    Ok(vec![Target {
-        address: SocketAddr::new(address, FALLBACK_PORT),
-        direct_tls: false,
-        host: text.to_owned(),
-    }])
+    let address = SocketAddr::new(address, FALLBACK_PORT);
+    Ok(vec![Target::new(address, false, text)])
 }
 
 /// A number from 0 to `bound`, both included.

@@ -14,6 +14,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("addr", 1, &[]),
     // L2: what travels, and why it may.
     ("grounds", 2, &[]),
+    ("dane", 2, &[]),
     ("stanza", 2, &[]),
     // L3: one thing each.
     ("outbox", 3, &[]),

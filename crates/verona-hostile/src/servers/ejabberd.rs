@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use verona_interop::process::Process;
-
 use super::process::{free_port, start_with_resolver};
 use super::{HOSTED, Running, SECOND, Settings, subject};
 

@@ -196,11 +196,9 @@ impl World {
     }
 
     pub(crate) fn discovered(&mut self, attempt: u64, addresses: &[&str]) -> Vec<String> {
-        let targets = addresses.iter().map(|address| Target {
-            address: address.parse().unwrap(),
-            direct_tls: false,
-            host: "server.invalid".into(),
-        });
+        let targets = addresses
+            .iter()
+            .map(|address| Target::new(address.parse().unwrap(), false, "server.invalid"));
         self.tell(Signal::Discovered(
             AttemptKey(attempt),
             Ok(targets.collect()),

@@ -471,11 +471,11 @@ impl Town {
             } => {
                 let name = Name::read(remote.as_str());
                 let result = match name.filter(|name| self.server_of(server, *name).is_some()) {
-                    Some(name) => Ok(vec![Target {
-                        address: ([192, 0, 2, name.0], 5269).into(),
-                        direct_tls: false,
-                        host: name.text().to_owned(),
-                    }]),
+                    Some(name) => Ok(vec![Target::new(
+                        ([192, 0, 2, name.0], 5269).into(),
+                        false,
+                        name.text(),
+                    )]),
                     None => Err(DiscoveryError::not_found("has no server")),
                 };
                 self.servers[server]
