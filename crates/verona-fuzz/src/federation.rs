@@ -11,7 +11,7 @@ use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{
     AttemptKey, Command, Federation, Remains, Route, Signal, StreamKey,
 };
-use verona_proto::grounds::Grounds;
+use verona_proto::grounds::{Assurance, Grounds, Identity, Proof};
 use verona_proto::limits::Limits;
 use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
 use verona_proto::policy::{Federate, Multiplex, PeerPolicy, Policy};
@@ -239,10 +239,7 @@ impl World {
             key: "key".to_owned(),
         };
         let granted = |direction| {
-            let grounds = Grounds {
-                by: "dialback",
-                inverse: false,
-            };
+            let grounds = Grounds::inbound(Proof::Dialback(Assurance::Dns));
             Event::Granted(Granted {
                 pair: pair.clone(),
                 direction,
@@ -259,7 +256,7 @@ impl World {
                 local: pair.local().domain().clone(),
                 remote: Some(pair.remote().domain().clone()),
                 certificate: match choices.flag() {
-                    true => Ok(()),
+                    true => Ok(choices.one_of(&[Identity::Certificate, Identity::Dane])),
                     false => Err("no".to_owned()),
                 },
                 names: Vec::new(),
@@ -295,7 +292,11 @@ impl World {
                 if verdict == Verdict::Valid {
                     self.vouched.insert(check.clone());
                 }
-                Event::Verified { check, verdict }
+                Event::Verified {
+                    check,
+                    verdict,
+                    assurance: verona_proto::grounds::Assurance::Dns,
+                }
             }
             11 => Event::Refused {
                 pair,
@@ -426,6 +427,7 @@ impl World {
                 stream,
                 pair,
                 verdict,
+                ..
             } => self.settle(stream, &pair, verdict),
             Command::Converge { stream } => {
                 let _ = self.live(stream);

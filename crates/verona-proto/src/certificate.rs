@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::addr::Domain;
+use crate::dane::Dane;
 
 /// What a peer's certificate says, after the TLS handshake proved that the peer has its key (TLS-16, TLS-17).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,54 @@ pub struct PeerCertificate {
     pub names: Vec<CertificateName>,
     /// When it ceases to be valid, on our clock; `None` when the chain is not valid.
     pub expires: Option<Instant>,
+    /// The SHA-256 of its public key (SubjectPublicKeyInfo): what a pin names, and what tells one key from another.
+    pub public_key: Option<[u8; 32]>,
+    /// What was found out about it elsewhere, domain by domain.
+    pub attestations: Vec<Attestation>,
+}
+
+/// What DNS and the web say about a certificate, for one domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attestation {
+    /// The domain that was looked up.
+    pub domain: Domain,
+    /// By TLSA records (RFC 7673).
+    pub dane: Dane,
+    /// By the domain's web server (RFC 7711).
+    pub posh: Posh,
+    /// The hosts that DNSSEC proves to be the domain's servers: a certificate may bear the name of one in place of the
+    /// domain's (DNS-16).
+    pub hosts: Vec<Domain>,
+}
+
+impl Attestation {
+    /// Nothing was found out, for nobody looked.
+    #[must_use]
+    pub fn none(domain: Domain) -> Self {
+        Self {
+            domain,
+            dane: Dane::NotLooked,
+            posh: Posh::NotLooked,
+            hosts: Vec::new(),
+        }
+    }
+}
+
+/// What the domain's web server says of the certificate (RFC 7711).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Posh {
+    /// Nobody asked.
+    #[default]
+    NotLooked,
+    /// It is one that the document names, which counts until then.
+    Matches {
+        /// On our clock.
+        until: Instant,
+    },
+    /// The document names others.
+    Differs,
+    /// There is no document that can be used; the text says why.
+    Failed(String),
 }
 
 impl PeerCertificate {
@@ -27,7 +76,17 @@ impl PeerCertificate {
             chain: Chain::Absent,
             names: Vec::new(),
             expires: None,
+            public_key: None,
+            attestations: Vec::new(),
         }
+    }
+
+    /// What was found out for a domain.
+    #[must_use]
+    pub fn attestation(&self, domain: &Domain) -> Option<&Attestation> {
+        self.attestations
+            .iter()
+            .find(|attestation| attestation.domain == *domain)
     }
 
     /// Whether the certificate proves `domain` now.
@@ -47,6 +106,14 @@ impl PeerCertificate {
         if self.names.iter().any(|name| name.covers(domain)) {
             return Ok(());
         }
+        //= DNS-16
+        let hosts = self
+            .attestation(domain)
+            .map(|attestation| attestation.hosts.as_slice())
+            .unwrap_or_default();
+        if hosts.iter().any(|host| self.is_for_host(host)) {
+            return Ok(());
+        }
         Err(NotCovered::Name {
             domain: domain.clone(),
             names: self
@@ -55,6 +122,16 @@ impl PeerCertificate {
                 .take(NAMES_SHOWN_MAX)
                 .map(ToString::to_string)
                 .collect(),
+        })
+    }
+}
+
+impl PeerCertificate {
+    /// Whether it bears a host's name, as the certificate of any server on that host does.
+    fn is_for_host(&self, host: &Domain) -> bool {
+        self.names.iter().any(|name| match name {
+            CertificateName::Dns(_) => name.covers(host),
+            CertificateName::Srv { .. } | CertificateName::XmppAddr(_) => false,
         })
     }
 }
@@ -231,6 +308,7 @@ mod tests {
             chain: Chain::Valid,
             names: vec![CertificateName::Dns("capulet.lit".into())],
             expires: Some(now + Duration::from_secs(5)),
+            ..PeerCertificate::absent()
         };
         assert_eq!(certificate.covers(&domain("capulet.lit"), now), Ok(()));
         assert_eq!(

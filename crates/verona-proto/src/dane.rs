@@ -4,6 +4,7 @@
 //! be believed says of a certificate is decided here.
 
 use std::fmt;
+use std::time::Instant;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -32,6 +33,24 @@ impl Tlsa {
     pub fn is_usable(&self) -> bool {
         self.records().iter().any(TlsaRecord::is_usable)
     }
+}
+
+/// What TLSA records say of the certificate that a peer showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Dane {
+    /// Nobody looked: the policy does not ask for it, or DNSSEC is not validated here.
+    #[default]
+    NotLooked,
+    /// There is nothing to compare with that may be believed and used.
+    NoRecords,
+    /// It is one that a record names; `until` is the end of its path where the record names an authority (RFC 7671
+    /// §5.2), `None` where it names the certificate, whose own dates count for nothing (DNS-17).
+    Matches {
+        /// On our clock.
+        until: Option<Instant>,
+    },
+    /// It is none of them; the text says why, to stand after "the certificate".
+    Differs(String),
 }
 
 /// One TLSA record (RFC 6698 §2.1), its numbers as they are on the wire.

@@ -54,6 +54,7 @@
 //!         policy: Arc::new(Policy::default()),
 //!         secrets: Secrets::from(Secret::new("of no use here: certificates suffice")),
 //!         tls_available: true,
+//!         attestations: verona_proto::stream::Attestations::Unavailable,
 //!         memory: Memory::default(),
 //!     })
 //! }
@@ -65,6 +66,7 @@
 //!             chain: Chain::Valid,
 //!             names: vec![CertificateName::Dns(domain.to_string())],
 //!             expires: Some(now + std::time::Duration::from_secs(3600)),
+//!             ..PeerCertificate::absent()
 //!         },
 //!         own_certificate: true,
 //!     }
@@ -142,7 +144,7 @@
 //! |---|---|---|
 //! | L1 | [`ns`], [`limits`], [`addr`] | data |
 //! | L2 | [`grounds`], [`dane`], [`stanza`] | what travels, and why it may |
-//! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`discovery`], [`learned`] | one thing each |
+//! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`trust`], [`discovery`], [`learned`] | one thing each |
 //! | L4 | [`stream`], [`component`], [`switchboard`], [`local`] | one connection, and what is reached from there |
 //! | L5 | [`federation`] | all connections |
 #![forbid(unsafe_code)]
@@ -165,3 +167,4 @@ pub mod policy;
 pub mod stanza;
 pub mod stream;
 pub mod switchboard;
+pub mod trust;

@@ -42,6 +42,9 @@ pub struct Limits {
     pub verification_seconds: u64,
     /// Seconds for a TLS handshake (LIM-14).
     pub tls_handshake_seconds: u64,
+    /// Seconds to find out what DNS and the web say of the certificate of a peer that connected to us, before it gets our
+    /// features (DNS-19, DNS-24).
+    pub attestation_seconds: u64,
     /// Seconds for one TCP connection attempt (LIM-14).
     pub connect_seconds: u64,
     /// Seconds for the discovery of a domain's servers (LIM-14).
@@ -117,6 +120,7 @@ impl Default for Limits {
             negotiation_seconds: 30,
             negotiation_dialback_seconds: 60,
             unprovable_seconds: 5,
+            attestation_seconds: 5,
             crossing_seconds: 2,
             converge_seconds: 30,
             dialback_answer_seconds: 45,
@@ -223,6 +227,7 @@ impl Limits {
             "negotiation_seconds" => &mut self.negotiation_seconds,
             "negotiation_dialback_seconds" => &mut self.negotiation_dialback_seconds,
             "unprovable_seconds" => &mut self.unprovable_seconds,
+            "attestation_seconds" => &mut self.attestation_seconds,
             "crossing_seconds" => &mut self.crossing_seconds,
             "converge_seconds" => &mut self.converge_seconds,
             "dialback_answer_seconds" => &mut self.dialback_answer_seconds,
@@ -301,6 +306,7 @@ const NAMES: &[&str] = &[
     "negotiation_seconds",
     "negotiation_dialback_seconds",
     "unprovable_seconds",
+    "attestation_seconds",
     "crossing_seconds",
     "converge_seconds",
     "dialback_answer_seconds",

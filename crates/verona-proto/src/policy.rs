@@ -29,6 +29,8 @@ impl Policy {
             let over = rule.clone();
             policy.tls = over.tls.unwrap_or(policy.tls);
             policy.identity = over.identity.unwrap_or(policy.identity);
+            policy.pins = over.pins.unwrap_or(policy.pins);
+            policy.weaker = over.weaker.unwrap_or(policy.weaker);
             policy.bidi = over.bidi.unwrap_or(policy.bidi);
             policy.multiplex = over.multiplex.unwrap_or(policy.multiplex);
             policy.to = over.to.unwrap_or(policy.to);
@@ -53,6 +55,10 @@ pub struct PeerPolicy {
     pub tls: TlsPolicy,
     /// What may prove the peer; any one suffices.
     pub identity: Vec<IdentityMethod>,
+    /// The keys that the operator named for the peer: each the SHA-256 of a certificate's SubjectPublicKeyInfo.
+    pub pins: Vec<[u8; 32]>,
+    /// Whether a peer may offer less than it proved before.
+    pub weaker: Weaker,
     /// Whether bidi is offered, requested and used (XEP-0288).
     pub bidi: BidiPolicy,
     /// Whether many pairs and reverse requests share one stream (BIDI-76).
@@ -92,6 +98,8 @@ impl Default for PeerPolicy {
                 IdentityMethod::Posh,
                 IdentityMethod::Dialback,
             ],
+            pins: Vec::new(),
+            weaker: Weaker::Refuse,
             bidi: BidiPolicy::Auto,
             multiplex: Multiplex::Auto,
             to: Strictness::ExactPair,
@@ -114,6 +122,10 @@ pub struct PeerRule {
     pub tls: Option<TlsPolicy>,
     /// See [`PeerPolicy::identity`].
     pub identity: Option<Vec<IdentityMethod>>,
+    /// See [`PeerPolicy::pins`].
+    pub pins: Option<Vec<[u8; 32]>>,
+    /// See [`PeerPolicy::weaker`].
+    pub weaker: Option<Weaker>,
     /// See [`PeerPolicy::bidi`].
     pub bidi: Option<BidiPolicy>,
     /// See [`PeerPolicy::multiplex`].
@@ -142,6 +154,8 @@ impl PeerRule {
             domain,
             tls: None,
             identity: None,
+            pins: None,
+            weaker: None,
             bidi: None,
             multiplex: None,
             to: None,
@@ -196,8 +210,19 @@ pub enum IdentityMethod {
     Dane,
     /// A certificate by HTTPS (RFC 7711).
     Posh,
+    /// A certificate with a key that the operator named ([`PeerPolicy::pins`]).
+    Pin,
     /// A key by the server that DNS names (XEP-0220), and believing DNS about the server that we dialled (BIDI-23).
     Dialback,
+}
+
+/// Whether a peer may offer less than it proved in the last 30 days (contract §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weaker {
+    /// It is refused, and the reason told.
+    Refuse,
+    /// It may.
+    Allow,
 }
 
 /// Whether XEP-0288 is used.

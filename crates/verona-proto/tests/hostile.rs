@@ -30,6 +30,7 @@ fn config(policy: Policy) -> Arc<StreamConfig> {
             previous: None,
         },
         tls_available: true,
+        attestations: verona_proto::stream::Attestations::Unavailable,
         memory: Memory::default(),
     })
 }
@@ -49,6 +50,7 @@ fn secured(names: &[&str], now: Instant) -> Secured {
                 .map(|n| CertificateName::Dns((*n).into()))
                 .collect(),
             expires: Some(now + Duration::from_secs(99999)),
+            ..PeerCertificate::absent()
         },
         own_certificate: true,
     }

@@ -246,6 +246,7 @@ impl Play {
             }),
             secrets: Secrets::from(Secret::new("secret")),
             tls_available: tls == TlsPolicy::Required,
+            attestations: verona_proto::stream::Attestations::Unavailable,
             memory: Memory::default(),
         });
         let mut count = 0_u32;
@@ -302,7 +303,11 @@ impl Play {
                 let (local, remote) = name(*ours, *theirs);
                 self.model.verdict((local.clone(), remote.clone()), verdict);
                 let pair = pair(&self.hosts, &local, &remote);
-                let command = Command::Verdict { pair, verdict };
+                let command = Command::Verdict {
+                    pair,
+                    verdict,
+                    assurance: verona_proto::grounds::Assurance::Dns,
+                };
                 self.stream.handle(Input::Command(command), self.now);
                 self.settle(0)
             }
@@ -363,6 +368,7 @@ impl Play {
             match output {
                 Output::StartTls { .. } => handshake = true,
                 Output::Close => self.over = true,
+                Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                 Output::Deliver(admitted) => {
                     self.delivered(admitted.destination(), admitted.stanza())?
                 }
@@ -403,6 +409,7 @@ impl Play {
                 chain: Chain::Valid,
                 names: names.collect(),
                 expires: Some(self.now + Duration::from_secs(1_000_000)),
+                ..PeerCertificate::absent()
             },
             own_certificate: true,
         };
@@ -659,6 +666,7 @@ proptest! {
             while let Some(output) = play.stream.poll() {
                 match output {
                     Output::Close => play.over = true,
+                    Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                     Output::Deliver(admitted) => {
                         let stanza = admitted.stanza();
                         prop_assert!(

@@ -268,6 +268,7 @@ fn config(policy: Policy) -> Arc<StreamConfig> {
         policy: Arc::new(policy),
         secrets: Secrets::from(Secret::new("d14lb4ck43v3r")),
         tls_available: true,
+        attestations: verona_proto::stream::Attestations::Unavailable,
         memory: Memory::default(),
     })
 }
@@ -287,6 +288,7 @@ fn secured(now: Instant) -> Secured {
             chain: Chain::Valid,
             names: vec![CertificateName::Dns("capulet.lit".into())],
             expires: Some(now + Duration::from_secs(1_000_000)),
+            ..PeerCertificate::absent()
         },
         own_certificate: true,
     }
@@ -309,7 +311,11 @@ fn written(stream: &mut Stream) -> String {
 fn failure(outputs: &[Output]) -> Option<StreamCondition> {
     outputs.iter().find_map(|output| match output {
         Output::Event(Event::Failed(error)) => Some(error.condition),
-        Output::Event(_) | Output::Deliver(_) | Output::StartTls { .. } | Output::Close => None,
+        Output::Event(_)
+        | Output::Deliver(_)
+        | Output::StartTls { .. }
+        | Output::Attest(_)
+        | Output::Close => None,
     })
 }
 
@@ -320,7 +326,7 @@ fn delivered(outputs: &[Output]) -> Vec<String> {
             Output::Deliver(admitted) => {
                 Some(String::from_utf8(admitted.stanza().bytes().to_vec()).unwrap())
             }
-            Output::Event(_) | Output::StartTls { .. } | Output::Close => None,
+            Output::Event(_) | Output::StartTls { .. } | Output::Attest(_) | Output::Close => None,
         })
         .collect()
 }

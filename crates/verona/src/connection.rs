@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use bytes::{Buf as _, BytesMut};
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
+use verona_proto::certificate::Attestation;
 use verona_proto::dialback::Verdict;
 use verona_proto::federation::{Remains, Signal, StreamKey};
+use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::policy::OnUncertain;
@@ -22,6 +25,7 @@ use verona_proto::stream::{
     self, Command, Event, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
 };
 
+use crate::attest;
 use crate::carried::{Carried, TooLarge};
 use crate::gate::Admission;
 use crate::held::Held;
@@ -35,9 +39,20 @@ use crate::trace::{Traced, TracedWhat};
 /// What the federation wants of a connection.
 #[derive(Debug)]
 pub(crate) enum ConnectionCommand {
-    Request { pair: DomainPair },
-    Verdict { pair: DomainPair, verdict: Verdict },
-    Carry { pair: DomainPair, drain: Drain },
+    Request {
+        pair: DomainPair,
+    },
+    Verdict {
+        pair: DomainPair,
+        verdict: Verdict,
+        assurance: Assurance,
+    },
+    /// What was found out about the peer's certificate.
+    Attested(Attestation),
+    Carry {
+        pair: DomainPair,
+        drain: Drain,
+    },
     Converge,
     Close(StreamError),
 }
@@ -115,6 +130,7 @@ pub(crate) fn spawn(
         transport: LinkTransport::Plain,
         admission: None,
         throttle: Throttle::new(shared.limits.bytes_per_second_max),
+        chain: Arc::from([]),
     };
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
@@ -183,6 +199,8 @@ struct Connection {
     transport: LinkTransport,
     admission: Option<Admission>,
     throttle: Throttle,
+    /// The certificates that the peer showed, its own first.
+    chain: Arc<[CertificateDer<'static>]>,
 }
 
 /// Why the loop over a transport ended.
@@ -313,6 +331,7 @@ impl Connection {
                 cipher_suite: facts.cipher_suite.clone(),
             });
         }
+        self.chain = facts.chain.as_slice().into();
         self.trace(TracedWhat::Secured);
     }
 
@@ -445,11 +464,23 @@ impl Connection {
             ConnectionCommand::Request { pair } => {
                 stream.handle(Input::Command(Command::Request { pair }), now());
             }
-            ConnectionCommand::Verdict { pair, verdict } => {
+            ConnectionCommand::Verdict {
+                pair,
+                verdict,
+                assurance,
+            } => {
                 if let Some(admission) = &mut self.admission {
                     admission.end_verification(&pair);
                 }
-                stream.handle(Input::Command(Command::Verdict { pair, verdict }), now());
+                let command = Command::Verdict {
+                    pair,
+                    verdict,
+                    assurance,
+                };
+                stream.handle(Input::Command(command), now());
+            }
+            ConnectionCommand::Attested(attestation) => {
+                stream.handle(Input::Attested(attestation), now());
             }
             ConnectionCommand::Carry { pair, drain } => {
                 self.carried.add(pair, drain);
@@ -532,6 +563,7 @@ impl Connection {
             let mut unchecked = Vec::new();
             while let Some(output) = stream.poll() {
                 match output {
+                    Output::Attest(domain) => self.attest(domain),
                     Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
                     Output::Event(Event::KeyReceived(check)) if !self.may_check(&check.pair) => {
                         unchecked.push(check.pair);
@@ -546,10 +578,34 @@ impl Connection {
             }
             for pair in unchecked {
                 let verdict = Verdict::Error(StanzaCondition::ResourceConstraint);
-                let command = Command::Verdict { pair, verdict };
+                let command = Command::Verdict {
+                    pair,
+                    verdict,
+                    assurance: Assurance::Dns,
+                };
                 stream.handle(Input::Command(command), now());
             }
         }
+    }
+
+    /// Has DNS and the web asked about the peer's certificate, while the connection lives on.
+    fn attest(&self, domain: Domain) {
+        let Some(commands) = self
+            .shared
+            .connections()
+            .get(&self.key)
+            .map(|handle| handle.commands.clone())
+        else {
+            return;
+        };
+        let (shared, chain) = (Arc::clone(&self.shared), Arc::clone(&self.chain));
+        tokio::spawn(async move {
+            let attestation = attest::of_peer(&shared, domain, &chain).await;
+            // A connection that has ended needs no answer.
+            let _ = commands
+                .send(ConnectionCommand::Attested(attestation))
+                .await;
+        });
     }
 
     /// Whether a key that arrived here may be checked: not when its address has too many under way (DB-53).
@@ -617,6 +673,7 @@ impl Connection {
                 ConnectionCommand::Carry { pair, drain } => self.carried.add(pair, drain),
                 ConnectionCommand::Request { .. }
                 | ConnectionCommand::Verdict { .. }
+                | ConnectionCommand::Attested(_)
                 | ConnectionCommand::Converge
                 | ConnectionCommand::Close(_) => {}
             }

@@ -21,7 +21,7 @@ use verona_proto::local::LocalServices;
 use verona_proto::ns;
 use verona_proto::outbox::OutboxLimit;
 use verona_proto::stanza::{Stanza, StanzaKind, StreamCondition, originate};
-use verona_proto::stream::{Memory, StreamConfig};
+use verona_proto::stream::{Attestations, Memory, StreamConfig};
 use verona_proto::switchboard::Switchboard;
 
 use crate::attachment::{AttachError, Attachment};
@@ -82,6 +82,7 @@ impl Engine {
                 previous: config.dialback_previous_secret.clone(),
             },
             tls_available: !config.certificates.is_empty(),
+            attestations: Attestations::Unavailable,
             memory,
         });
         let switchboard = Switchboard::new(

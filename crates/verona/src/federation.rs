@@ -86,7 +86,15 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
             stream,
             pair,
             verdict,
-        } => send(shared, stream, ConnectionCommand::Verdict { pair, verdict }),
+            assurance,
+        } => {
+            let command = ConnectionCommand::Verdict {
+                pair,
+                verdict,
+                assurance,
+            };
+            send(shared, stream, command)
+        }
         Command::Carry {
             stream,
             pair,
@@ -133,6 +141,7 @@ fn give(
         ConnectionCommand::Carry { pair, drain } => Some((pair.clone(), drain.feeder())),
         ConnectionCommand::Request { .. }
         | ConnectionCommand::Verdict { .. }
+        | ConnectionCommand::Attested(_)
         | ConnectionCommand::Converge
         | ConnectionCommand::Close(_) => None,
     };
@@ -168,6 +177,7 @@ fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Optio
         Err(ConnectionCommand::Request { .. }) => Some(Signal::Ended(stream, Remains::default())),
         Err(
             ConnectionCommand::Verdict { .. }
+            | ConnectionCommand::Attested(_)
             | ConnectionCommand::Converge
             | ConnectionCommand::Close(_),
         ) => None,

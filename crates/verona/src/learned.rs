@@ -6,7 +6,10 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use verona_proto::addr::Domain;
-use verona_proto::learned::{KnownPeer, LastFailure, Learned, Lesson, Outcome, Phase, Topic};
+use verona_proto::grounds::Strength;
+use verona_proto::learned::{
+    KnownPeer, LastFailure, Learned, Lesson, Outcome, PROVEN_LASTS, Phase, Topic,
+};
 
 /// What experience taught about one peer: given by [`Handle::peers`](crate::Handle::peers), taken by
 /// [`Config::learned`](crate::Config::learned).
@@ -20,6 +23,17 @@ pub struct LearnedPeer {
     pub early_deaths: u32,
     /// The last failure to reach it; kept for a while when it has been reached since.
     pub failure: Option<LearnedFailure>,
+    /// How strongly it proved itself by its certificate in the last 30 days: it is held to that (contract §3, `weaker`).
+    pub proven: Vec<LearnedProof>,
+}
+
+/// A peer proved itself by its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedProof {
+    /// How strongly.
+    pub strength: Strength,
+    /// When it last did, to the hour.
+    pub since: SystemTime,
 }
 
 /// One experience.
@@ -105,6 +119,14 @@ impl Now {
                     .map(|next| self.calendar(next)),
                 reached: failure.reached.map(|reached| self.calendar(reached)),
             }),
+            proven: peer
+                .proven
+                .into_iter()
+                .map(|(strength, at)| LearnedProof {
+                    strength,
+                    since: self.calendar(at),
+                })
+                .collect(),
         }
     }
 
@@ -121,6 +143,14 @@ impl Now {
                 .failure
                 .as_ref()
                 .and_then(|failure| self.failure(failure)),
+            proven: peer
+                .proven
+                .iter()
+                .filter_map(|proof| {
+                    let age = self.age(proof.since)?;
+                    (age < PROVEN_LASTS).then(|| (proof.strength, self.ago(age)))
+                })
+                .collect(),
         }
     }
 
@@ -151,9 +181,14 @@ impl Now {
         })
     }
 
-    /// How long ago; `None` for the future, and for more than anything is remembered.
+    /// How long ago; `None` for the future, and for more than anything is remembered. A second ahead is the present: the
+    /// calendar's clock is set now and then while nobody looks.
     fn age(self, at: SystemTime) -> Option<Duration> {
-        let age = self.calendar.duration_since(at).ok()?;
+        let age = match self.calendar.duration_since(at) {
+            Ok(age) => age,
+            Err(ahead) if ahead.duration() <= AHEAD_MAX => Duration::ZERO,
+            Err(_) => return None,
+        };
         (age <= AGE_MAX).then_some(age)
     }
 
@@ -183,6 +218,9 @@ impl Now {
 
 const HALF_A_MILLISECOND: Duration = Duration::from_micros(500);
 
+/// How far a date may lie ahead and still be believed.
+const AHEAD_MAX: Duration = Duration::from_secs(1);
+
 /// Longer than anything is remembered, and short enough for every clock.
 const AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -209,6 +247,7 @@ mod tests {
             }],
             early_deaths: 0,
             failure: None,
+            proven: Vec::new(),
         }
     }
 

@@ -116,6 +116,7 @@
 #![forbid(unsafe_code)]
 
 mod attachment;
+mod attest;
 mod carried;
 mod component;
 pub mod config;
@@ -141,7 +142,7 @@ pub mod trace;
 pub use attachment::{AttachError, Attachment, SendError};
 pub use config::Config;
 pub use engine::{Drained, Engine, Handle, StartError};
-pub use learned::{LearnedFailure, LearnedLesson, LearnedPeer};
+pub use learned::{LearnedFailure, LearnedLesson, LearnedPeer, LearnedProof};
 pub use ping::PingError;
 /// The protocol's types, as [`Config`] and [`Handle`] use them.
 pub use verona_proto as proto;

@@ -132,6 +132,7 @@ pub(crate) fn peers(
             lessons: Vec::new(),
             early_deaths: 0,
             failure: None,
+            proven: Vec::new(),
         });
     }
     all.into_values()

@@ -62,6 +62,12 @@ pub(crate) struct Pair {
 pub(crate) struct Grounds {
     pub(crate) by: String,
     pub(crate) inverse: bool,
+    /// Who the peer is, by the same grounds: `certificate`, `dane`, `posh`, `pin`, `dialback` or `dns`.
+    #[serde(default)]
+    pub(crate) identity: String,
+    /// How sure the way is, where the identity rests on it: `dns`, `dnssec`, `configured` or `certificate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) assurance: Option<String>,
 }
 
 /// `verona status --json`.
@@ -171,6 +177,11 @@ impl Pair {
         let grounds = |grounds: verona_proto::grounds::Grounds| Grounds {
             by: grounds.by.to_owned(),
             inverse: grounds.inverse,
+            identity: grounds.identity.name().to_owned(),
+            assurance: grounds
+                .identity
+                .assurance()
+                .map(|assurance| assurance.name().to_owned()),
         };
         Self {
             local: pair.local,

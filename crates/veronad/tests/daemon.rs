@@ -262,11 +262,11 @@ fn two_daemons_federate_and_show_it() {
     );
     assert_eq!(
         pair["send"],
-        serde_json::json!({"by": "sasl", "inverse": false})
+        serde_json::json!({"by": "sasl", "inverse": false, "identity": "certificate"})
     );
     assert_eq!(
         pair["receive"],
-        serde_json::json!({"by": "certificate", "inverse": true})
+        serde_json::json!({"by": "certificate", "inverse": true, "identity": "certificate"})
     );
     let table = stdout(&verona(capulet.path(), &["links", "-c", "verona.toml"]));
     assert!(

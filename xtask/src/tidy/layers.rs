@@ -23,6 +23,8 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("dialback", 3, &[]),
     ("certificate", 3, &[]),
     ("policy", 3, &[]),
+    // The one place where evidence meets policy.
+    ("trust", 3, &["certificate", "policy"]),
     ("discovery", 3, &[]),
     ("learned", 3, &[]),
     // L4: one connection, and what is reached from there.

@@ -175,6 +175,7 @@ impl Setup {
                 chain,
                 names,
                 expires,
+                ..PeerCertificate::absent()
             },
             own_certificate: own,
         }
@@ -220,6 +221,7 @@ impl Play {
             }),
             secrets: secrets(),
             tls_available: setup.tls_available,
+            attestations: verona_proto::stream::Attestations::Unavailable,
             memory: Memory::default(),
         });
         let mut count = 0_u32;
@@ -315,7 +317,11 @@ impl Play {
                 };
                 self.model.verdict(&names, verdict);
                 let pair = pair(&self.hosts, &names.0, &names.1);
-                self.tell(Input::Command(Command::Verdict { pair, verdict }));
+                self.tell(Input::Command(Command::Verdict {
+                    pair,
+                    verdict,
+                    assurance: verona_proto::grounds::Assurance::Dns,
+                }));
             }
             9 => {
                 let names = names(choices);
@@ -444,6 +450,7 @@ impl Play {
             match output {
                 Output::StartTls { .. } => shakes_hands = true,
                 Output::Close => self.is_over = true,
+                Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                 Output::Deliver(admitted) => self.delivered(&admitted),
                 Output::Event(event) => self.happened(&event),
             }
@@ -506,7 +513,7 @@ impl Play {
                     "a key that is not ours was called valid"
                 );
             }
-            Event::Verified { check, verdict } => {
+            Event::Verified { check, verdict, .. } => {
                 assert_eq!(self.setup.purpose, Aim::Verify);
                 let is_valid = *verdict == Verdict::Valid;
                 assert!(

@@ -15,7 +15,7 @@ pub use outbound::{Outbound, Request};
 
 use crate::addr::{Direction, Domain, DomainPair, Hosts, LocalDomain, NotAPair};
 use crate::dialback::{Answer, Verdict};
-use crate::grounds::{Consent, Grounds, Identity, Proof};
+use crate::grounds::{Assurance, Consent, Grounds, Identity, Proof};
 use crate::policy::{BidiPolicy, Strictness};
 use crate::stanza::{Admitted, Destination, Stanza};
 
@@ -143,6 +143,7 @@ impl Authorizations {
         &mut self,
         pair: &DomainPair,
         verdict: Verdict,
+        assurance: Assurance,
         bidi: BidiPolicy,
     ) -> Result<Concluded, Unsolicited> {
         let requests = self
@@ -152,7 +153,7 @@ impl Authorizations {
             .ok_or(Unsolicited)?;
         let granted = match verdict {
             Verdict::Valid => self
-                .prove(pair.clone(), Proof::Dialback, bidi)
+                .prove(pair.clone(), Proof::Dialback(assurance), bidi)
                 .map_err(|_| Unsolicited)?,
             Verdict::Invalid | Verdict::Error(_) => Vec::new(),
         };
@@ -252,15 +253,13 @@ impl Authorizations {
             && self.outbound().is_none_or(Outbound::is_empty)
     }
 
-    /// Whether the peer is believed for its certificate in anything that is authorised here (BIDI-70).
-    #[must_use]
-    pub fn rests_on_certificate(&self) -> bool {
+    /// Who the peer is believed to be in all that is authorised here, and on which grounds.
+    pub fn identities(&self) -> impl Iterator<Item = (&Domain, Identity)> {
         let inbound = self.inbound().into_iter().flat_map(Inbound::granted);
         let outbound = self.outbound().into_iter().flat_map(Outbound::granted);
         inbound
-            .map(|(_, proof)| proof.identity())
-            .chain(outbound.map(|(_, _, identity)| identity))
-            .any(|identity| identity == Identity::Certificate)
+            .map(|(pair, proof)| (pair.remote().domain(), proof.identity()))
+            .chain(outbound.map(|(pair, _, identity)| (pair.remote().domain(), identity)))
     }
 
     /// How many pairs are authorised or asked for, in the fuller direction (LIM-10).

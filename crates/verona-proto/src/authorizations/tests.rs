@@ -45,14 +45,18 @@ fn unidirectional_stream_has_no_other_direction() {
         receiving.consent(
             main_pair(),
             Consent::Dialback,
-            Identity::Dialback,
+            Identity::Dialback(Assurance::Dns),
             BidiPolicy::Auto
         ),
         Err(NoDirection(Direction::Outbound)),
     );
     let mut initiating = Authorizations::new(Role::Initiating, Flow::Unidirectional);
     assert_eq!(
-        initiating.prove(main_pair(), Proof::Dialback, BidiPolicy::Auto),
+        initiating.prove(
+            main_pair(),
+            Proof::Dialback(Assurance::Dns),
+            BidiPolicy::Auto
+        ),
         Err(NoDirection(Direction::Inbound))
     );
     assert_eq!(
@@ -68,15 +72,23 @@ fn proof_grants_the_inverse_on_a_bidirectional_stream() {
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
     assert!(!both.permits(&main_pair()));
     assert_eq!(
-        both.prove(main_pair(), Proof::Sasl, BidiPolicy::Auto)
-            .unwrap()
-            .len(),
+        both.prove(
+            main_pair(),
+            Proof::Sasl(Identity::Certificate),
+            BidiPolicy::Auto
+        )
+        .unwrap()
+        .len(),
         2
     );
     assert!(both.permits(&main_pair()));
     assert_eq!(
-        both.prove(main_pair(), Proof::Dialback, BidiPolicy::Auto)
-            .unwrap(),
+        both.prove(
+            main_pair(),
+            Proof::Dialback(Assurance::Dns),
+            BidiPolicy::Auto
+        )
+        .unwrap(),
         [],
         "nothing new"
     );
@@ -87,8 +99,12 @@ fn other_pairs_are_not_granted_by_inverse() {
     //= BIDI-19
     //= BIDI-21
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
-    both.prove(main_pair(), Proof::Dialback, BidiPolicy::Auto)
-        .unwrap();
+    both.prove(
+        main_pair(),
+        Proof::Dialback(Assurance::Dns),
+        BidiPolicy::Auto,
+    )
+    .unwrap();
     assert!(!both.permits(&pair("conference.montague.lit", "capulet.lit")));
     assert!(!both.permits(&pair("montague.lit", "rooms.capulet.lit")));
     for (from, to, expected) in [
@@ -120,7 +136,11 @@ fn any_hosted_takes_a_proven_sender_to_any_domain_of_ours() {
     //= ROUTE-05
     let mut table = Authorizations::new(Role::Receiving, Flow::Unidirectional);
     table
-        .prove(main_pair(), Proof::Sasl, BidiPolicy::Auto)
+        .prove(
+            main_pair(),
+            Proof::Sasl(Identity::Certificate),
+            BidiPolicy::Auto,
+        )
         .unwrap();
     let to = |to: &str, from: &str| {
         table
@@ -153,7 +173,12 @@ fn unsolicited_answers_grant_nothing() {
         Err(Unsolicited)
     );
     assert_eq!(
-        both.conclude(&main_pair(), Verdict::Valid, BidiPolicy::Auto),
+        both.conclude(
+            &main_pair(),
+            Verdict::Valid,
+            Assurance::Dns,
+            BidiPolicy::Auto
+        ),
         Err(Unsolicited)
     );
     let later = Instant::now() + Duration::from_secs(1);
@@ -179,7 +204,7 @@ fn a_refused_request_stays_refused() {
     table
         .outbound_mut()
         .unwrap()
-        .request(main_pair(), Identity::Resolution, later);
+        .request(main_pair(), Identity::Resolution(Assurance::Dns), later);
     assert_eq!(
         table.answer(&main_pair(), Answer::Invalid, BidiPolicy::Auto),
         Ok(Vec::new())
@@ -197,7 +222,7 @@ fn a_late_answer_is_innocent_and_worth_nothing() {
     let mut table = Authorizations::new(Role::Initiating, Flow::Bidirectional);
     let now = Instant::now();
     let outbound = table.outbound_mut().unwrap();
-    outbound.request(main_pair(), Identity::Resolution, now);
+    outbound.request(main_pair(), Identity::Resolution(Assurance::Dns), now);
     assert_eq!(outbound.expire(now), [main_pair()]);
     assert_eq!(
         table.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto),
@@ -221,7 +246,12 @@ fn inverse_grant_does_not_swallow_the_pending_verdict() {
     both.answer(&main_pair(), Answer::Valid, BidiPolicy::Auto)
         .unwrap();
     let concluded = both
-        .conclude(&main_pair(), Verdict::Valid, BidiPolicy::Auto)
+        .conclude(
+            &main_pair(),
+            Verdict::Valid,
+            Assurance::Dns,
+            BidiPolicy::Auto,
+        )
         .unwrap();
     assert_eq!(concluded.requests, 2, "the peer must get its results");
     assert_eq!(concluded.granted, []);
@@ -233,7 +263,11 @@ fn a_late_bidi_opens_the_inverses_of_what_is_proven() {
     //= BIDI-14
     let mut table = Authorizations::new(Role::Receiving, Flow::Unidirectional);
     table
-        .prove(main_pair(), Proof::Dialback, BidiPolicy::Auto)
+        .prove(
+            main_pair(),
+            Proof::Dialback(Assurance::Dns),
+            BidiPolicy::Auto,
+        )
         .unwrap();
     assert!(!table.permits(&main_pair()));
     let (table, granted) = table.into_both(|_| BidiPolicy::Auto);
@@ -245,12 +279,16 @@ fn a_late_bidi_opens_the_inverses_of_what_is_proven() {
 #[test]
 fn the_first_grounds_stay() {
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
-    both.prove(main_pair(), Proof::Sasl, BidiPolicy::Auto)
-        .unwrap();
+    both.prove(
+        main_pair(),
+        Proof::Sasl(Identity::Certificate),
+        BidiPolicy::Auto,
+    )
+    .unwrap();
     both.consent(
         main_pair(),
         Consent::Dialback,
-        Identity::Resolution,
+        Identity::Resolution(Assurance::Dns),
         BidiPolicy::Auto,
     )
     .unwrap();
@@ -270,7 +308,11 @@ fn a_remote_without_bidi_gets_no_inverse_whoever_the_stream_is_with() {
     //= BIDI-71
     let mut both = Authorizations::new(Role::Receiving, Flow::Bidirectional);
     let granted = both
-        .prove(main_pair(), Proof::Dialback, BidiPolicy::Off)
+        .prove(
+            main_pair(),
+            Proof::Dialback(Assurance::Dns),
+            BidiPolicy::Off,
+        )
         .unwrap();
     assert_eq!(granted.len(), 1);
     assert!(!both.permits(&main_pair()));
@@ -286,8 +328,12 @@ fn a_remote_without_bidi_gets_no_inverse_whoever_the_stream_is_with() {
     assert_eq!(granted.len(), 1);
     assert!(both.permits(&main_pair()));
     let mut late = Authorizations::new(Role::Receiving, Flow::Unidirectional);
-    late.prove(main_pair(), Proof::Dialback, BidiPolicy::Off)
-        .unwrap();
+    late.prove(
+        main_pair(),
+        Proof::Dialback(Assurance::Dns),
+        BidiPolicy::Off,
+    )
+    .unwrap();
     let (late, granted) = late.into_both(|_| BidiPolicy::Off);
     assert_eq!(granted, Vec::new());
     assert!(!late.permits(&main_pair()));

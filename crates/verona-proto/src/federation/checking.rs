@@ -8,6 +8,7 @@ use super::attempt::{Aim, Attempt};
 use super::verification::VerificationKey;
 use super::{Command, Federation, Phase, StreamKey};
 use crate::dialback::Verdict;
+use crate::grounds::Assurance;
 use crate::limits::size;
 use crate::stanza::condition::StanzaCondition;
 use crate::stream::{Check, KeyCheck};
@@ -27,6 +28,7 @@ impl Federation {
                 stream,
                 pair: check.pair,
                 verdict: Verdict::Error(StanzaCondition::ResourceConstraint),
+                assurance: Assurance::Dns,
             });
             return;
         }
@@ -50,6 +52,7 @@ impl Federation {
         stream: StreamKey,
         check: KeyCheck,
         verdict: Verdict,
+        assurance: Assurance,
         now: Instant,
     ) {
         let Some(key) = self.negotiating.get(&stream).copied() else {
@@ -67,15 +70,21 @@ impl Federation {
         }
         let question = question.clone();
         self.drop_attempt(key, now);
-        self.answer(question, from_authority(verdict));
+        self.answer(question, from_authority(verdict), assurance);
     }
 
-    pub(super) fn answer(&mut self, question: VerificationKey, verdict: Verdict) {
+    pub(super) fn answer(
+        &mut self,
+        question: VerificationKey,
+        verdict: Verdict,
+        assurance: Assurance,
+    ) {
         if self.verifications.settle(&question) {
             self.commands.push_back(Command::Verdict {
                 stream: question.stream,
                 pair: question.pair,
                 verdict,
+                assurance,
             });
         }
     }

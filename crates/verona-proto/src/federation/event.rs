@@ -3,6 +3,7 @@
 use crate::addr::{Domain, DomainPair};
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
+use crate::grounds::Assurance;
 use crate::outbox::Drain;
 use crate::stanza::Stanza;
 use crate::stanza::condition::StanzaCondition;
@@ -80,6 +81,8 @@ pub enum Command {
         pair: DomainPair,
         /// The answer.
         verdict: Verdict,
+        /// How sure it is that the authoritative server gave it (DB-54).
+        assurance: Assurance,
     },
     /// Let a stream end as soon as nobody uses it: another one carries the same pairs (BIDI-53).
     Converge {

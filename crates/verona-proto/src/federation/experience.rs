@@ -10,7 +10,7 @@ use super::streams::Record;
 use crate::addr::{Direction, Domain};
 use crate::learned::{EARLY, EARLY_DEATHS_MAX, LastFailure, Learned, Outcome, Phase, Topic};
 use crate::stanza::condition::StreamCondition;
-use crate::stream::{Cause, Event, Fault, Granted, StreamError};
+use crate::stream::{Cause, Event, Fault, Granted, Peer, StreamError};
 
 /// Learns from an event, before the books of the stream are brought up to date.
 pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Instant) {
@@ -36,8 +36,8 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
         }
         Event::Failed(error) => on_failed(learned, record, error, now),
         Event::Closed { .. } => on_over(learned, record, now),
-        Event::Identified(_)
-        | Event::Bidirectional
+        Event::Identified(peer) => on_identified(learned, peer, now),
+        Event::Bidirectional
         | Event::Multiplexes
         | Event::Vouched { .. }
         | Event::Refused { .. }
@@ -45,6 +45,15 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
         | Event::Denied { .. }
         | Event::Verified { .. }
         | Event::Irregular { .. } => {}
+    }
+}
+
+/// The TLS handshake showed that the peer has the key of a certificate that proves its domain, whoever dialled.
+fn on_identified(learned: &Learned, peer: &Peer, now: Instant) {
+    if let (Some(remote), Ok(identity)) = (&peer.remote, &peer.certificate)
+        && let Some(strength) = identity.strength()
+    {
+        learned.note_proven(remote, strength, now);
     }
 }
 

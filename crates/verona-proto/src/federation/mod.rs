@@ -166,7 +166,11 @@ impl Federation {
                 }
             }
             Event::KeyReceived(check) => self.on_key(stream, check, now),
-            Event::Verified { check, verdict } => self.on_verified(stream, check, verdict, now),
+            Event::Verified {
+                check,
+                verdict,
+                assurance,
+            } => self.on_verified(stream, check, verdict, assurance, now),
             Event::Refused { pair, answer } => self.on_refused(stream, &pair, Some(answer), now),
             Event::Unanswered { pair } => self.on_refused(stream, &pair, None, now),
             Event::Failed(error) => {

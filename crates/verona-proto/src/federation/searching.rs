@@ -9,6 +9,7 @@ use super::backoff::{Scope, Span};
 use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey, experience};
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
+use crate::grounds::Assurance;
 use crate::limits::{seconds, size};
 use crate::policy::DirectTls;
 
@@ -193,7 +194,8 @@ impl Federation {
                         pair: attempt.pair,
                         text: failure.text.clone(),
                     }));
-                self.answer(question, Verdict::Error(failure.dialback_condition()));
+                let verdict = Verdict::Error(failure.dialback_condition());
+                self.answer(question, verdict, Assurance::Dns);
             }
         }
         self.start_waiting(now);

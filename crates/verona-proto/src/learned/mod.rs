@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub use failure::{LastFailure, Phase};
 
 use crate::addr::Domain;
+use crate::grounds::Strength;
 
 /// What is known of all peers; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ struct Record {
     early_deaths: u32,
     last_death: Instant,
     failure: Option<LastFailure>,
+    /// When it last proved itself so strongly.
+    proven: BTreeMap<Strength, Instant>,
     touched: Instant,
 }
 
@@ -137,6 +140,8 @@ pub struct KnownPeer {
     pub early_deaths: u32,
     /// The last failure to reach it; kept when it has been reached since.
     pub failure: Option<LastFailure>,
+    /// How strongly it proved itself, and when it last did.
+    pub proven: Vec<(Strength, Instant)>,
 }
 
 impl Learned {
@@ -168,6 +173,33 @@ impl Learned {
         let table = self.lock();
         let lesson = table.peers.get(peer)?.lessons.get(&topic)?;
         (lesson.until > now).then_some(lesson.outcome)
+    }
+
+    /// The peer proved itself by its certificate (contract §3, `weaker`).
+    pub fn note_proven(&self, peer: &Domain, strength: Strength, now: Instant) {
+        let mut table = self.lock();
+        let record = table.record(peer, now);
+        let before = record.proven.insert(strength, now);
+        // Who proves itself all day long is stored once a day.
+        let news = before.is_none_or(|at| now.saturating_duration_since(at) >= REPEATED);
+        match (news, before) {
+            (false, Some(before)) => {
+                record.proven.insert(strength, before);
+            }
+            (true, _) | (false, None) => table.revision += 1,
+        }
+    }
+
+    /// How strongly the peer proved itself in the last 30 days, at the most.
+    #[must_use]
+    pub fn proven(&self, peer: &Domain, now: Instant) -> Option<Strength> {
+        let table = self.lock();
+        let proven = &table.peers.get(peer)?.proven;
+        proven
+            .iter()
+            .filter(|(_, at)| is_fresh(**at, now))
+            .map(|(strength, _)| *strength)
+            .max()
     }
 
     /// A stream with the peer ended with an error soon after it had begun to serve; says how often in a row by now.
@@ -234,6 +266,11 @@ impl Learned {
                     .collect(),
                 early_deaths: record.early_deaths,
                 failure: record.failure.clone(),
+                proven: record
+                    .proven
+                    .iter()
+                    .map(|(strength, at)| (*strength, *at))
+                    .collect(),
             })
             .collect()
     }
@@ -249,6 +286,9 @@ impl Learned {
             record.early_deaths = record.early_deaths.max(peer.early_deaths);
             if record.failure.is_none() {
                 record.failure = peer.failure;
+            }
+            for (strength, at) in peer.proven {
+                record.proven.entry(strength).or_insert(at);
             }
         }
         table.forget(now);
@@ -289,6 +329,7 @@ impl Table {
             early_deaths: 0,
             last_death: now,
             failure: None,
+            proven: BTreeMap::new(),
             touched: now,
         });
         record.touched = now;
@@ -299,8 +340,7 @@ impl Table {
     /// others that was met least recently: seldom, and then at once.
     fn make_room(&mut self, now: Instant) {
         self.forget(now);
-        self.peers
-            .retain(|_, record| !record.lessons.is_empty() || record.early_deaths > 0);
+        self.peers.retain(|_, record| record.was_met());
         if self.peers.len() < PEERS_MAX {
             return;
         }
@@ -320,6 +360,7 @@ impl Table {
     fn forget(&mut self, now: Instant) {
         self.peers.retain(|_, record| {
             record.lessons.retain(|_, lesson| lesson.until > now);
+            record.proven.retain(|_, at| is_fresh(*at, now));
             if now.saturating_duration_since(record.last_death) >= DEATH_MEMORY {
                 record.early_deaths = 0;
             }
@@ -330,10 +371,25 @@ impl Table {
             {
                 record.failure = None;
             }
-            !record.lessons.is_empty() || record.early_deaths > 0 || record.failure.is_some()
+            record.was_met() || record.failure.is_some()
         });
     }
 }
+
+impl Record {
+    /// Whether more is known of the peer than that it was not reached.
+    fn was_met(&self) -> bool {
+        !self.lessons.is_empty() || self.early_deaths > 0 || !self.proven.is_empty()
+    }
+}
+
+/// Whether what was proven then still counts.
+fn is_fresh(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < PROVEN_LASTS
+}
+
+/// For how long a peer is held to what it proved (contract §3, `weaker`).
+pub const PROVEN_LASTS: Duration = Duration::from_secs(30 * DAY);
 
 /// How many early deaths in a row make bidi suspect (BIDI-69).
 pub const EARLY_DEATHS_MAX: u32 = 2;

@@ -13,11 +13,14 @@ use super::announced::Announced;
 use super::header::Version;
 use super::{Event, Output, StreamError};
 use crate::addr::{Domain, Hosts};
+use crate::certificate::PeerCertificate;
 use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
+use crate::grounds::{Assurance, Identity, Strength};
 use crate::learned::{Learned, Outcome, Topic};
 use crate::limits::seconds;
 use crate::policy::{PeerPolicy, Policy, UseLearned};
 use crate::stanza::condition::StreamCondition;
+use crate::trust::{self, Unproven};
 
 /// What all streams of an engine share; replaced as a whole when the configuration changes.
 #[derive(Clone, Debug)]
@@ -30,8 +33,20 @@ pub struct StreamConfig {
     pub secrets: Secrets,
     /// Whether we have a certificate at all, so that STARTTLS can be offered (TLS-02).
     pub tls_available: bool,
+    /// Whether the driver can find out what DNS and the web say of a certificate ([`super::Output::Attest`]).
+    pub attestations: Attestations,
     /// What streams tell each other across connections.
     pub memory: Memory,
+}
+
+/// Whether attestations can be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attestations {
+    /// There is nobody to ask: PKIX and pins decide.
+    #[default]
+    Unavailable,
+    /// The driver looks them up.
+    Available,
 }
 
 /// What an engine remembers beyond one stream; clones share it.
@@ -71,6 +86,8 @@ pub(super) struct Context {
     pub(super) config: Arc<StreamConfig>,
     /// The policy for the peer, as far as we know who it is.
     pub(super) policy: PeerPolicy,
+    /// How sure the way is that led us to the peer; of no account on a stream that we accepted.
+    pub(super) assurance: Assurance,
     pub(super) ids: StreamIds,
     pub(super) transmit: BytesMut,
     pub(super) outputs: VecDeque<Output>,
@@ -117,6 +134,7 @@ impl Context {
         Self {
             config,
             policy,
+            assurance: Assurance::Dns,
             ids,
             transmit: BytesMut::new(),
             outputs: VecDeque::new(),
@@ -164,6 +182,22 @@ impl Context {
             UseLearned::Use => self.config.memory.learned.outcome(peer, topic, now),
             UseLearned::Ignore => None,
         }
+    }
+
+    /// How strongly a peer proved itself lately: it may not offer less.
+    pub(super) fn before(&self, peer: &Domain, now: Instant) -> Option<Strength> {
+        self.config.memory.learned.proven(peer, now)
+    }
+
+    /// Whether a certificate proves a domain, under the policy for that domain.
+    pub(super) fn certified(
+        &self,
+        certificate: &PeerCertificate,
+        domain: &Domain,
+        now: Instant,
+    ) -> Result<Identity, Unproven> {
+        let policy = self.policy_for(domain);
+        trust::certified(certificate, domain, &policy, self.before(domain, now), now)
     }
 
     /// An element that should not have been sent but harms nobody alone (BIDI-41, STREAM-41).

@@ -17,11 +17,12 @@ use super::{
     Cause, Event, Flow, Output, Peer, Purpose, Role, Secured, StreamError, sasl, starttls,
 };
 use crate::authorizations::Authorizations;
-use crate::grounds::{Consent, Identity};
+use crate::grounds::{Assurance, Consent, Identity};
 use crate::limits::seconds;
 use crate::ns;
-use crate::policy::{BidiPolicy, Federate, IdentityMethod, Multiplex, TlsPolicy};
+use crate::policy::{BidiPolicy, Federate, Multiplex, TlsPolicy};
 use crate::stanza::condition::StreamCondition;
+use crate::trust::{self, Unproven};
 
 /// What we wait for.
 #[derive(Debug)]
@@ -389,17 +390,24 @@ fn on_secured(
     now: Instant,
 ) -> Result<super::Phase, StreamError> {
     let pair = purpose.pair().clone();
+    let remote = pair.remote().domain();
     let certificate = match &secured {
-        Some(secured) => secured
-            .certificate
-            .covers(pair.remote().domain(), now)
-            .map_err(|not| not.to_string()),
-        None => Err("the connection is not encrypted".to_owned()),
+        Some(secured) => context.certified(&secured.certificate, remote, now),
+        None => Err(Unproven::Unencrypted),
     };
+    let identity = trust::dialled(
+        secured.as_ref().map(|secured| &secured.certificate),
+        remote,
+        context.assurance,
+        &context.policy,
+        context.before(remote, now),
+        now,
+    )
+    .map_err(unproven);
     context.event(Event::Identified(Peer {
         local: pair.local().domain().clone(),
         remote: Some(pair.remote().domain().clone()),
-        certificate: certificate.clone(),
+        certificate: certificate.map_err(|not| not.to_string()),
         names: secured
             .as_ref()
             .map(Secured::valid_names)
@@ -409,8 +417,11 @@ fn on_secured(
         //= BIDI-67
         //= DB-26
         Purpose::Verify { pair, checks } => {
+            //= DB-54
+            let identity = identity?;
+            let assurance = identity.assurance().unwrap_or(Assurance::Proven);
             return Ok(super::Phase::Verifying(Verifying::start(
-                pair, checks, deadline, context,
+                pair, checks, assurance, deadline, context,
             )));
         }
         Purpose::Carry { external, bidi, .. } => (external, bidi),
@@ -425,7 +436,7 @@ fn on_secured(
         )
         .at(Cause::Identity));
     }
-    let identity = identity(&certificate, context)?;
+    let identity = identity?;
     let multiplexes = match context.policy.multiplex {
         Multiplex::Auto => features.multiplex,
         Multiplex::On => true,
@@ -480,28 +491,18 @@ fn on_secured(
     }
 }
 
-/// What we may believe of the server that we dialled (BIDI-23).
-fn identity(certificate: &Result<(), String>, context: &Context) -> Result<Identity, StreamError> {
-    match certificate {
-        Ok(()) if context.policy.accepts(IdentityMethod::Certificate) => Ok(Identity::Certificate),
-        //= BIDI-23
-        Ok(()) | Err(_) if context.policy.accepts(IdentityMethod::Dialback) => {
-            Ok(Identity::Resolution)
+/// The server that we dialled is not the one that we want, for all that we know (BIDI-23, TLS-23).
+fn unproven(not: Unproven) -> StreamError {
+    //= TLS-23
+    let text = match &not {
+        Unproven::Unencrypted | Unproven::Certificate { .. } => {
+            format!("{not}; the policy for this peer accepts nothing weaker")
         }
-        //= TLS-23
-        Ok(()) => Err(StreamError::policy(
-            StreamCondition::NotAuthorized,
-            "the policy for this peer accepts neither certificates nor dialback",
-        )
+        Unproven::Dane(_) | Unproven::Weaker { .. } => not.to_string(),
+    };
+    StreamError::policy(StreamCondition::NotAuthorized, text)
         .at(Cause::Identity)
-        .quietly()),
-        Err(reason) => Err(StreamError::policy(
-            StreamCondition::NotAuthorized,
-            format!("{reason}; the policy for this peer accepts nothing weaker"),
-        )
-        .at(Cause::Identity)
-        .quietly()),
-    }
+        .quietly()
 }
 
 /// Sends our key for the pair, and opens the stream (XEP-0220 §2.1.1).

@@ -2,8 +2,9 @@
 
 use super::StreamError;
 use crate::addr::DomainPair;
-use crate::certificate::{CertificateName, Chain, PeerCertificate};
+use crate::certificate::{Attestation, CertificateName, Chain, PeerCertificate};
 use crate::dialback::Verdict;
+use crate::grounds::Assurance;
 
 /// One thing that happens to a stream.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The TLS handshake that [`super::Output::StartTls`] asked for succeeded.
     Secured(Secured),
+    /// What was found out about the peer's certificate, as [`super::Output::Attest`] asked.
+    Attested(Attestation),
     /// The federation wants something.
     Command(Command),
     /// The deadline may have passed.
@@ -53,6 +56,8 @@ pub enum Command {
         pair: DomainPair,
         /// The answer.
         verdict: Verdict,
+        /// How sure it is that the authoritative server gave it (DB-54).
+        assurance: Assurance,
     },
     /// Another stream carries the same pairs and stays: end this one as soon as nobody uses it (BIDI-53).
     Converge,

@@ -8,9 +8,9 @@
 //!                                           ├→ AwaitSaslOutcome → AwaitHeader (restart) → AwaitFeatures → Open
 //!                                           ├→ Open       (dialback: pairs are requested there)
 //!                                           └→ Verifying  (a connection for dialback keys and nothing else)
-//! receiving:   AwaitHeader → AwaitChoice ───┬→ AwaitSecured → AwaitHeader (restart)
-//!                                           ├→ (SASL) AwaitHeader (restart) → Open
-//!                                           └→ Open       (first <db:result/>)
+//! receiving:   AwaitHeader ─(AwaitAttestation)→ AwaitChoice ─┬→ AwaitSecured → AwaitHeader (restart)
+//!                                                            ├→ (SASL) AwaitHeader (restart) → Open
+//!                                                            └→ Open       (first <db:result/>)
 //! both:        Open → Closing → Closed
 //! ```
 
@@ -37,14 +37,17 @@ use bytes::{Buf as _, BytesMut};
 use verona_xml::{Element, Head, Scan, Scanner};
 
 pub use crate::authorizations::{Flow, Granted, Role};
-pub use context::{Memory, StreamConfig, StreamIds};
+pub use context::{Attestations, Memory, StreamConfig, StreamIds};
 pub use error::{Cause, Fault, StreamError, Wire};
 pub use input::{Check, Command, Input, Purpose, Secured};
 pub use output::{Event, KeyCheck, Output, Peer};
 
 use crate::addr::DomainPair;
+use crate::certificate::Attestation;
+use crate::discovery::Target;
 use crate::limits::size;
 use crate::ns;
+use crate::policy::TlsPolicy;
 use crate::stanza::condition::{StanzaCondition, StreamCondition, read_stream_error};
 use crate::stanza::{BadStanza, Stanza};
 use closing::Closing;
@@ -80,6 +83,18 @@ impl Stream {
         Self::new(Phase::Initiating(phase), context)
     }
 
+    /// The same, on a connection to this endpoint: how sure the way to it is counts for who may be there, and one whose
+    /// certificate DNS names must show it (DNS-15).
+    #[must_use]
+    pub fn by_way_of(mut self, target: &Target) -> Self {
+        self.context.assurance = target.assurance;
+        //= DNS-15
+        if !target.tlsa.records().is_empty() {
+            self.context.policy.tls = TlsPolicy::Required;
+        }
+        self
+    }
+
     /// A connection was accepted: we are the receiving entity. `secured` when TLS came first (XEP-0368).
     #[must_use]
     pub fn receiving(
@@ -112,6 +127,13 @@ impl Stream {
             Input::Secured(secured) => self.step(now, |phase, context| {
                 phase.on_secured(secured, context, now)
             }),
+            Input::Attested(attestation) => {
+                self.step(now, |phase, context| {
+                    phase.on_attested(attestation, context, now)
+                });
+                // What the peer said meanwhile.
+                self.on_bytes(&[], now);
+            }
             Input::Command(command) => self.step(now, |phase, context| {
                 phase.on_command(command, context, now)
             }),
@@ -215,10 +237,15 @@ impl Stream {
 
     fn on_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.inbox.extend_from_slice(bytes);
-        self.context.last_read = now;
+        if !bytes.is_empty() {
+            self.context.last_read = now;
+        }
         while !self.inbox.is_empty() {
             if self.phase.is_deaf() {
                 return self.on_ignored_bytes();
+            }
+            if self.phase.awaits_attestation() {
+                return self.on_early_bytes(now);
             }
             //= TLS-07
             // Bytes behind <starttls/> or <proceed/> were not protected and must never be read as if they were.
@@ -255,6 +282,17 @@ impl Stream {
                 Some(Restart::Now) => self.restart(),
                 Some(Restart::AtHeader) => self.until_header = true,
             }
+        }
+    }
+
+    /// The peer need not wait for our features, but what it sends before them is bounded.
+    fn on_early_bytes(&mut self, now: Instant) {
+        if self.inbox.len() > size(self.context.policy.limits.negotiation_bytes_max) {
+            let error = StreamError::peer(
+                StreamCondition::PolicyViolation,
+                "too much was sent before our features",
+            );
+            self.fail(error, now);
         }
     }
 
@@ -521,6 +559,22 @@ impl Phase {
         }
     }
 
+    fn on_attested(
+        self,
+        attestation: Attestation,
+        context: &mut Context,
+        now: Instant,
+    ) -> Result<Self, StreamError> {
+        match self {
+            Self::Receiving(phase) => Ok(phase.on_attested(attestation, context, now)),
+            unchanged @ (Self::Initiating(_)
+            | Self::Verifying(_)
+            | Self::Open(_)
+            | Self::Closing(_)
+            | Self::Closed) => Ok(unchanged),
+        }
+    }
+
     fn on_command(
         self,
         command: Command,
@@ -529,7 +583,7 @@ impl Phase {
     ) -> Result<Self, StreamError> {
         match (self, command) {
             (Self::Open(open), command) => open.on_command(command, context, now),
-            (Self::Closing(closing), Command::Verdict { pair, verdict }) => {
+            (Self::Closing(closing), Command::Verdict { pair, verdict, .. }) => {
                 Ok(Self::Closing(closing.on_verdict(&pair, verdict)))
             }
             (Self::Closed, _) => Ok(Self::Closed),
@@ -638,6 +692,18 @@ impl Phase {
             Self::Initiating(phase) => phase.awaits_tls(),
             Self::Receiving(phase) => phase.awaits_tls(),
             Self::Verifying(_) | Self::Open(_) | Self::Closing(_) | Self::Closed => false,
+        }
+    }
+
+    /// Whether what the peer says has to wait.
+    fn awaits_attestation(&self) -> bool {
+        match self {
+            Self::Receiving(phase) => phase.awaits_attestation(),
+            Self::Initiating(_)
+            | Self::Verifying(_)
+            | Self::Open(_)
+            | Self::Closing(_)
+            | Self::Closed => false,
         }
     }
 

@@ -21,12 +21,13 @@ use super::{
 use crate::addr::{Direction, Domain, DomainPair};
 use crate::authorizations::{Authorizations, Rejected};
 use crate::dialback::{IdSeen, Verdict};
-use crate::grounds::Identity;
+use crate::grounds::{Assurance, Identity};
 use crate::limits::{seconds, size};
 use crate::ns;
 use crate::policy::Multiplex;
 use crate::stanza::condition::{StanzaCondition, StreamCondition, stream_error};
 use crate::stanza::{BadStanza, Stanza, bounce};
+use crate::trust;
 
 /// Stanzas may flow, pair by pair and direction by direction.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub(super) struct Open {
     id_seen: IdSeen,
     /// Time without a stanza after which the stream is closed.
     idle: Duration,
-    /// When the certificate expires on which something is authorised here (BIDI-70).
+    /// When the proof ends on which something is authorised here (BIDI-70).
     expires: Option<Instant>,
 }
 
@@ -95,13 +96,7 @@ impl Open {
             .authorizations
             .is_empty()
             .then(|| now + seconds(context.policy.limits.negotiation_dialback_seconds));
-        let expires = match opening.authorizations.rests_on_certificate() {
-            true => opening
-                .secured
-                .as_ref()
-                .and_then(|secured| secured.certificate.expires),
-            false => None,
-        };
+        let expires = expires(&opening.authorizations, opening.secured.as_ref());
         Self {
             expires,
             role: opening.role,
@@ -250,7 +245,11 @@ impl Open {
                 self.request(pair, context, now);
                 Ok(super::Phase::Open(self))
             }
-            Command::Verdict { pair, verdict } => self.on_verdict(&pair, verdict, context, now),
+            Command::Verdict {
+                pair,
+                verdict,
+                assurance,
+            } => self.on_verdict(&pair, verdict, assurance, context, now),
             //= BIDI-53
             Command::Converge => {
                 self.idle = self
@@ -299,6 +298,7 @@ impl Open {
             self.settle(
                 &pair,
                 Verdict::Error(StanzaCondition::RemoteServerTimeout),
+                Assurance::Dns,
                 context,
                 now,
             )?;
@@ -414,10 +414,7 @@ impl Open {
         if !granted.is_empty() {
             self.negotiation = None;
         }
-        if self.expires.is_none() && self.authorizations.rests_on_certificate() {
-            let secured = self.secured.as_ref();
-            self.expires = secured.and_then(|secured| secured.certificate.expires);
-        }
+        self.expires = expires(&self.authorizations, self.secured.as_ref());
         //= BIDI-71
         // From now on the policy is that of whoever is proven, not of whoever the header named.
         let proven = granted
@@ -456,6 +453,15 @@ impl Open {
         let theirs = context.peer_limits.keepalive().unwrap_or(own);
         context.last_written + own.min(theirs)
     }
+}
+
+/// When the first of the proofs ends on which something is authorised (BIDI-70).
+fn expires(authorizations: &Authorizations, secured: Option<&Secured>) -> Option<Instant> {
+    let certificate = &secured?.certificate;
+    authorizations
+        .identities()
+        .filter_map(|(domain, identity)| trust::expires(certificate, domain, identity))
+        .min()
 }
 
 fn rejected(rejected: Rejected) -> StreamError {

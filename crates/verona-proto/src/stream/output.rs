@@ -4,6 +4,7 @@ use super::{Cause, Granted, Role, StreamError};
 use crate::addr::{Domain, DomainPair};
 use crate::certificate::CertificateName;
 use crate::dialback::{Answer, Verdict};
+use crate::grounds::{Assurance, Identity};
 use crate::stanza::Admitted;
 
 /// What a stream wants done.
@@ -17,6 +18,9 @@ pub enum Output {
         /// The domain that the peer asked for, to choose a certificate where SNI says nothing (TLS-14).
         local: Option<Domain>,
     },
+    /// Find out what DNS and the web say of the peer's certificate for this domain, then [`super::Input::Attested`],
+    /// within `attestation_seconds`, whatever comes of it. Until then the stream understands nothing.
+    Attest(Domain),
     /// Route this stanza.
     Deliver(Admitted),
     /// Tell the federation and the operator.
@@ -83,6 +87,8 @@ pub enum Event {
         check: KeyCheck,
         /// The answer.
         verdict: Verdict,
+        /// How sure it is that this is the authoritative server (DB-54).
+        assurance: Assurance,
     },
     /// Something that should not have been sent, and was ignored.
     Irregular {
@@ -105,8 +111,8 @@ pub struct Peer {
     pub local: Domain,
     /// The peer's domain of the stream's header, claimed and not yet proven.
     pub remote: Option<Domain>,
-    /// Whether its certificate proves that domain; the sentence says why not.
-    pub certificate: Result<(), String>,
+    /// How its certificate proves that domain; the sentence says why it does not.
+    pub certificate: Result<Identity, String>,
     /// The names of its certificate, if that is valid: further domains that the peer may speak for.
     pub names: Vec<CertificateName>,
 }

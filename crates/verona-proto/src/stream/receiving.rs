@@ -11,17 +11,21 @@ use verona_xml::{Element, Scope};
 
 use super::announced::Announced;
 use super::bidi::{self, Agreement};
-use super::context::{Context, Restart};
+use super::context::{Attestations, Context, Restart};
 use super::header::{self, Header, Version};
-use super::{Cause, Event, Peer, Secured, StreamError};
+use super::{Cause, Event, Output, Peer, Secured, StreamError};
 use crate::addr::{Direction, Domain};
+use crate::certificate::Attestation;
+use crate::grounds::Identity;
 use crate::policy::{Federate, Multiplex};
 use crate::stanza::condition::StreamCondition;
+use crate::trust;
 
 /// What we wait for.
 #[derive(Debug)]
 pub(super) enum Phase {
-    Header(AwaitHeader),
+    Header(Box<AwaitHeader>),
+    Attestation(Box<AwaitAttestation>),
     Choice(Box<AwaitChoice>),
     Secured(AwaitSecured),
 }
@@ -30,6 +34,15 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct AwaitHeader {
     stage: Stage,
+    deadline: Instant,
+}
+
+/// The protected header is in; what DNS and the web say of the peer's certificate is to come, and our features with it.
+#[derive(Debug)]
+pub(super) struct AwaitAttestation {
+    secured: Secured,
+    addresses: Addresses,
+    id: String,
     deadline: Instant,
 }
 
@@ -68,6 +81,7 @@ enum Stage {
         secured: Secured,
         addresses: Addresses,
         remote: Domain,
+        identity: Identity,
         agreed: Agreed,
     },
 }
@@ -112,11 +126,11 @@ impl Agreed {
 
 impl Phase {
     pub(super) fn start(secured: Option<Secured>, context: &Context, now: Instant) -> Self {
-        Self::Header(AwaitHeader {
+        Self::Header(Box::new(AwaitHeader {
             //= BIDI-68
             stage: secured.map_or(Stage::Plain, Stage::Secured),
             deadline: context.negotiation_deadline(now),
-        })
+        }))
     }
 
     pub(super) fn on_header(
@@ -128,7 +142,7 @@ impl Phase {
     ) -> Result<super::Phase, StreamError> {
         match self {
             Self::Header(wait) => wait.on_header(element, scope, context, now),
-            Self::Choice(_) | Self::Secured(_) => Err(StreamError::peer(
+            Self::Attestation(_) | Self::Choice(_) | Self::Secured(_) => Err(StreamError::peer(
                 StreamCondition::BadFormat,
                 "a second stream header",
             )),
@@ -145,7 +159,7 @@ impl Phase {
         match self {
             Self::Choice(wait) => wait.on_element(element, context, now),
             Self::Header(wait) if bidi::is_request(element) => wait.on_bidi(element, context),
-            Self::Header(_) | Self::Secured(_) => Err(StreamError::peer(
+            Self::Header(_) | Self::Attestation(_) | Self::Secured(_) => Err(StreamError::peer(
                 StreamCondition::BadFormat,
                 "an element before the stream header",
             )),
@@ -154,17 +168,32 @@ impl Phase {
 
     pub(super) fn on_secured(self, secured: Secured, _now: Instant) -> Self {
         match self {
-            Self::Secured(AwaitSecured { deadline }) => Self::Header(AwaitHeader {
+            Self::Secured(AwaitSecured { deadline }) => Self::Header(Box::new(AwaitHeader {
                 stage: Stage::Secured(secured),
                 deadline,
-            }),
-            unchanged @ (Self::Header(_) | Self::Choice(_)) => unchanged,
+            })),
+            unchanged @ (Self::Header(_) | Self::Attestation(_) | Self::Choice(_)) => unchanged,
+        }
+    }
+
+    pub(super) fn on_attested(
+        self,
+        attestation: Attestation,
+        context: &mut Context,
+        now: Instant,
+    ) -> super::Phase {
+        match self {
+            Self::Attestation(wait) => wait.on_attested(attestation, context, now),
+            unchanged @ (Self::Header(_) | Self::Choice(_) | Self::Secured(_)) => {
+                super::Phase::Receiving(unchanged)
+            }
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match self {
             Self::Header(wait) => wait.deadline,
+            Self::Attestation(wait) => wait.deadline,
             Self::Choice(wait) => wait.deadline,
             Self::Secured(wait) => wait.deadline,
         }
@@ -174,13 +203,21 @@ impl Phase {
     pub(super) fn awaits_tls(&self) -> bool {
         match self {
             Self::Secured(_) => true,
-            Self::Header(_) | Self::Choice(_) => false,
+            Self::Header(_) | Self::Attestation(_) | Self::Choice(_) => false,
+        }
+    }
+
+    /// Whether what the peer says has to wait.
+    pub(super) fn awaits_attestation(&self) -> bool {
+        match self {
+            Self::Attestation(_) => true,
+            Self::Header(_) | Self::Choice(_) | Self::Secured(_) => false,
         }
     }
 
     pub(super) fn cause(&self) -> Cause {
         match self {
-            Self::Header(_) => Cause::Stream,
+            Self::Header(_) | Self::Attestation(_) => Cause::Stream,
             Self::Choice(wait) if wait.vouched > 0 => Cause::Idle,
             Self::Choice(_) => Cause::Stream,
             Self::Secured(_) => Cause::Tls,
@@ -190,6 +227,7 @@ impl Phase {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Header(_) => "waiting for the peer's header",
+            Self::Attestation(_) => "finding out about the peer's certificate",
             Self::Choice(_) => "waiting for the peer to authenticate",
             Self::Secured(_) => "negotiating TLS",
         }
@@ -206,7 +244,7 @@ impl Phase {
                 "the peer's certificate does not prove its domain, and the policy for it accepts nothing weaker",
             )
             .at(Cause::Identity),
-            Self::Header(_) | Self::Choice(_) | Self::Secured(_) => error,
+            Self::Header(_) | Self::Attestation(_) | Self::Choice(_) | Self::Secured(_) => error,
         }
     }
 }
@@ -214,7 +252,7 @@ impl Phase {
 impl AwaitHeader {
     /// `<bidi/>` that was sent behind `<auth/>` without waiting for the outcome.
     fn on_bidi(
-        mut self,
+        mut self: Box<Self>,
         element: &Element,
         context: &mut Context,
     ) -> Result<super::Phase, StreamError> {
@@ -269,25 +307,19 @@ impl AwaitHeader {
                 now,
             )),
             Stage::Secured(secured) => {
-                context.event(Event::Identified(Peer {
-                    local: addresses.local.clone(),
-                    remote: addresses.remote.clone(),
-                    certificate: covers(&secured, &addresses, now),
-                    names: secured.valid_names(),
-                }));
-                Ok(offers::offer_authentication(
+                let wait = Box::new(AwaitAttestation {
                     secured,
                     addresses,
                     id,
-                    self.deadline,
-                    context,
-                    now,
-                ))
+                    deadline: self.deadline,
+                });
+                Ok(wait.enter(context, now))
             }
             Stage::Authenticated {
                 secured,
                 addresses: before,
                 remote,
+                identity,
                 agreed,
             } => {
                 //= STREAM-24
@@ -297,9 +329,67 @@ impl AwaitHeader {
                         "the header's addresses changed after authentication",
                     ));
                 }
-                offers::open_after_sasl(secured, addresses, &remote, id, agreed, context, now)
+                offers::open_after_sasl(
+                    secured,
+                    addresses,
+                    (&remote, identity),
+                    id,
+                    agreed,
+                    context,
+                    now,
+                )
             }
         }
+    }
+}
+
+impl AwaitAttestation {
+    /// Asks for what may help, if anything may; else our features go out at once.
+    fn enter(self: Box<Self>, context: &mut Context, now: Instant) -> super::Phase {
+        //= DNS-19
+        //= DNS-24
+        if context.config.attestations == Attestations::Available
+            && let Some(remote) = &self.addresses.remote
+            && trust::is_attestation_wanted(
+                &self.secured.certificate,
+                remote,
+                &context.policy,
+                context.before(remote, now),
+                now,
+            )
+        {
+            context.outputs.push_back(Output::Attest(remote.clone()));
+            return super::Phase::Receiving(Phase::Attestation(self));
+        }
+        self.offer(context, now)
+    }
+
+    fn on_attested(
+        mut self: Box<Self>,
+        attestation: Attestation,
+        context: &mut Context,
+        now: Instant,
+    ) -> super::Phase {
+        self.secured.certificate.attestations.push(attestation);
+        self.offer(context, now)
+    }
+
+    fn offer(self: Box<Self>, context: &mut Context, now: Instant) -> super::Phase {
+        let certificate = certified(&self.secured, &self.addresses, context, now);
+        context.event(Event::Identified(Peer {
+            local: self.addresses.local.clone(),
+            remote: self.addresses.remote.clone(),
+            certificate,
+            names: self.secured.valid_names(),
+        }));
+        offers::offer_authentication(
+            self.secured,
+            self.addresses,
+            self.id,
+            self.deadline,
+            context,
+            now,
+        )
     }
 }
 
@@ -363,11 +453,16 @@ pub(super) fn behind_auth(bytes: &[u8]) -> Option<Restart> {
     }
 }
 
-fn covers(secured: &Secured, addresses: &Addresses, now: Instant) -> Result<(), String> {
+/// Whether the peer's certificate proves the domain that its header claims.
+fn certified(
+    secured: &Secured,
+    addresses: &Addresses,
+    context: &Context,
+    now: Instant,
+) -> Result<Identity, String> {
     match &addresses.remote {
-        Some(remote) => secured
-            .certificate
-            .covers(remote, now)
+        Some(remote) => context
+            .certified(&secured.certificate, remote, now)
             .map_err(|not| not.to_string()),
         None => Err("the header has no 'from'".into()),
     }

@@ -13,6 +13,7 @@ use super::input::Check;
 use super::{Cause, Event, KeyCheck, Phase, StreamError};
 use crate::addr::DomainPair;
 use crate::dialback::{Dialback, write_verify};
+use crate::grounds::Assurance;
 use crate::ns;
 use crate::stanza::condition::StreamCondition;
 
@@ -21,6 +22,8 @@ use crate::stanza::condition::StreamCondition;
 pub(super) struct Verifying {
     pair: DomainPair,
     pending: BTreeSet<Check>,
+    /// How sure it is that this is the authoritative server.
+    assurance: Assurance,
     deadline: Instant,
 }
 
@@ -28,6 +31,7 @@ impl Verifying {
     pub(super) fn start(
         pair: DomainPair,
         checks: Vec<Check>,
+        assurance: Assurance,
         deadline: Instant,
         context: &mut Context,
     ) -> Self {
@@ -47,6 +51,7 @@ impl Verifying {
         Self {
             pair,
             pending: checks.into_iter().collect(),
+            assurance,
             deadline,
         }
     }
@@ -83,6 +88,7 @@ impl Verifying {
                         key: check.key,
                     },
                     verdict,
+                    assurance: self.assurance,
                 });
             }
             Ok(

@@ -224,7 +224,7 @@ fn a_further_domain_of_the_peer_is_asked_for_where_its_certificate_names_it() {
             Event::Identified(Peer {
                 local: domain("montague.lit"),
                 remote: Some(domain("capulet.lit")),
-                certificate: Ok(()),
+                certificate: Ok(verona_proto::grounds::Identity::Certificate),
                 names: certificate,
             }),
         );

@@ -9,7 +9,7 @@ use verona_proto::addr::{Direction, Domain, DomainPair, Hosts, Jid};
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{AttemptKey, Command, Federation, Remains, Signal, StreamKey};
-use verona_proto::grounds::Grounds;
+use verona_proto::grounds::{Assurance, Grounds, Proof};
 use verona_proto::learned::Learned;
 use verona_proto::limits::Limits;
 use verona_proto::outbox::{self, Drain, OutboxLimit};
@@ -86,6 +86,7 @@ impl World {
                 stream,
                 pair,
                 verdict,
+                ..
             } => format!("verdict {pair} on {} {}", stream.0, outcome(verdict)),
             Command::Carry {
                 stream,
@@ -189,7 +190,7 @@ impl World {
         let peer = Peer {
             local: domain("montague.lit"),
             remote: Some(domain(remote)),
-            certificate: Ok(()),
+            certificate: Err("self-signed".into()),
             names: Vec::new(),
         };
         assert_eq!(self.event(stream, Event::Identified(peer)), [""; 0]);
@@ -222,10 +223,7 @@ impl World {
         let granted = Granted {
             pair: self.pair(pair),
             direction,
-            grounds: Grounds {
-                by: "dialback",
-                inverse: false,
-            },
+            grounds: Grounds::inbound(Proof::Dialback(Assurance::Dns)),
         };
         self.event(stream, Event::Granted(granted))
     }
@@ -248,7 +246,14 @@ impl World {
         verdict: Verdict,
     ) -> Vec<String> {
         let check = self.check(pair, id);
-        self.event(stream, Event::Verified { check, verdict })
+        self.event(
+            stream,
+            Event::Verified {
+                check,
+                verdict,
+                assurance: Assurance::Dns,
+            },
+        )
     }
 
     pub(crate) fn check(&self, pair: &str, id: &str) -> KeyCheck {

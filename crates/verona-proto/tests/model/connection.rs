@@ -193,6 +193,7 @@ impl Connection {
         let command = verona_proto::stream::Command::Verdict {
             pair: self.domains(pair),
             verdict: verdict(outcome),
+            assurance: verona_proto::grounds::Assurance::Dns,
         };
         self.command(command, tally)
     }
@@ -242,6 +243,7 @@ impl Connection {
                 match output {
                     Output::StartTls { .. } => handshake = true,
                     Output::Close => self.is_over = true,
+                    Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                     Output::Deliver(admitted) => {
                         self.delivered(admitted.destination(), admitted.stanza(), tally)?
                     }

@@ -169,6 +169,7 @@ impl Rules {
             policy: Arc::new(self.policy()),
             secrets: KEPT.with(|kept| kept[self.server].1.clone()),
             tls_available: self.tls_available,
+            attestations: verona_proto::stream::Attestations::Unavailable,
             memory: Memory::default(),
         })
     }
@@ -305,6 +306,7 @@ impl Certificate {
                 names: self.names.iter().map(name).collect(),
                 expires: (self.chain == Trust::Trusted)
                     .then(|| start + Duration::from_secs(self.expires)),
+                ..PeerCertificate::absent()
             },
             own_certificate: self.own,
         }

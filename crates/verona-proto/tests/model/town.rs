@@ -494,6 +494,7 @@ impl Town {
                 stream,
                 pair,
                 verdict: outcome,
+                assurance,
             } => {
                 let Some(end) = self.ends.get_mut(stream.0 as usize) else {
                     return Err("a verdict for a stream that never was".into());
@@ -532,6 +533,7 @@ impl Town {
                     StreamCommand::Verdict {
                         pair,
                         verdict: outcome,
+                        assurance,
                     },
                     tally,
                 )

@@ -7,6 +7,7 @@
 //! | `deliver STANZA` | a stanza is routed to one of our domains |
 //! | `reply STANZA` | a stanza is routed to the world |
 //! | `disconnect` | the connection shall end |
+//! | `attest DOMAIN` | what DNS and the web say of the peer's certificate shall be found out |
 //! | `identified LOCAL~REMOTE certified` or `… uncertified` | who is there, and whether its certificate says so |
 //! | `bidirectional`, `multiplexes`, `sasl failed`, `irregular` | |
 //! | `verify SENDER → TARGET id=ID key=KEY` | a key must be checked elsewhere |
@@ -14,7 +15,8 @@
 //! | `granted inbound SENDER → TARGET GROUNDS` or `granted outbound …` | |
 //! | `refused SENDER → TARGET ANSWER`, `unanswered SENDER → TARGET` | of a request of ours |
 //! | `denied SENDER → TARGET ANSWER` | of a request of the peer's |
-//! | `verified SENDER → TARGET id=ID key=KEY VERDICT` | the authoritative server said so |
+//! | `verified SENDER → TARGET id=ID key=KEY VERDICT` | the authoritative server said so; behind it `by ASSURANCE`, if DNS
+//! alone is not all that led to it |
 //! | `failed CONDITION FAULT CAUSE` | the stream is over because of an error |
 //! | `closed CAUSE` | the stream is over in good order |
 //!
@@ -24,6 +26,7 @@ use std::fmt;
 
 use verona_proto::addr::{Direction, DomainPair};
 use verona_proto::dialback::{Answer, Verdict};
+use verona_proto::grounds::Assurance;
 use verona_proto::stanza::{Destination, Stanza};
 use verona_proto::stream::{Cause, Event, Fault, Output};
 use verona_xml::{Element, Scope};
@@ -46,6 +49,7 @@ impl Observed {
                 local.as_ref().map_or("?".to_owned(), ToString::to_string)
             ),
             Output::Close => "disconnect".into(),
+            Output::Attest(domain) => format!("attest {domain}"),
             Output::Event(event) => words(event),
             Output::Deliver(admitted) => {
                 let verb = match admitted.destination() {
@@ -85,7 +89,7 @@ fn words(event: &Event) -> String {
                 .as_ref()
                 .map_or("?".to_owned(), ToString::to_string),
             match &peer.certificate {
-                Ok(()) => "certified",
+                Ok(_) => "certified",
                 Err(_) => "uncertified",
             },
         ),
@@ -129,12 +133,20 @@ fn words(event: &Event) -> String {
         Event::Denied {
             from, to, answer, ..
         } => format!("denied {from} → {to} {}", self::answer(*answer)),
-        Event::Verified { check, verdict } => format!(
-            "verified {} id={} key={} {}",
+        Event::Verified {
+            check,
+            verdict,
+            assurance,
+        } => format!(
+            "verified {} id={} key={} {}{}",
             arrow(&check.pair, Direction::Inbound),
             check.id,
             check.key,
             answer((*verdict).into()),
+            match *assurance == Assurance::Dns {
+                true => String::new(),
+                false => format!(" by {}", assurance.name()),
+            },
         ),
         Event::Failed(error) => format!(
             "failed {} {} {}",

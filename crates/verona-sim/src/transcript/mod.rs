@@ -33,12 +33,15 @@
 //! *Stream:* `ROLE` is `initiating`, `receiving` or `verifying`. Keys: `hosts`, `pair=LOCAL~REMOTE` (unless
 //! receiving), `check=ID/KEY` (verifying), `secured=CERTIFICATE` (TLS came first), `own=no` (we have no certificate),
 //! `ids` (of our headers, in order), `secret`, `issued=KEY,…` (keys that we made on other streams within the last 90 s; others
-//! are not vouched for), `met=ID,…` (ids of earlier streams to the same peer), `learned=DOMAIN:TOPIC:OUTCOME,…`, `external=no`, `request=no` (what an earlier failure taught); and the policy: `tls`
-//! (`required`, `optional`, `unavailable`), `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `to`, `federate`, `limits=NAME:VALUE,…`.
+//! are not vouched for), `met=ID,…` (ids of earlier streams to the same peer), `learned=DOMAIN:TOPIC:OUTCOME,…`, `external=no`, `request=no` (what an earlier failure taught), `proven=DOMAIN:certificate|dane,…` (what peers proved before),
+//! `attestations=yes` (DNS and the web can be asked about certificates), `way=dns|dnssec|configured|redirect` (how we came
+//! to the server), `tlsa=yes` (DNSSEC names its certificate); and the policy: `tls`
+//! (`required`, `optional`, `unavailable`), `weaker`, `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `to`, `federate`, `limits=NAME:VALUE,…`.
 //!
 //! *Certificate:* `absent`, `untrusted:NAME,…`, or `NAME,…`.
 //!
-//! *Commands:* `secured certificate=CERTIFICATE [expires=+10s]`, `verdict SENDER → TARGET valid|invalid|error
+//! *Commands:* `secured certificate=CERTIFICATE [expires=+10s] [FOUND]`, `attested DOMAIN [FOUND]` with `FOUND` some of
+//! `dane=matches|differs|none posh=matches|differs|failed host=NAME`, `verdict SENDER → TARGET valid|invalid|error
 //! CONDITION`, `request SENDER → TARGET`, `converge`, `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
 //!
 //! *Assertions:* `unsent`, `state …`, `sends A → B, …` or `sends nothing`, `accepts …`, `bidirectional`,

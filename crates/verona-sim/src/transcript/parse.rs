@@ -2,15 +2,18 @@
 //! as far as it can be, and names its line.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use verona_proto::addr::{Direction, Domain, DomainPair, Hosts};
+use verona_proto::certificate::{Attestation, Posh};
+use verona_proto::dane::Dane;
+use verona_proto::grounds::{Assurance, Strength};
 use verona_proto::learned::{Outcome, Topic};
 use verona_proto::policy::{
     BidiOffer, BidiPolicy, DomainPattern, Federate, IdentityMethod, Multiplex, PeerPolicy,
-    PeerRule, Policy, Strictness, TlsPolicy, UseLearned,
+    PeerRule, Policy, Strictness, TlsPolicy, UseLearned, Weaker,
 };
-use verona_proto::stream::Check;
+use verona_proto::stream::{Attestations, Check};
 
 use super::text::Names;
 use super::{Mistake, Transcript};
@@ -57,6 +60,13 @@ pub(super) struct Setup {
     /// Ids of earlier streams to the same peer.
     pub(super) met: Vec<String>,
     pub(super) learned: Vec<Taught>,
+    /// What peers proved before.
+    pub(super) proven: Vec<(Domain, Strength)>,
+    pub(super) attestations: Attestations,
+    /// How the way led to the peer.
+    pub(super) assurance: Assurance,
+    /// Whether DNSSEC names the certificate of the server that we dial.
+    pub(super) tlsa: bool,
     pub(super) names: Names,
 }
 
@@ -249,6 +259,23 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
         Some(text) => list(&text, taught)?,
         None => Vec::new(),
     };
+    let proven = match keys.remove("proven") {
+        Some(text) => list(&text, strength)?,
+        None => Vec::new(),
+    };
+    let attestations = match keys.remove("attestations").as_deref() {
+        None | Some("no") => Attestations::Unavailable,
+        Some("yes") => Attestations::Available,
+        Some(other) => return Err(format!("`attestations` is `yes` or `no`, not `{other}`")),
+    };
+    let assurance = match keys.remove("way").as_deref() {
+        None | Some("dns") => Assurance::Dns,
+        Some("dnssec") => Assurance::Dnssec,
+        Some("configured") => Assurance::Configured,
+        Some("redirect") => Assurance::Redirected,
+        Some(other) => return Err(format!("there is no way `{other}`")),
+    };
+    let tlsa = keys.remove("tlsa").is_some_and(|tlsa| tlsa == "yes");
     let secret = keys.remove("secret").unwrap_or_else(|| "secret".to_owned());
     let tls_available = keys.get("tls").is_none_or(|tls| tls != "unavailable");
     if !tls_available {
@@ -274,9 +301,57 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
         issued,
         met,
         learned,
+        proven,
+        attestations,
+        assurance,
+        tlsa,
         names,
     })
 }
+
+/// `DOMAIN:STRENGTH`.
+fn strength(text: &str) -> Result<(Domain, Strength), String> {
+    let (peer, name) = text.split_once(':').unwrap_or((text, ""));
+    let strength = Strength::of_name(name).ok_or_else(|| format!("nothing proves `{name}`"))?;
+    Ok((domain(peer)?, strength))
+}
+
+/// `dane=matches|differs|none`, `posh=matches|differs|failed` and `host=NAME`, each optional.
+pub(super) fn attestation(
+    domain: Domain,
+    keys: &mut BTreeMap<String, String>,
+    now: Instant,
+) -> Result<Attestation, String> {
+    let dane = match keys.remove("dane").as_deref() {
+        None => Dane::NotLooked,
+        Some("none") => Dane::NoRecords,
+        Some("matches") => Dane::Matches { until: None },
+        Some("differs") => Dane::Differs("is none of them".into()),
+        Some(other) => return Err(format!("DANE does not say `{other}`")),
+    };
+    let posh = match keys.remove("posh").as_deref() {
+        None => Posh::NotLooked,
+        Some("matches") => Posh::Matches {
+            until: now + POSH_LIFE,
+        },
+        Some("differs") => Posh::Differs,
+        Some("failed") => Posh::Failed("there is no document".into()),
+        Some(other) => return Err(format!("POSH does not say `{other}`")),
+    };
+    let hosts = match keys.remove("host") {
+        Some(text) => vec![self::domain(&text)?],
+        None => Vec::new(),
+    };
+    Ok(Attestation {
+        domain,
+        dane,
+        posh,
+        hosts,
+    })
+}
+
+/// How long a POSH document counts.
+const POSH_LIFE: Duration = Duration::from_secs(3600);
 
 /// `DOMAIN:TOPIC:OUTCOME`.
 fn taught(text: &str) -> Result<Taught, String> {
@@ -368,6 +443,13 @@ fn policy(rule: &mut PeerRule, keys: BTreeMap<String, String>) -> Result<(), Str
                     _ => return bad(),
                 });
             }
+            "weaker" => {
+                rule.weaker = Some(match value.as_str() {
+                    "refuse" => Weaker::Refuse,
+                    "allow" => Weaker::Allow,
+                    _ => return bad(),
+                });
+            }
             "limits" => {
                 let limit = |text: &str| match text.split_once(':') {
                     Some((name, value)) => match value.parse() {
@@ -406,6 +488,7 @@ fn defaults(rule: PeerRule) -> PeerPolicy {
         federate: rule.federate.unwrap_or(defaults.federate),
         bidi_offer: rule.bidi_offer.unwrap_or(defaults.bidi_offer),
         learned: rule.learned.unwrap_or(defaults.learned),
+        weaker: rule.weaker.unwrap_or(defaults.weaker),
         limits,
         ..defaults
     }

@@ -3,12 +3,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use verona_proto::addr::{Direction, Hosts};
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
+use verona_proto::dane::{Tlsa, TlsaRecord};
 use verona_proto::dialback::{Secret, Secrets};
+use verona_proto::discovery::{FALLBACK_PORT, Target};
+use verona_proto::grounds::Assurance;
 use verona_proto::stanza::Stanza;
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stream::{
@@ -240,12 +244,37 @@ impl<'a> Player<'a> {
                     Some(text) => parse::duration(&text).map_err(mistake)?,
                     None => CERTIFICATE_LIFE,
                 };
+                let remote = match &self.transcript.setup.role {
+                    Role::Initiating { pair, .. } | Role::Verifying { pair, .. } => {
+                        Some(pair.remote().domain().clone())
+                    }
+                    Role::Receiving => None,
+                };
+                let attestation = match remote {
+                    Some(remote) if !keys.is_empty() => {
+                        let found = parse::attestation(remote, &mut keys, self.now);
+                        Some(found.map_err(mistake)?)
+                    }
+                    Some(_) | None => None,
+                };
                 if let Some(key) = keys.keys().next() {
                     return Err(mistake(format!("there is no key `{key}`")));
                 }
                 let own = self.transcript.setup.own_certificate;
                 let evidence = parse::evidence(&evidence);
-                Input::Secured(secured(&evidence, own, self.now + expires))
+                let mut secured = secured(&evidence, own, self.now + expires);
+                secured.certificate.attestations.extend(attestation);
+                Input::Secured(secured)
+            }
+            "attested" => {
+                let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+                let mut keys = parse::keys(rest).map_err(mistake)?;
+                let domain = parse::domain(name).map_err(mistake)?;
+                let found = parse::attestation(domain, &mut keys, self.now).map_err(mistake)?;
+                if let Some(key) = keys.keys().next() {
+                    return Err(mistake(format!("there is no key `{key}`")));
+                }
+                Input::Attested(found)
             }
             "verdict" => {
                 let (pair, verdict) = split_words(rest, 3);
@@ -253,7 +282,11 @@ impl<'a> Player<'a> {
                 let pair = self.hosts().pair(Direction::Inbound, &sender, &target);
                 let pair = pair.map_err(|error| mistake(format!("no pair: {error:?}")))?;
                 let verdict = event::verdict(verdict).map_err(mistake)?;
-                Input::Command(Command::Verdict { pair, verdict })
+                Input::Command(Command::Verdict {
+                    pair,
+                    verdict,
+                    assurance: Assurance::Dns,
+                })
             }
             "request" => {
                 let (sender, target) = parse::arrow(rest).map_err(mistake)?;
@@ -464,6 +497,7 @@ fn stream(setup: &Setup, now: Instant) -> Stream {
         policy: Arc::new(setup.policy.clone()),
         secrets: Secrets::from(Secret::new(&setup.secret)),
         tls_available: setup.tls_available,
+        attestations: setup.attestations,
         memory,
     });
     let mut ids = VecDeque::from(setup.ids.clone());
@@ -492,7 +526,26 @@ fn stream(setup: &Setup, now: Instant) -> Stream {
             checks: checks.clone(),
         },
     };
-    Stream::initiating(config, purpose, ids, secured, now)
+    Stream::initiating(config, purpose, ids, secured, now).by_way_of(&target(setup))
+}
+
+/// Where the stream leads; of it only the way and what DNS says of the certificate count here.
+fn target(setup: &Setup) -> Target {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, FALLBACK_PORT));
+    let record = TlsaRecord {
+        usage: 3,
+        selector: 1,
+        matching: 1,
+        data: vec![0; 32],
+    };
+    Target {
+        assurance: setup.assurance,
+        tlsa: match setup.tlsa {
+            true => Tlsa::Secure(vec![record]),
+            false => Tlsa::None,
+        },
+        ..Target::new(address, false, "server.invalid")
+    }
 }
 
 /// What other streams have left behind.
@@ -512,6 +565,9 @@ fn memory(setup: &Setup, now: Instant) -> Memory {
             .learned
             .note(&taught.peer, taught.topic, taught.outcome, text, now);
     }
+    for (peer, strength) in &setup.proven {
+        memory.learned.note_proven(peer, *strength, now);
+    }
     memory
 }
 
@@ -526,11 +582,12 @@ fn secured(evidence: &Evidence, own_certificate: bool, expires: Instant) -> Secu
             chain: Chain::Valid,
             names: names.collect(),
             expires: Some(expires),
+            ..PeerCertificate::absent()
         },
         (false, false) => PeerCertificate {
             chain: Chain::Invalid("the issuer is unknown".into()),
             names: names.collect(),
-            expires: None,
+            ..PeerCertificate::absent()
         },
     };
     Secured {

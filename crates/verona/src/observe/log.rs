@@ -31,8 +31,8 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
                 .as_ref()
                 .map_or_else(|| "(no 'from')".to_owned(), ToString::to_string);
             match &who.certificate {
-                Ok(()) => {
-                    debug!(stream, role, %peer, local = %who.local, remote, "the peer's certificate is good")
+                Ok(identity) => {
+                    debug!(stream, role, %peer, local = %who.local, remote, by = %identity, "the peer's certificate is good")
                 }
                 Err(reason) => {
                     debug!(stream, role, %peer, local = %who.local, remote, "certificate: {reason}")
@@ -86,9 +86,13 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             stream, role, %peer, local = %to, remote = %from,
             "refused the peer's dialback key ({}): {text}", outcome(*answer)
         ),
-        Event::Verified { check, verdict } => debug!(
+        Event::Verified {
+            check,
+            verdict,
+            assurance,
+        } => debug!(
             stream, role, %peer, local = %check.pair.local(), remote = %check.pair.remote(),
-            "the authoritative server says: {verdict:?}"
+            assurance = assurance.name(), "the authoritative server says: {verdict:?}"
         ),
         Event::Irregular { what } => {
             let (local, remote) = names(link);

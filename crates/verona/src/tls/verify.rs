@@ -14,6 +14,7 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, VerifiedPath};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Oid, Tag};
@@ -39,6 +40,7 @@ pub fn evidence(
         return PeerCertificate::absent();
     };
     let names = names(leaf);
+    let public_key = public_key(leaf).ok().map(|key| Sha256::digest(&key).into());
     match path(leaf, intermediates, trust, now_wall) {
         Ok(verified) => PeerCertificate {
             chain: Chain::Valid,
@@ -48,11 +50,15 @@ pub fn evidence(
                 names
             },
             expires: Some(on_our_clock(verified.not_after, now_wall, now)),
+            public_key,
+            attestations: Vec::new(),
         },
         Err(reason) => PeerCertificate {
             chain: Chain::Invalid(reason),
             names,
             expires: None,
+            public_key,
+            attestations: Vec::new(),
         },
     }
 }

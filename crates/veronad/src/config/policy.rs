@@ -6,12 +6,12 @@ use verona::config::PeerAddress;
 use verona_proto::limits::{BadLimit, Limits};
 use verona_proto::policy::{
     BidiOffer, BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, Multiplex,
-    OnUncertain, PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned,
+    OnUncertain, PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned, Weaker,
 };
 
 use super::problem::Report;
 use super::section::{Node, Section};
-use super::{address, suggest, unavailable};
+use super::{address, suggest};
 
 /// The policy for everybody, from `[defaults]`.
 pub(super) fn defaults(section: &mut Section<'_>, report: &mut Report) -> PeerPolicy {
@@ -19,6 +19,7 @@ pub(super) fn defaults(section: &mut Section<'_>, report: &mut Report) -> PeerPo
     let mut policy = PeerPolicy::default();
     policy.tls = keys.tls.unwrap_or(policy.tls);
     policy.identity = keys.identity.unwrap_or(policy.identity);
+    policy.weaker = keys.weaker.unwrap_or(policy.weaker);
     policy.bidi = keys.bidi.unwrap_or(policy.bidi);
     policy.multiplex = keys.multiplex.unwrap_or(policy.multiplex);
     policy.to = keys.to.unwrap_or(policy.to);
@@ -95,6 +96,8 @@ enum Scope {
 struct Keys {
     tls: Option<TlsPolicy>,
     identity: Option<Vec<IdentityMethod>>,
+    pins: Option<Vec<[u8; 32]>>,
+    weaker: Option<Weaker>,
     bidi: Option<BidiPolicy>,
     multiplex: Option<Multiplex>,
     to: Option<Strictness>,
@@ -108,16 +111,19 @@ struct Keys {
 
 impl Keys {
     fn read(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Self {
-        if let Some(node) = section.get("weaker")
-            && node.choice(WEAKER, report).is_some()
-        {
-            unavailable::no_effect(&node, "`weaker`", report);
-        }
+        let pins = match scope {
+            Scope::OnePeer => section.get("pins").and_then(|node| pins(&node, report)),
+            Scope::Everybody => None,
+        };
+        let named = section
+            .get("identity")
+            .and_then(|node| identity(&node, pins.as_deref(), report));
         Self {
             tls: choice(section, "tls", TLS, report),
-            identity: section
-                .get("identity")
-                .and_then(|node| identity(&node, report)),
+            // Whoever names keys and nothing else wants those keys and nothing else.
+            identity: named.or_else(|| pins.as_ref().map(|_| vec![IdentityMethod::Pin])),
+            pins,
+            weaker: choice(section, "weaker", WEAKER, report),
             bidi: choice(section, "bidi", BIDI, report),
             multiplex: choice(section, "multiplex", MULTIPLEX, report),
             to: choice(section, "to", TO, report),
@@ -135,6 +141,8 @@ impl Keys {
             domain,
             tls: self.tls,
             identity: self.identity,
+            pins: self.pins,
+            weaker: self.weaker,
             bidi: self.bidi,
             multiplex: self.multiplex,
             to: self.to,
@@ -157,7 +165,11 @@ fn choice<T: Copy>(
     section.get(key)?.choice(choices, report)
 }
 
-fn identity(node: &Node<'_>, report: &mut Report) -> Option<Vec<IdentityMethod>> {
+fn identity(
+    node: &Node<'_>,
+    pins: Option<&[[u8; 32]]>,
+    report: &mut Report,
+) -> Option<Vec<IdentityMethod>> {
     let items = node.items_or_report(report)?;
     if items.is_empty() {
         report
@@ -173,30 +185,66 @@ fn identity(node: &Node<'_>, report: &mut Report) -> Option<Vec<IdentityMethod>>
         let Some(method) = item.choice(IDENTITY, report) else {
             continue;
         };
-        match method {
-            IdentityMethod::Dane => unavailable::no_effect(item, "\"dane\"", report),
-            IdentityMethod::Posh => unavailable::no_effect(item, "\"posh\"", report),
-            IdentityMethod::Certificate | IdentityMethod::Dialback => {}
+        if method == IdentityMethod::Pin && pins.is_none() {
+            report
+                .error(&item.place(), "\"pin\" proves nobody without `pins`")
+                .suggest("name the keys in the same `[[peer]]`: pins = [\"sha256:…\"]");
         }
         if !methods.contains(&method) {
             methods.push(method);
         }
     }
-    let works = |method: &IdentityMethod| {
-        matches!(
-            method,
-            IdentityMethod::Certificate | IdentityMethod::Dialback
-        )
-    };
-    if methods.len() == items.len() && !methods.iter().any(works) {
+    Some(methods)
+}
+
+/// `pins = ["sha256:HEX"]`: the SHA-256 of a certificate's SubjectPublicKeyInfo, as openssl prints it.
+fn pins(node: &Node<'_>, report: &mut Report) -> Option<Vec<[u8; 32]>> {
+    let items = node.items_or_report(report)?;
+    if items.is_empty() {
         report
             .error(
                 &node.place(),
-                "nothing in `identity` is available in this version: no peer could be proven",
+                "`pins` is empty: no key could ever prove the peer",
             )
-            .suggest("add \"certificate\" or \"dialback\"");
+            .suggest("name at least one key, or remove `pins`");
+        return None;
     }
-    Some(methods)
+    let mut pins = Vec::new();
+    for item in &items {
+        let Some(text) = item.text(report) else {
+            continue;
+        };
+        match pin(text) {
+            Some(pin) => pins.push(pin),
+            None => {
+                report
+                    .error(
+                        &item.place(),
+                        "no pin: it is \"sha256:\" and the 64 hexadecimal digits of a public key's SHA-256",
+                    )
+                    .suggest(
+                        "openssl x509 -in cert.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum",
+                    );
+            }
+        }
+    }
+    Some(pins)
+}
+
+fn pin(text: &str) -> Option<[u8; 32]> {
+    let digits: String = text
+        .strip_prefix("sha256:")?
+        .chars()
+        .filter(|character| *character != ':')
+        .collect();
+    if digits.len() != 64 || !digits.is_ascii() {
+        return None;
+    }
+    let mut pin = [0; 32];
+    for (byte, at) in pin.iter_mut().zip((0..digits.len()).step_by(2)) {
+        *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(pin)
 }
 
 fn limits(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Vec<(String, u64)> {
@@ -263,6 +311,7 @@ const IDENTITY: &[(&str, IdentityMethod)] = &[
     ("certificate", IdentityMethod::Certificate),
     ("dane", IdentityMethod::Dane),
     ("posh", IdentityMethod::Posh),
+    ("pin", IdentityMethod::Pin),
     ("dialback", IdentityMethod::Dialback),
 ];
 const BIDI: &[(&str, BidiPolicy)] = &[("auto", BidiPolicy::Auto), ("off", BidiPolicy::Off)];
@@ -287,7 +336,7 @@ const BIDI_OFFER: &[(&str, BidiOffer)] = &[
     ("both", BidiOffer::Both),
 ];
 const DIRECT_TLS: &[(&str, DirectTls)] = &[("auto", DirectTls::Auto), ("off", DirectTls::Off)];
-const WEAKER: &[(&str, ())] = &[("refuse", ()), ("allow", ())];
+const WEAKER: &[(&str, Weaker)] = &[("refuse", Weaker::Refuse), ("allow", Weaker::Allow)];
 
 /// Limits of the engine as a whole: one peer cannot have its own.
 const OF_EVERYBODY: &[&str] = &[
@@ -312,6 +361,7 @@ const OF_EVERYBODY: &[&str] = &[
     "dns_seconds",
     "attempt_seconds",
     "tls_handshake_seconds",
+    "attestation_seconds",
     "write_stall_seconds",
     "bytes_per_second_max",
 ];

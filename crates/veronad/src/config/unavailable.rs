@@ -14,11 +14,3 @@ pub(super) fn report(node: &Node<'_>, feature: &str, remedy: &str, report: &mut 
         )
         .suggest(remedy);
 }
-
-/// Warns that a key is understood but changes nothing yet.
-pub(super) fn no_effect(node: &Node<'_>, what: &str, report: &mut Report) {
-    report.warning(
-        &node.place(),
-        format!("{what} has no effect in this version"),
-    );
-}

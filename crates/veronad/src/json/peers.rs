@@ -3,7 +3,8 @@
 //! What is learned and what is stored change at different times: the file has types of its own (`state/document.rs`).
 
 use serde::{Deserialize, Serialize};
-use verona::{LearnedFailure, LearnedLesson, status};
+use verona::{LearnedFailure, LearnedLesson, LearnedProof, status};
+use verona_proto::learned::PROVEN_LASTS;
 use verona_proto::policy::UseLearned;
 
 use super::{VERSION, timestamp};
@@ -26,6 +27,9 @@ pub(crate) struct Peer {
     pub(crate) ignored: bool,
     /// Streams in a row that ended with an error soon after they had begun to serve.
     pub(crate) early_deaths: u32,
+    /// How strongly it proved itself, to which it is held unless `weaker = "allow"`.
+    #[serde(default)]
+    pub(crate) proven: Vec<Proof>,
     /// The last one, kept for a week.
     pub(crate) failure: Option<LastFailure>,
     /// Before when no attempt begins.
@@ -40,6 +44,17 @@ pub(crate) struct Lesson {
     /// What was seen.
     pub(crate) text: String,
     pub(crate) since: String,
+    pub(crate) until: String,
+}
+
+/// It proved itself by its certificate.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    /// `certificate` or `dane`.
+    pub(crate) by: String,
+    /// When it last did, to the hour.
+    pub(crate) since: String,
+    /// Until when it is held to that.
     pub(crate) until: String,
 }
 
@@ -84,6 +99,7 @@ impl Peer {
             learned: peer.learned.lessons.into_iter().map(Lesson::new).collect(),
             ignored: peer.used == UseLearned::Ignore,
             early_deaths: peer.learned.early_deaths,
+            proven: peer.learned.proven.iter().map(Proof::new).collect(),
             failure: peer.learned.failure.map(LastFailure::new),
             next_attempt: next.map(timestamp),
         }
@@ -98,6 +114,16 @@ impl Lesson {
             text: lesson.text,
             since: timestamp(lesson.since),
             until: timestamp(lesson.until),
+        }
+    }
+}
+
+impl Proof {
+    fn new(proof: &LearnedProof) -> Self {
+        Self {
+            by: proof.strength.name().to_owned(),
+            since: timestamp(proof.since),
+            until: timestamp(proof.since + PROVEN_LASTS),
         }
     }
 }

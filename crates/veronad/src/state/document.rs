@@ -11,8 +11,9 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use verona::{LearnedFailure, LearnedLesson, LearnedPeer};
+use verona::{LearnedFailure, LearnedLesson, LearnedPeer, LearnedProof};
 use verona_proto::addr::Domain;
+use verona_proto::grounds::Strength;
 use verona_proto::learned::{Outcome, PEERS_MAX, Phase, Topic};
 
 use crate::json::timestamp;
@@ -89,7 +90,10 @@ pub(super) fn write(peers: &[LearnedPeer], now: SystemTime) -> Vec<u8> {
 
 /// Whether anything is known of a peer.
 pub(super) fn is_worth_keeping(peer: &LearnedPeer) -> bool {
-    !peer.lessons.is_empty() || peer.early_deaths > 0 || peer.failure.is_some()
+    !peer.lessons.is_empty()
+        || peer.early_deaths > 0
+        || peer.failure.is_some()
+        || !peer.proven.is_empty()
 }
 
 #[derive(Deserialize)]
@@ -118,6 +122,8 @@ struct PeerEntry {
     early_deaths: Lenient<u32>,
     #[serde(default)]
     failure: Option<Lenient<FailureEntry>>,
+    #[serde(default)]
+    proven: Entries<ProofEntry, PROOFS_MAX>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +142,12 @@ struct FailureEntry {
     since: String,
     #[serde(default)]
     reached: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProofEntry {
+    by: String,
+    since: String,
 }
 
 impl PeerEntry {
@@ -165,6 +177,17 @@ impl PeerEntry {
                     reached: failure.reached.map(timestamp),
                 })
             }),
+            proven: Entries {
+                entries: peer
+                    .proven
+                    .iter()
+                    .map(|proof| ProofEntry {
+                        by: proof.strength.name().to_owned(),
+                        since: timestamp(proof.since),
+                    })
+                    .collect(),
+                ignored: 0,
+            },
         }
     }
 
@@ -173,7 +196,7 @@ impl PeerEntry {
             *ignored += 1;
             return None;
         };
-        *ignored += self.lessons.ignored;
+        *ignored += self.lessons.ignored + self.proven.ignored;
         let mut counted = |understood: bool| *ignored += usize::from(!understood);
         let lessons = self
             .lessons
@@ -190,6 +213,16 @@ impl PeerEntry {
             counted(failure.is_some());
             failure
         });
+        let proven = self
+            .proven
+            .entries
+            .into_iter()
+            .filter_map(|entry| {
+                let proof = entry.proof();
+                counted(proof.is_some());
+                proof
+            })
+            .collect();
         let early_deaths = self.early_deaths.understood();
         counted(early_deaths.is_some());
         Some(LearnedPeer {
@@ -197,6 +230,7 @@ impl PeerEntry {
             lessons,
             early_deaths: early_deaths.unwrap_or_default(),
             failure,
+            proven,
         })
     }
 }
@@ -209,6 +243,15 @@ impl LessonEntry {
             text: printable(&self.text),
             since: moment(&self.since)?,
             until: moment(&self.until)?,
+        })
+    }
+}
+
+impl ProofEntry {
+    fn proof(self) -> Option<LearnedProof> {
+        Some(LearnedProof {
+            strength: Strength::of_name(&self.by)?,
+            since: moment(&self.since)?,
         })
     }
 }
@@ -313,3 +356,5 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for EntriesVisitor
 
 /// One for each topic, and some for those of other versions.
 const LESSONS_MAX: usize = 32;
+/// One for each strength, and some for those of other versions.
+const PROOFS_MAX: usize = 8;

@@ -7,8 +7,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use verona::{LearnedFailure, LearnedLesson};
+use verona::{LearnedFailure, LearnedLesson, LearnedProof};
 use verona_proto::addr::Domain;
+use verona_proto::grounds::Strength;
 use verona_proto::learned::{Outcome, PEERS_MAX, Phase, Topic};
 
 use super::document::{self, Unreadable};
@@ -34,6 +35,10 @@ fn peer(domain: &str) -> LearnedPeer {
             next: None,
             reached: Some(since + Duration::from_secs(1)),
         }),
+        proven: vec![LearnedProof {
+            strength: Strength::Dane,
+            since,
+        }],
     }
 }
 
@@ -52,6 +57,7 @@ fn what_is_written_is_read() {
 fn of_a_peer_nothing_is_known_of_nothing_is_written() {
     let mut nobody = peer("nobody.lit");
     (nobody.lessons, nobody.early_deaths, nobody.failure) = (Vec::new(), 0, None);
+    nobody.proven.clear();
     assert!(!text(&[nobody]).contains("nobody.lit"));
 }
 

@@ -14,7 +14,7 @@ use crate::addr::{Direction, Domain, DomainPair, NotAPair};
 use crate::dialback::{
     Answer, Dialback, DialbackError, IdSeen, Verdict, write_answer, write_request,
 };
-use crate::grounds::{Identity, Proof};
+use crate::grounds::{Assurance, Identity, Proof};
 use crate::limits::{seconds, size};
 use crate::policy::{BidiPolicy, Federate, IdentityMethod, TlsPolicy};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
@@ -90,16 +90,12 @@ impl Open {
         }
         //= DB-43
         // A further domain of the peer's must be certified for: that DNS leads to the same place is not known here.
-        let certified = self
-            .secured
-            .as_ref()
-            .is_some_and(|secured| secured.certificate.covers(remote, now).is_ok());
         //= BIDI-27
-        (self.role == Role::Initiating
-            && self.multiplexes
-            && certified
-            && policy.accepts(IdentityMethod::Certificate))
-        .then_some(Identity::Certificate)
+        if self.role != Role::Initiating || !self.multiplexes {
+            return None;
+        }
+        let certificate = &self.secured.as_ref()?.certificate;
+        context.certified(certificate, remote, now).ok()
     }
 
     /// The dispatch of conformance §4.1.
@@ -195,11 +191,15 @@ impl Open {
             }
             //= DB-44
             //= BIDI-48
-            Judgement::Certified(pair) => {
+            Judgement::Certified(pair, identity) => {
                 context.write(|out| write_answer(out, &to, &from, Answer::Valid));
                 let granted = self
                     .authorizations
-                    .prove(pair, Proof::Certificate, context.policy_for(&from).bidi)
+                    .prove(
+                        pair,
+                        Proof::Certificate(identity),
+                        context.policy_for(&from).bidi,
+                    )
                     .unwrap_or_default();
                 self.granted(granted, context);
                 Ok(())
@@ -307,13 +307,11 @@ impl Open {
                 "too many domain pairs on one stream",
             );
         }
-        let certified = self
-            .secured
-            .as_ref()
-            .is_some_and(|secured| secured.certificate.covers(from, now).is_ok());
         //= DB-44
-        if certified && policy.accepts(IdentityMethod::Certificate) {
-            return Judgement::Certified(pair);
+        if let Some(secured) = &self.secured
+            && let Ok(identity) = context.certified(&secured.certificate, from, now)
+        {
+            return Judgement::Certified(pair, identity);
         }
         //= DB-46
         if !policy.accepts(IdentityMethod::Dialback) {
@@ -376,10 +374,11 @@ impl Open {
         mut self,
         pair: &DomainPair,
         verdict: Verdict,
+        assurance: Assurance,
         context: &mut Context,
         now: Instant,
     ) -> Result<super::super::Phase, StreamError> {
-        match self.settle(pair, verdict, context, now)? {
+        match self.settle(pair, verdict, assurance, context, now)? {
             Settled::Stays => Ok(super::super::Phase::Open(self)),
             Settled::Ends => Ok(self.close(Cause::Dialback, context, now)),
         }
@@ -390,12 +389,13 @@ impl Open {
         &mut self,
         pair: &DomainPair,
         verdict: Verdict,
+        assurance: Assurance,
         context: &mut Context,
         now: Instant,
     ) -> Result<Settled, StreamError> {
         // A verdict for a pair that nobody waits for any more is dropped (DB-28).
         let bidi = context.policy_for(pair.remote().domain()).bidi;
-        let Ok(concluded) = self.authorizations.conclude(pair, verdict, bidi) else {
+        let Ok(concluded) = self.authorizations.conclude(pair, verdict, assurance, bidi) else {
             return Ok(Settled::Stays);
         };
         let (answer, settled) = match verdict {
@@ -440,7 +440,7 @@ enum Judgement {
     /// It may already.
     Granted,
     /// Its certificate suffices (XEP-0344).
-    Certified(DomainPair),
+    Certified(DomainPair, Identity),
     /// The authoritative server must be asked.
     Verify(DomainPair),
 }

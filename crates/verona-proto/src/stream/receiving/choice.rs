@@ -16,6 +16,7 @@ use super::{AwaitChoice, AwaitHeader, AwaitSecured, Phase, Stage};
 use crate::addr::Domain;
 use crate::authorizations::Authorizations;
 use crate::dialback::{Answer, Dialback, DialbackError, write_answer};
+use crate::grounds::Identity;
 use crate::ns;
 use crate::policy::{IdentityMethod, TlsPolicy};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
@@ -98,23 +99,26 @@ impl AwaitChoice {
         now: Instant,
     ) -> Result<stream::Phase, StreamError> {
         match self.authenticate(element, context, now) {
-            Ok((secured, remote)) => {
+            Ok((secured, remote, identity)) => {
                 //= SASL-01
                 context.write(sasl::write_success);
                 //= SASL-14
                 //= STREAM-32
                 context.restart = Some(Restart::AtHeader);
                 context.header_sent = false;
-                Ok(stream::Phase::Receiving(Phase::Header(AwaitHeader {
-                    stage: Stage::Authenticated {
-                        secured,
-                        addresses: self.addresses,
-                        remote,
-                        //= BIDI-44
-                        agreed: self.agreed,
+                Ok(stream::Phase::Receiving(Phase::Header(Box::new(
+                    AwaitHeader {
+                        stage: Stage::Authenticated {
+                            secured,
+                            addresses: self.addresses,
+                            remote,
+                            identity,
+                            //= BIDI-44
+                            agreed: self.agreed,
+                        },
+                        deadline: self.deadline,
                     },
-                    deadline: self.deadline,
-                })))
+                ))))
             }
             Err((failure, text)) => {
                 //= SASL-19
@@ -148,7 +152,7 @@ impl AwaitChoice {
         element: &Element,
         context: &Context,
         now: Instant,
-    ) -> Result<(Secured, Domain), (SaslFailure, String)> {
+    ) -> Result<(Secured, Domain, Identity), (SaslFailure, String)> {
         let authzid = sasl::read_auth(element)
             .map_err(|failure| (failure, format!("a bad <auth/>: {}", failure.name())))?;
         //= SASL-13
@@ -172,20 +176,13 @@ impl AwaitChoice {
                 "the authorisation identity is not the header's 'from'".into(),
             ));
         }
-        if !context.policy.accepts(IdentityMethod::Certificate) {
-            return Err((
-                SaslFailure::NotAuthorized,
-                "the policy for this peer does not accept certificates".into(),
-            ));
-        }
         //= SASL-11
         //= TLS-17
-        secured
-            .certificate
-            .covers(&remote, now)
+        let identity = context
+            .certified(&secured.certificate, &remote, now)
             .map_err(|not| (SaslFailure::NotAuthorized, not.to_string()))?;
         //= STREAM-58
-        Ok((secured, remote))
+        Ok((secured, remote, identity))
     }
 
     fn on_dialback(

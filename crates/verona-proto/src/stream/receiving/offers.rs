@@ -10,10 +10,10 @@ use super::super::context::Context;
 use super::super::features::{Offer, StartTls};
 use super::super::open::{Open, Opening};
 use super::super::{Event, Role, Secured, StreamError};
-use super::{Addresses, Agreed, AwaitChoice, Phase, Prospect, covers};
+use super::{Addresses, Agreed, AwaitChoice, Phase, Prospect, certified};
 use crate::addr::{Direction, Domain};
 use crate::authorizations::Authorizations;
-use crate::grounds::Proof;
+use crate::grounds::{Identity, Proof};
 use crate::limits::seconds;
 use crate::policy::{IdentityMethod, Multiplex, TlsPolicy};
 use crate::stanza::condition::StreamCondition;
@@ -65,8 +65,7 @@ pub(super) fn offer_authentication(
     context: &mut Context,
     now: Instant,
 ) -> stream::Phase {
-    let certified = context.policy.accepts(IdentityMethod::Certificate)
-        && covers(&secured, &addresses, now).is_ok();
+    let certified = certified(&secured, &addresses, context, now).is_ok();
     let offer = Offer {
         //= TLS-11
         starttls: None,
@@ -131,7 +130,7 @@ fn send_offer(
 pub(super) fn open_after_sasl(
     secured: Secured,
     addresses: Addresses,
-    remote: &Domain,
+    (remote, identity): (&Domain, Identity),
     id: String,
     agreed: Agreed,
     context: &mut Context,
@@ -165,7 +164,7 @@ pub(super) fn open_after_sasl(
         })?;
     let mut authorizations = Authorizations::new(Role::Receiving, agreed.bidi.flow());
     let granted = authorizations
-        .prove(pair, Proof::Sasl, context.policy.bidi)
+        .prove(pair, Proof::Sasl(identity), context.policy.bidi)
         .unwrap_or_default();
     //= BIDI-17
     //= STREAM-33
