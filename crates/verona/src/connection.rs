@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
 use verona_proto::certificate::Attestation;
 use verona_proto::dialback::Verdict;
+use verona_proto::discovery::Target;
 use verona_proto::federation::{Remains, Signal, StreamKey};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
@@ -77,7 +78,8 @@ pub(crate) enum Origin {
     },
     /// We connected to a peer.
     Dialled {
-        direct_tls: bool,
+        /// Where, and why there.
+        target: Box<Target>,
         purpose: Box<Purpose>,
     },
 }
@@ -225,10 +227,7 @@ impl Connection {
                 self.admission = Some(admission);
                 (None, direct_tls)
             }
-            Origin::Dialled {
-                direct_tls,
-                purpose,
-            } => (Some(*purpose), direct_tls),
+            Origin::Dialled { target, purpose } => (Some(*purpose), target.direct_tls),
         };
         if direct_tls {
             let role = match purpose {

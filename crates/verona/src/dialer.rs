@@ -63,11 +63,12 @@ pub(crate) async fn connect(
     match connected {
         Ok(tcp) => {
             let key = shared.next_stream();
+            let peer = target.address;
             let origin = Origin::Dialled {
-                direct_tls: target.direct_tls,
+                target: Box::new(target),
                 purpose: Box::new(purpose),
             };
-            let start = connection::spawn(&shared, key, tcp, target.address, origin);
+            let start = connection::spawn(&shared, key, tcp, peer, origin);
             // Before the connection's own first event.
             shared.signal(Signal::Connected(attempt, Ok(key))).await;
             start.now();
