@@ -78,6 +78,11 @@ pub struct Limits {
     pub attempts_concurrent_max: u64,
     /// Of them, towards domains that end in the same two labels: one site cannot use up what all share.
     pub attempts_per_site_max: u64,
+    /// Connections that we open to one address (IPv4, or an IPv6 /64) within any second, whatever leads there; half of
+    /// them at most for peers that have proven nothing. A domain's owner can make a thousand others point at a victim.
+    pub dials_per_address_max: u64,
+    /// Seconds that a connection waits because of that; what would wait longer fails.
+    pub dial_wait_seconds: u64,
     /// Stanzas that wait for one domain pair, those not yet known to be written included (ROUTE-23).
     pub outbox_stanzas_max: u64,
     /// Bytes that wait for one domain pair (ROUTE-23).
@@ -143,6 +148,8 @@ impl Default for Limits {
             verifications_pending_max: 256,
             attempts_concurrent_max: 200,
             attempts_per_site_max: 25,
+            dials_per_address_max: 10,
+            dial_wait_seconds: 10,
             outbox_stanzas_max: 16_384,
             outbox_bytes_max: 4 * 1024 * 1024,
             outbox_age_seconds: 60,
@@ -170,8 +177,14 @@ impl Limits {
         if name == "stanza_bytes_max" && value < STANZA_BYTES_FLOOR {
             return Err(BadLimit::BelowFloor(STANZA_BYTES_FLOOR));
         }
-        if value == 0 {
-            return Err(BadLimit::BelowFloor(1));
+        // One for us and one for strangers.
+        let floor = if name == "dials_per_address_max" {
+            2
+        } else {
+            1
+        };
+        if value < floor {
+            return Err(BadLimit::BelowFloor(floor));
         }
         match self.field(name) {
             Some(field) => {
@@ -249,6 +262,8 @@ impl Limits {
             "verifications_pending_max" => &mut self.verifications_pending_max,
             "attempts_concurrent_max" => &mut self.attempts_concurrent_max,
             "attempts_per_site_max" => &mut self.attempts_per_site_max,
+            "dials_per_address_max" => &mut self.dials_per_address_max,
+            "dial_wait_seconds" => &mut self.dial_wait_seconds,
             "outbox_stanzas_max" => &mut self.outbox_stanzas_max,
             "outbox_bytes_max" => &mut self.outbox_bytes_max,
             "outbox_age_seconds" => &mut self.outbox_age_seconds,
@@ -328,6 +343,8 @@ const NAMES: &[&str] = &[
     "verifications_pending_max",
     "attempts_concurrent_max",
     "attempts_per_site_max",
+    "dials_per_address_max",
+    "dial_wait_seconds",
     "outbox_stanzas_max",
     "outbox_bytes_max",
     "outbox_age_seconds",

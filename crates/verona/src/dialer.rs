@@ -1,5 +1,9 @@
 //! Opens a connection to one server of a domain, if it is safe to do so.
 
+pub(crate) mod guard;
+mod pace;
+mod ports;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,15 +12,14 @@ use tokio::net::{TcpSocket, TcpStream};
 use verona_proto::addr::Domain;
 use verona_proto::dane::Tlsa;
 use verona_proto::discovery::{DiscoveryError, Target};
-use verona_proto::federation::{AttemptKey, Signal};
+use verona_proto::federation::{AttemptKey, Errand, Signal};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::policy::DirectTls;
 use verona_proto::stream::Purpose;
 
 use crate::connection::{self, Origin};
-use crate::network::is_special_purpose;
-use crate::shared::{Shared, lock};
+use crate::shared::Shared;
 
 /// Finds the servers of a domain: the configured address, or what DNS says.
 pub(crate) async fn discover(
@@ -56,9 +59,14 @@ pub(crate) async fn connect(
     purpose: Purpose,
 ) {
     let remote = purpose.pair().remote().domain().clone();
-    let connected = match is_allowed(&shared, &remote, target.address) {
+    let errand = match purpose {
+        Purpose::Carry { .. } => Errand::Own,
+        Purpose::Verify { .. } => Errand::Stranger,
+    };
+    let passed = shared.guard.pass(&remote, target.address, errand).await;
+    let connected = match passed {
         Ok(()) => open(&shared, target.address).await,
-        Err(reason) => Err(reason),
+        Err(refusal) => Err(refusal.to_string()),
     };
     match connected {
         Ok(tcp) => {
@@ -75,44 +83,6 @@ pub(crate) async fn connect(
         }
         Err(text) => shared.signal(Signal::Connected(attempt, Err(text))).await,
     }
-}
-
-/// Whether an address that DNS named may be dialled: not inside networks that it has no business to name.
-fn is_allowed(shared: &Shared, remote: &Domain, address: SocketAddr) -> Result<(), String> {
-    //= DNS-27
-    if lock(&shared.listeners)
-        .iter()
-        .any(|own| is_same(*own, address))
-    {
-        return Err(format!("{address} is our own listener"));
-    }
-    if shared
-        .configured_address(remote)
-        .is_some_and(|configured| configured.address == address)
-    {
-        return Ok(());
-    }
-    match is_special_purpose(address.ip()) {
-        Some(reason)
-            if !shared
-                .config
-                .s2s
-                .allow_networks
-                .iter()
-                .any(|network| network.contains(address.ip())) =>
-        {
-            Err(format!(
-                "{address} is not a public address ({reason}); allow it by s2s.allow_networks or by an address in [[peer]]"
-            ))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn is_same(own: SocketAddr, address: SocketAddr) -> bool {
-    own.port() == address.port()
-        && (own.ip().to_canonical() == address.ip().to_canonical()
-            || (own.ip().is_unspecified() && address.ip().to_canonical().is_loopback()))
 }
 
 async fn open(shared: &Shared, address: SocketAddr) -> Result<TcpStream, String> {

@@ -194,7 +194,7 @@ impl Engine {
             .map(|address| (*address, true));
         for (address, direct_tls) in starttls.chain(direct) {
             let (listener, bound) = bind(address).await?;
-            lock(&shared.listeners).push(bound);
+            shared.guard.never_dial(bound);
             self.s2s_addresses.push(bound);
             self.listeners
                 .push(listener::servers(Arc::clone(&shared), listener, direct_tls));
@@ -203,7 +203,7 @@ impl Engine {
             match address {
                 ListenAddress::Tcp(address) => {
                     let (listener, bound) = bind(*address).await?;
-                    lock(&shared.listeners).push(bound);
+                    shared.guard.never_dial(bound);
                     self.component_addresses.push(ListenAddress::Tcp(bound));
                     self.listeners
                         .push(listener::components_tcp(Arc::clone(&shared), listener));

@@ -3,12 +3,13 @@
 //! A connection over a bound is closed without a word: an answer would cost more than it is worth (ERR-04).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use verona_proto::addr::DomainPair;
 use verona_proto::limits::{Limits, size};
 
+use crate::network::neighbourhood;
 use crate::shared::lock;
 
 /// The door of the listeners.
@@ -39,7 +40,7 @@ impl Gate {
 
     /// Lets a connection in, or says which bound it would break.
     pub(crate) fn admit(&self, address: IpAddr) -> Result<Admission, &'static str> {
-        let address = network(address);
+        let address = neighbourhood(address);
         let mut counts = lock(&self.counts);
         //= LIM-08
         if counts.negotiating >= self.negotiating_max {
@@ -132,17 +133,6 @@ impl Drop for Admission {
         if gone {
             counts.by_address.remove(&self.address);
         }
-    }
-}
-
-/// What counts as one address: an IPv4 address, or an IPv6 /64, of which anyone has plenty.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -4,7 +4,7 @@
 //! make us connect there.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::str::FromStr;
 
 /// An IP network such as `127.0.0.0/8`; an address without a length is a network of one.
@@ -117,6 +117,33 @@ pub fn is_special_purpose(address: IpAddr) -> Option<&'static str> {
         IpAddr::V4(v4) => special_v4(v4),
         IpAddr::V6(v6) => special_v6(v6),
     }
+}
+
+/// What counts as one address: an IPv4 address, or an IPv6 /64, of which anyone has plenty.
+pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(v6_prefix(v6, 64))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Whether the address is one of this machine's at this moment. The system is asked from where it would speak to it: to
+/// itself it speaks from the address itself. Nothing is sent.
+pub(crate) fn is_this_machine(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    if address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind(SocketAddr::new(any, 0)).and_then(|socket| {
+        // Any port would do.
+        socket.connect(SocketAddr::new(address, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip().to_canonical() == address)
 }
 
 fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
@@ -327,6 +354,30 @@ mod tests {
                 inside,
                 "{address} in {network}"
             );
+        }
+    }
+
+    #[test]
+    fn this_machine_knows_its_addresses() {
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::ffff:127.0.0.1", true),
+            ("::1", true),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("203.0.113.77", false),
+            ("2001:db8::77", false),
+            ("224.0.0.1", false),
+        ] {
+            let seen = is_this_machine(address.parse().unwrap());
+            assert_eq!(seen, expected, "{address}");
+        }
+        // Where there is a way out, the address from which we would take it is ours.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if socket.connect("203.0.113.77:9").is_ok() {
+            let own = socket.local_addr().unwrap().ip();
+            assert!(is_this_machine(own), "{own}");
         }
     }
 

@@ -3,7 +3,6 @@
 //! The routing of a stanza is here, once, for whoever read it: connection, component or the engine itself.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -23,6 +22,7 @@ use verona_proto::switchboard::{Routed, Switchboard};
 use crate::component::ComponentHandle;
 use crate::config::{Config, Conflict};
 use crate::connection::ConnectionHandle;
+use crate::dialer::guard::Guard;
 use crate::gate::Gate;
 use crate::observe::log;
 use crate::ping::Pings;
@@ -50,8 +50,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     overflows: log::Overflows,
     lost_errors: log::Overflows,
-    /// Our own listeners, once they are bound: never dialled (DNS-27).
-    pub(crate) listeners: Mutex<Vec<SocketAddr>>,
+    /// What may be dialled, and how often.
+    pub(crate) guard: Guard,
     /// Places for connections to the component listeners.
     pub(crate) component_places: Arc<Semaphore>,
     /// Turns true when nothing more is to be taken from components.
@@ -110,6 +110,7 @@ impl Shared {
         Self {
             policy: Arc::clone(&parts.streams.policy),
             gate: Gate::new(&limits),
+            guard: Guard::new(&parts.config, &limits),
             limits,
             config: parts.config,
             hosts: parts.hosts,
@@ -125,7 +126,6 @@ impl Shared {
             counters: Counters::default(),
             overflows: log::Overflows::default(),
             lost_errors: log::Overflows::default(),
-            listeners: Mutex::default(),
             component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             stop: watch::Sender::new(false),
             connections: Mutex::default(),

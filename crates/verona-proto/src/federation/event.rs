@@ -17,6 +17,15 @@ pub struct StreamKey(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptKey(pub u64);
 
+/// On whose account something is looked up or dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Errand {
+    /// Somebody of ours has something to send.
+    Own,
+    /// A peer that may have proven nothing wants to be believed: anybody can make us do it.
+    Stranger,
+}
+
 /// One thing that happens to the federation.
 #[derive(Debug)]
 pub enum Signal {

@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use event::{AttemptKey, Command, Remains, Report, Signal, StreamKey};
+pub use event::{AttemptKey, Command, Errand, Remains, Report, Signal, StreamKey};
 pub use route::Route;
 
 use crate::addr::{Direction, DomainPair, RemoteDomain};

@@ -344,6 +344,8 @@ const OF_EVERYBODY: &[&str] = &[
     "verifications_pending_max",
     "attempts_concurrent_max",
     "attempts_per_site_max",
+    "dials_per_address_max",
+    "dial_wait_seconds",
     "pairs_max",
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",
