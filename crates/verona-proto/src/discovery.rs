@@ -14,8 +14,9 @@ use crate::grounds::Assurance;
 pub enum Plan {
     /// These servers, in this order; there is at least one.
     Targets(Vec<SrvRecord>),
-    /// The addresses of the domain itself, at [`FALLBACK_PORT`], with STARTTLS (RFC 6120 §3.2.2).
-    FallBackToAddress,
+    /// The addresses of the domain itself, at [`FALLBACK_PORT`], with STARTTLS (RFC 6120 §3.2.2); and how sure it is
+    /// that no server is named.
+    FallBackToAddress(Assurance),
 }
 
 /// Decides what follows from the answers for `_xmpp-server._tcp` and `_xmpps-server._tcp`.
@@ -24,33 +25,39 @@ pub enum Plan {
 ///
 /// # Errors
 /// [`DiscoveryError`]: `NotFound` when DNS proves that there is no server, `Temporary` when a failed lookup leaves
-/// that open. A record that was found is used even if the other question failed.
+/// that open. A record that was found is used even if the other question failed, unless that answer was forged: then
+/// somebody stands between, and what he let through is what he wants (DNS-13).
 pub fn plan(
     xmpp: SrvAnswer,
     xmpps: SrvAnswer,
     random: &mut dyn FnMut(u32) -> u32,
 ) -> Result<Plan, DiscoveryError> {
-    use Service::{Absent, Declined, Failed, Offered};
+    use Service::{Absent, Declined, Failed, Forged, Offered};
     match (Service::from(xmpp), Service::from(xmpps)) {
+        //= DNS-13
+        (Forged(why), Forged(_) | Offered(_) | Declined | Absent(_) | Failed(_))
+        | (Offered(_) | Declined | Absent(_) | Failed(_), Forged(why)) => {
+            Err(DiscoveryError::temporary(why))
+        }
         //= DNS-02
         (Offered(mut records), Offered(direct)) => {
             records.extend(direct);
             Ok(Plan::Targets(order(records, random)))
         }
         //= DNS-05
-        (Offered(records), Declined | Absent | Failed(_))
-        | (Declined | Absent | Failed(_), Offered(records)) => {
+        (Offered(records), Declined | Absent(_) | Failed(_))
+        | (Declined | Absent(_) | Failed(_), Offered(records)) => {
             Ok(Plan::Targets(order(records, random)))
         }
         //= DNS-06
-        (Failed(why), Declined | Absent | Failed(_)) | (Declined | Absent, Failed(why)) => {
+        (Failed(why), Declined | Absent(_) | Failed(_)) | (Declined | Absent(_), Failed(why)) => {
             Err(DiscoveryError::temporary(why))
         }
         //= DNS-04
-        (Declined, Declined | Absent) | (Absent, Declined) => Err(DiscoveryError::not_found(
+        (Declined, Declined | Absent(_)) | (Absent(_), Declined) => Err(DiscoveryError::not_found(
             "its DNS says that it has no XMPP server (the SRV record names \".\")",
         )),
-        (Absent, Absent) => Ok(Plan::FallBackToAddress),
+        (Absent(xmpp), Absent(xmpps)) => Ok(Plan::FallBackToAddress(xmpp.min(xmpps))),
     }
 }
 
@@ -136,6 +143,8 @@ pub struct SrvRecord {
     pub target: String,
     /// Whether the record was found at `_xmpps-server`: TLS from the first byte (DTLS-01), else STARTTLS (DTLS-02).
     pub direct_tls: bool,
+    /// How sure it is that the domain's owner wrote it: [`Assurance::Dnssec`] or [`Assurance::Dns`].
+    pub assurance: Assurance,
 }
 
 /// The answer to one SRV question.
@@ -143,12 +152,14 @@ pub struct SrvRecord {
 pub enum SrvAnswer {
     /// The records found, at least one.
     Records(Vec<SrvRecord>),
-    /// DNS proves that there are none: the name does not exist, or it has no SRV record.
-    Absent,
+    /// DNS says that there are none, and how sure that is: the name does not exist, or it has no SRV record.
+    Absent(Assurance),
     /// The question was not put, as by a policy without direct TLS.
     NotAsked,
     /// There was no answer that proves anything; the text says why.
     Failed(String),
+    /// There was one that DNSSEC disproves: it is forged, or the zone is badly signed (DNS-13).
+    Bogus(String),
 }
 
 /// One endpoint to dial.
@@ -238,9 +249,11 @@ enum Service {
     /// It is decidedly not offered.
     Declined,
     /// DNS says nothing of it.
-    Absent,
+    Absent(Assurance),
     /// We do not know.
     Failed(String),
+    /// We were lied to.
+    Forged(String),
 }
 
 impl From<SrvAnswer> for Service {
@@ -258,8 +271,11 @@ impl From<SrvAnswer> for Service {
                     Self::Offered(usable)
                 }
             }
-            SrvAnswer::Absent | SrvAnswer::NotAsked => Self::Absent,
+            SrvAnswer::Absent(assurance) => Self::Absent(assurance),
+            // What was not asked leaves no doubt.
+            SrvAnswer::NotAsked => Self::Absent(Assurance::Dnssec),
             SrvAnswer::Failed(why) => Self::Failed(why),
+            SrvAnswer::Bogus(why) => Self::Forged(why),
         }
     }
 }
@@ -285,6 +301,7 @@ mod tests {
             port: 5269,
             target: target.into(),
             direct_tls: false,
+            assurance: Assurance::Dns,
         }
     }
 
@@ -438,10 +455,13 @@ mod tests {
         //= DNS-04
         //= DNS-05
         //= DNS-06
+        //= DNS-13
         let found = || SrvAnswer::Records(vec![srv(1, 1, "x")]);
         let root = || SrvAnswer::Records(vec![srv(0, 0, ".")]);
         let failed = || SrvAnswer::Failed("timed out".into());
-        let absent = || SrvAnswer::Absent;
+        let absent = || SrvAnswer::Absent(Assurance::Dns);
+        let proven = || SrvAnswer::Absent(Assurance::Dnssec);
+        let bogus = || SrvAnswer::Bogus("forged".into());
         for (xmpp, xmpps, expected) in [
             (found(), absent(), "x"),
             (found(), SrvAnswer::NotAsked, "x"),
@@ -460,13 +480,25 @@ mod tests {
             (absent(), failed(), "temporary"),
             (failed(), failed(), "temporary"),
             (failed(), SrvAnswer::NotAsked, "temporary"),
-            (absent(), absent(), "address"),
-            (absent(), SrvAnswer::NotAsked, "address"),
+            (absent(), absent(), "address (dns)"),
+            (absent(), SrvAnswer::NotAsked, "address (dns)"),
+            (proven(), absent(), "address (dns)"),
+            (absent(), proven(), "address (dns)"),
+            (proven(), proven(), "address (dnssec)"),
+            (proven(), SrvAnswer::NotAsked, "address (dnssec)"),
+            (bogus(), found(), "temporary"),
+            (found(), bogus(), "temporary"),
+            (bogus(), proven(), "temporary"),
+            (proven(), bogus(), "temporary"),
+            (bogus(), root(), "temporary"),
+            (root(), bogus(), "temporary"),
+            (bogus(), bogus(), "temporary"),
+            (bogus(), SrvAnswer::NotAsked, "temporary"),
         ] {
             let told = format!("{xmpp:?} / {xmpps:?}");
             let seen = match plan(xmpp, xmpps, &mut |_| 0) {
                 Ok(Plan::Targets(records)) => records.first().unwrap().target.clone(),
-                Ok(Plan::FallBackToAddress) => "address".into(),
+                Ok(Plan::FallBackToAddress(assurance)) => format!("address ({})", assurance.name()),
                 Err(error) => match error.kind {
                     DiscoveryErrorKind::NotFound => "not found".into(),
                     DiscoveryErrorKind::Temporary => "temporary".into(),

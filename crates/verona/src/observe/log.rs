@@ -17,6 +17,14 @@ use verona_proto::stream::{Cause, Event, Fault, StreamError};
 use crate::shared::lock;
 use crate::status::{Link, LinkRole};
 
+/// `dnssec = "validate"`, and no name server has ever sent a signature. Told once.
+pub(crate) fn dns_without_dnssec() {
+    warn!(
+        "the DNS server in use does not pass on DNSSEC, so nothing that it says can be validated and no peer can be \
+         found: name another in [dns] servers, or write dnssec = \"off\""
+    );
+}
+
 /// Something happened on a stream.
 pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
     let (stream, peer) = (key.0, link.peer_address);

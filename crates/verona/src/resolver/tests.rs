@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use hickory_resolver::proto::op::{Message, MessageType, OpCode};
+use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::Record;
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

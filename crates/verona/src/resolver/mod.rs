@@ -1,0 +1,417 @@
+//! Asks DNS for the servers of a domain, and for what it says of their certificates.
+//!
+//! What the answers mean is decided in `verona_proto::discovery`; here stands how to ask: for the full name and no
+//! other, without the hosts file, within one deadline for everything. `ask` says what one answer is worth, `guard` and
+//! `relevant` keep from the validator what could mislead it, `hosts` asks for addresses and TLSA records, `published`
+//! does it for a peer that dials us.
+
+mod anchors;
+mod ask;
+mod guard;
+mod hosts;
+mod published;
+mod relevant;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::NetError;
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::{Instant, timeout_at};
+use verona_proto::addr::Domain;
+use verona_proto::discovery::{
+    DiscoveryError, DiscoveryErrorKind, FALLBACK_PORT, Plan, SrvAnswer, SrvRecord, TARGETS_MAX,
+    Target, plan, targets,
+};
+use verona_proto::grounds::Assurance;
+
+use crate::shared::lock;
+
+pub use anchors::{TrustAnchors, TrustAnchorsError};
+pub(crate) use published::PublishedCertificates;
+
+use ask::Answer;
+use guard::{Guard, Seen};
+use hosts::Host;
+
+/// Finds the servers of domains. Cheap to clone; clones share one cache.
+#[derive(Clone)]
+pub struct Resolver {
+    settings: Arc<Settings>,
+    library: Arc<Mutex<Library>>,
+    seen: Arc<Seen>,
+    validates: bool,
+    timeout: Duration,
+}
+
+impl Resolver {
+    /// Prepares questions to `servers`, or to those of the system's resolv.conf if there are none, each discovery to
+    /// be done within `timeout`. Whatever they answer is believed, and proves nothing.
+    ///
+    /// # Errors
+    /// [`ResolverError`] when the system names no usable server.
+    pub fn new(servers: &[SocketAddr], timeout: Duration) -> Result<Self, ResolverError> {
+        Self::prepare(servers, timeout, None)
+    }
+
+    /// The same, with every answer validated by DNSSEC: what it disproves is refused, and what it proves is told
+    /// (DNS-13, DNS-28). The servers need not validate, but they must pass on DNSSEC.
+    ///
+    /// # Errors
+    /// [`ResolverError`] when the system names no usable server.
+    pub fn validating(
+        servers: &[SocketAddr],
+        timeout: Duration,
+        anchors: &TrustAnchors,
+    ) -> Result<Self, ResolverError> {
+        Self::prepare(servers, timeout, Some(anchors))
+    }
+
+    fn prepare(
+        servers: &[SocketAddr],
+        timeout: Duration,
+        anchors: Option<&TrustAnchors>,
+    ) -> Result<Self, ResolverError> {
+        let (name_servers, mut options) = if servers.is_empty() {
+            let (config, options) = read_system_conf().map_err(|cause| ResolverError {
+                cause: format!("the system's resolv.conf cannot be used: {cause}; name DNS servers in the configuration"),
+            })?;
+            // The system's search domains are left behind: a name in a stream header is complete.
+            (config.name_servers().to_vec(), options)
+        } else {
+            (
+                servers.iter().copied().map(name_server).collect(),
+                ResolverOpts::default(),
+            )
+        };
+        options.ndots = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        // The first question may be lost and still leave time for another, and for the addresses that follow.
+        options.timeout = (timeout / 4).max(Duration::from_millis(50));
+        options.attempts = 2;
+        //= DNS-10
+        options.positive_max_ttl = Some(Duration::from_secs(u64::from(POSITIVE_TTL_SECONDS_MAX)));
+        options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
+        // The aliases on the way to a record are part of what must be proven.
+        options.preserve_intermediates = true;
+        let guard = Guard::new(anchors.is_some());
+        let seen = guard.seen();
+        let settings = Settings {
+            config: ResolverConfig::from_parts(None, Vec::new(), name_servers),
+            options,
+            anchors: anchors.cloned(),
+            guard,
+        };
+        let dns = settings.build().map_err(|cause| ResolverError {
+            cause: format!("the DNS resolver cannot be made: {cause}"),
+        })?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            library: Arc::new(Mutex::new(Library { dns, lookups: 0 })),
+            seen,
+            validates: anchors.is_some(),
+            timeout,
+        })
+    }
+
+    /// Finds the endpoints of `domain`, in the order in which to try them (DNS-01 … DNS-07); at least one, at most
+    /// [`TARGETS_MAX`]. With `direct_tls` those of `_xmpps-server` take part.
+    ///
+    /// A domain that is an address is its own endpoint. Whether an endpoint may be dialled (special-purpose networks,
+    /// our own listener) is for the caller to judge.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`]: `NotFound` only if DNS proves that there is nothing, `Temporary` for all else, the deadline
+    /// included.
+    pub async fn discover(
+        &self,
+        domain: &Domain,
+        direct_tls: bool,
+    ) -> Result<Vec<Target>, DiscoveryError> {
+        if domain.is_address() {
+            return address_literal(domain);
+        }
+        let deadline = Instant::now() + self.timeout;
+        let records = self.servers(domain, direct_tls, deadline).await?;
+        let hosts = self.hosts(&records, deadline).await;
+        self.endpoints(&records, &hosts)
+    }
+
+    /// The servers of `domain` in order: those that its SRV records name, or the domain itself.
+    async fn servers(
+        &self,
+        domain: &Domain,
+        direct_tls: bool,
+        deadline: Instant,
+    ) -> Result<Vec<SrvRecord>, DiscoveryError> {
+        //= DNS-01
+        //= DNS-11
+        let services = async {
+            tokio::join!(self.services("_xmpp-server._tcp", domain, false), async {
+                if direct_tls {
+                    self.services("_xmpps-server._tcp", domain, true).await
+                } else {
+                    SrvAnswer::NotAsked
+                }
+            })
+        };
+        let (xmpp, xmpps) = timeout_at(deadline, services)
+            .await
+            .map_err(|_| self.too_late())?;
+        match plan(xmpp, xmpps, &mut random)? {
+            Plan::Targets(mut records) => {
+                records.truncate(TARGETS_MAX);
+                Ok(records)
+            }
+            //= DNS-06
+            Plan::FallBackToAddress(assurance) => Ok(vec![SrvRecord {
+                priority: 0,
+                weight: 0,
+                port: FALLBACK_PORT,
+                target: domain.ascii().to_owned(),
+                direct_tls: false,
+                assurance,
+            }]),
+        }
+    }
+
+    async fn services(&self, service: &str, domain: &Domain, direct_tls: bool) -> SrvAnswer {
+        let Ok(name) = Name::from_ascii(format!("{service}.{}.", domain.ascii())) else {
+            // A name that DNS cannot hold has no records there.
+            return SrvAnswer::Absent(Assurance::Dns);
+        };
+        match self.ask(&name, RecordType::SRV).await {
+            Answer::Records(records, assurance) => srv_records(&records, direct_tls, assurance),
+            Answer::Absent(assurance) => SrvAnswer::Absent(assurance),
+            Answer::Bogus(why) => SrvAnswer::Bogus(why),
+            Answer::Failed(why) => SrvAnswer::Failed(why),
+        }
+    }
+
+    /// The endpoints of all servers, in the servers' order.
+    fn endpoints(
+        &self,
+        records: &[SrvRecord],
+        hosts: &BTreeMap<String, Result<Host, DiscoveryError>>,
+    ) -> Result<Vec<Target>, DiscoveryError> {
+        let mut endpoints: Vec<Target> = Vec::new();
+        let mut absence = None;
+        let mut doubt = None;
+        for record in records {
+            let found = match hosts.get(&record.target) {
+                Some(Ok(host)) => endpoints_of(record, host),
+                Some(Err(error)) => Err(error.clone()),
+                None => Err(self.too_late()),
+            };
+            match found {
+                Ok(found) => {
+                    for target in found {
+                        if !endpoints.iter().any(|known| same_endpoint(known, &target)) {
+                            endpoints.push(target);
+                        }
+                    }
+                }
+                Err(error) => match error.kind {
+                    DiscoveryErrorKind::NotFound => absence = absence.or(Some(error)),
+                    DiscoveryErrorKind::Temporary => doubt = doubt.or(Some(error)),
+                },
+            }
+        }
+        endpoints.truncate(TARGETS_MAX);
+        if endpoints.is_empty() {
+            // One server of which we do not know leaves open whether there is one.
+            return Err(doubt.or(absence).unwrap_or_else(|| self.too_late()));
+        }
+        Ok(endpoints)
+    }
+
+    /// The library's resolver.
+    fn dns(&self) -> hickory_resolver::Resolver<Guard> {
+        let mut library = lock(&self.library);
+        library.lookups += 1;
+        if self.validates && library.lookups > LOOKUPS_MAX {
+            // What it remembers of validation has a bound that no embedder would accept, and no setting.
+            if let Ok(fresh) = self.settings.build() {
+                library.dns = fresh;
+                library.lookups = 0;
+            }
+        }
+        library.dns.clone()
+    }
+
+    fn too_late(&self) -> DiscoveryError {
+        DiscoveryError::temporary(format!(
+            "DNS did not answer within {} s",
+            self.timeout.as_secs_f32()
+        ))
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("timeout", &self.timeout)
+            .field("validates", &self.validates)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a resolver of the library is made of.
+struct Settings {
+    config: ResolverConfig,
+    options: ResolverOpts,
+    anchors: Option<TrustAnchors>,
+    guard: Guard,
+}
+
+impl Settings {
+    fn build(&self) -> Result<hickory_resolver::Resolver<Guard>, NetError> {
+        let mut builder = hickory_resolver::Resolver::builder_with_config(
+            self.config.clone(),
+            self.guard.clone(),
+        );
+        *builder.options_mut() = self.options.clone();
+        if let Some(anchors) = &self.anchors {
+            builder = builder.with_trust_anchor(anchors.keys());
+        }
+        builder.build()
+    }
+}
+
+/// A resolver of the library, and how much it may remember by now.
+struct Library {
+    dns: hickory_resolver::Resolver<Guard>,
+    lookups: u32,
+}
+
+/// Why DNS cannot be asked at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolverError {
+    cause: String,
+}
+
+impl fmt::Display for ResolverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl std::error::Error for ResolverError {}
+
+/// By UDP, and by TCP for what UDP truncates.
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let at_port = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    let connections = vec![
+        at_port(ConnectionConfig::udp()),
+        at_port(ConnectionConfig::tcp()),
+    ];
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+fn srv_records(records: &[RData], direct_tls: bool, assurance: Assurance) -> SrvAnswer {
+    let records: Vec<_> = records
+        .iter()
+        .filter_map(|data| {
+            let RData::SRV(srv) = data else {
+                return None;
+            };
+            srv_record(srv, direct_tls, assurance)
+        })
+        .collect();
+    if records.is_empty() {
+        SrvAnswer::Failed("DNS answered without a usable SRV record".to_owned())
+    } else {
+        SrvAnswer::Records(records)
+    }
+}
+
+/// A record as we know it; none if its target is no host name at all, as an address is not (RFC 2782).
+fn srv_record(srv: &SRV, direct_tls: bool, assurance: Assurance) -> Option<SrvRecord> {
+    let target = if srv.target.is_root() {
+        ".".to_owned()
+    } else {
+        // Host names only: the text goes to logs and into the next question.
+        Domain::parse(&srv.target.to_ascii())
+            .ok()
+            .filter(|host| !host.is_address())?
+            .ascii()
+            .to_owned()
+    };
+    Some(SrvRecord {
+        priority: srv.priority,
+        weight: srv.weight,
+        port: srv.port,
+        target,
+        direct_tls,
+        assurance,
+    })
+}
+
+/// The endpoints of one server, each with what DNS says of its certificate.
+fn endpoints_of(record: &SrvRecord, host: &Host) -> Result<Vec<Target>, DiscoveryError> {
+    //= DNS-15
+    let tlsa = host.tlsa(record.port).map_err(DiscoveryError::temporary)?;
+    let mut found = targets(record, &host.ipv6, &host.ipv4);
+    for target in &mut found {
+        //= DNS-28
+        target.assurance = record.assurance.min(host.assurance);
+        if target.assurance == Assurance::Dnssec {
+            target.tlsa = tlsa.clone();
+        }
+    }
+    Ok(found)
+}
+
+/// Whether dialling both would be the same thing twice.
+fn same_endpoint(a: &Target, b: &Target) -> bool {
+    a.address == b.address
+        && a.direct_tls == b.direct_tls
+        && a.assurance == b.assurance
+        && a.tlsa == b.tlsa
+}
+
+/// The endpoint of a domain that is an IPv4 address or a bracketed IPv6 address.
+fn address_literal(domain: &Domain) -> Result<Vec<Target>, DiscoveryError> {
+    let text = domain.ascii();
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(text);
+    let address: IpAddr = bare
+        .parse()
+        .map_err(|_| DiscoveryError::not_found("it is no address that can be dialled"))?;
+    let address = SocketAddr::new(address, FALLBACK_PORT);
+    Ok(vec![Target::new(address, false, text)])
+}
+
+/// A number from 0 to `bound`, both included.
+fn random(bound: u32) -> u32 {
+    // Should the system have no randomness, the order is fixed; nothing secret hangs on it.
+    let drawn = u64::from(getrandom::u32().unwrap_or_default());
+    let scaled = (drawn * (u64::from(bound) + 1)) >> 32;
+    u32::try_from(scaled).unwrap_or(bound)
+}
+
+/// Aliases that are followed for one question.
+const ALIASES_MAX: usize = 8;
+/// However long a record says that it holds (DNS-10).
+const POSITIVE_TTL_SECONDS_MAX: u32 = 60 * 60;
+/// After so many the library's resolver is made anew: each may have made it remember some twenty verdicts of half a
+/// kilobyte, for up to an hour or until a million are there.
+const LOOKUPS_MAX: u32 = 5_000;
+/// However long a zone says that its absences hold: an operator who adds the record should not wait an hour.
+const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
