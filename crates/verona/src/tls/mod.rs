@@ -5,6 +5,9 @@
 
 mod certificates;
 mod config;
+mod files;
+mod problem;
+mod store;
 mod trust;
 mod verify;
 
@@ -26,7 +29,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use verona_proto::addr::Domain;
 use verona_proto::certificate::PeerCertificate;
 
-pub use certificates::{CertificateProblem, CertificateProblemKind, Certificates, OwnCertificate};
+pub use certificates::{Certificates, OwnCertificate};
+pub use files::Patience;
+pub use problem::{CertificateProblem, CertificateProblemKind};
+pub use store::CertificateStore;
 pub use trust::TrustRoots;
 pub use verify::{DeferredVerifier, evidence};
 
