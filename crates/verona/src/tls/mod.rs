@@ -7,6 +7,7 @@ mod certificates;
 mod config;
 mod files;
 mod problem;
+mod revocation;
 mod store;
 mod trust;
 mod verify;
@@ -32,6 +33,7 @@ use verona_proto::certificate::PeerCertificate;
 pub use certificates::{Certificates, OwnCertificate};
 pub use files::Patience;
 pub use problem::{CertificateProblem, CertificateProblemKind};
+pub use revocation::RevocationLists;
 pub use store::CertificateStore;
 pub use trust::TrustRoots;
 pub use verify::{DeferredVerifier, evidence};
@@ -243,6 +245,13 @@ pub enum TlsError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A list of revoked certificates could not be loaded.
+    Revocation {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The cryptographic library cannot be used.
     Setup(rustls::Error),
 }
@@ -264,6 +273,9 @@ impl fmt::Display for TlsError {
                 write!(f, "trust roots in {}: {problem}", file.display())
             }
             Self::Trust { file: None, problem } => write!(f, "trust roots: {problem}"),
+            Self::Revocation { file, problem } => {
+                write!(f, "revoked certificates in {}: {problem}", file.display())
+            }
             Self::Setup(cause) => write!(
                 f,
                 "the cryptographic library refuses the TLS settings: {cause}; this is a defect of verona, please report it"
@@ -277,7 +289,7 @@ impl std::error::Error for TlsError {
         match self {
             Self::Handshake { cause, .. } => Some(cause),
             Self::Setup(cause) => Some(cause),
-            Self::NoCertificate | Self::Trust { .. } => None,
+            Self::NoCertificate | Self::Trust { .. } | Self::Revocation { .. } => None,
         }
     }
 }

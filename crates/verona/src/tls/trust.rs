@@ -11,11 +11,14 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::TlsError;
+use super::files;
+use super::revocation::RevocationLists;
 
 /// Trust anchors. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct TrustRoots {
     anchors: Arc<[TrustAnchor<'static>]>,
+    revocations: RevocationLists,
 }
 
 impl TrustRoots {
@@ -33,12 +36,13 @@ impl TrustRoots {
             anchors.extend(system_anchors()?);
         }
         for file in files {
-            let text = std::fs::read(file)
+            let text = files::read(file, FILE_BYTES_MAX)
                 .map_err(|cause| trouble(file, format!("it cannot be read: {cause}")))?;
             anchors.extend(parse(&text).map_err(|problem| trouble(file, problem))?);
         }
         Ok(Self {
             anchors: anchors.into(),
+            revocations: RevocationLists::default(),
         })
     }
 
@@ -53,7 +57,21 @@ impl TrustRoots {
         })?;
         Ok(Self {
             anchors: anchors.into(),
+            revocations: RevocationLists::default(),
         })
+    }
+
+    /// Believes them only in what these lists do not revoke (TLS-24).
+    #[must_use]
+    pub fn revoking(mut self, revocations: RevocationLists) -> Self {
+        self.revocations = revocations;
+        self
+    }
+
+    /// Whom they have revoked.
+    #[must_use]
+    pub fn revocations(&self) -> &RevocationLists {
+        &self.revocations
     }
 
     /// How many there are.
@@ -75,7 +93,7 @@ impl TrustRoots {
 
 impl fmt::Debug for TrustRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustRoots({})", self.len())
+        write!(f, "TrustRoots({}, {:?})", self.len(), self.revocations)
     }
 }
 
@@ -156,3 +174,6 @@ fn trouble(file: &Path, problem: String) -> TlsError {
         problem,
     }
 }
+
+/// The bundle of all public authorities has a quarter of a megabyte.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;

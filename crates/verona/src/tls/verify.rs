@@ -16,7 +16,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, VerifiedPath};
+use webpki::{
+    CertRevocationList, EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder,
+    UnknownStatusPolicy, VerifiedPath,
+};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Oid, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -235,21 +238,64 @@ fn path(
     now_wall: SystemTime,
 ) -> Result<Verified, String> {
     let since_1970 = now_wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let explain = |cause| explain(&cause, leaf, intermediates);
+    let explain = |cause: webpki::Error| explain(&cause, leaf, intermediates);
     let certificate = EndEntityCert::try_from(leaf).map_err(explain)?;
-    //= TLS-22
-    let verified = certificate
-        .verify_for_usage(
+    let verify = |lists: &[&CertRevocationList<'_>]| {
+        let revocation = RevocationOptionsBuilder::new(lists)
+            .ok()
+            //= TLS-24
+            .map(|builder| {
+                builder
+                    .with_status_policy(UnknownStatusPolicy::Allow)
+                    .build()
+            });
+        //= TLS-22
+        let verified = certificate.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             trust.anchors(),
             intermediates,
             UnixTime::since_unix_epoch(since_1970),
             KeyUsage::server_auth(),
+            revocation,
             None,
-            None,
-        )
-        .map_err(explain)?;
-    summary(leaf, &verified).ok_or_else(|| "it cannot be read".to_owned())
+        )?;
+        Ok(summary(leaf, &verified))
+    };
+    let mut lists = trust.revocations().all();
+    let mut judged = verify(&lists);
+    if judged.as_ref().is_err_and(is_about_lists) {
+        // A list that its authority has not signed, or not with this key, says nothing; the others still do.
+        lists.retain(|list| !verify(&[*list]).is_err_and(|cause| is_about_lists(&cause)));
+        judged = verify(&lists);
+    }
+    match judged {
+        Ok(summary) => summary.ok_or_else(|| "it cannot be read".to_owned()),
+        Err(webpki::Error::CertRevoked) => Err(revoked(
+            parse(leaf).is_some_and(|c| trust.revocations().name(&c)),
+        )),
+        Err(cause) => Err(explain(cause)),
+    }
+}
+
+fn revoked(leaf: bool) -> String {
+    let whose = if leaf {
+        ""
+    } else {
+        "issued by an authority that was "
+    };
+    format!("{whose}revoked, says a list of revoked certificates (CRL)")
+}
+
+/// Whether a list is at fault, and not the certificate.
+fn is_about_lists(cause: &webpki::Error) -> bool {
+    use webpki::Error as E;
+    matches!(
+        cause,
+        E::InvalidCrlSignatureForPublicKey
+            | E::IssuerNotCrlSigner
+            | E::UnsupportedCrlSignatureAlgorithmContext(_)
+            | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_)
+    )
 }
 
 fn summary(leaf: &CertificateDer<'_>, verified: &VerifiedPath<'_>) -> Option<Verified> {

@@ -13,6 +13,7 @@
 mod choice;
 mod files;
 mod peers;
+mod revocation;
 mod store;
 
 use std::sync::Arc;
