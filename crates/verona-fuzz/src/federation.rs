@@ -259,6 +259,7 @@ impl World {
                     true => Ok(choices.one_of(&[Identity::Certificate, Identity::Dane])),
                     false => Err("no".to_owned()),
                 },
+                public_key: None,
                 names: Vec::new(),
             }),
             6 => Event::Bidirectional,

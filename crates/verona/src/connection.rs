@@ -32,7 +32,7 @@ use crate::gate::Admission;
 use crate::held::Held;
 use crate::observe::log;
 use crate::shared::{Shared, lock, now};
-use crate::status::{Link, LinkPair, LinkRole, LinkTls, LinkTransport};
+use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTransport};
 use crate::throttle::Throttle;
 use crate::tls::TlsFacts;
 use crate::trace::{Traced, TracedWhat};
@@ -328,6 +328,7 @@ impl Connection {
             link.tls = Some(LinkTls {
                 version: facts.version.to_owned(),
                 cipher_suite: facts.cipher_suite.clone(),
+                certificate: LinkCertificate::of(&facts.evidence),
             });
         }
         self.chain = facts.chain.as_slice().into();

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use verona_proto::addr::Domain;
+use verona_proto::certificate::{Chain, PeerCertificate};
 use verona_proto::grounds::Grounds;
 use verona_proto::policy::UseLearned;
 
 use crate::learned::LearnedPeer;
+use crate::observe::log::hex;
 
 /// One live connection with another server.
 #[derive(Clone, Debug)]
@@ -78,7 +80,48 @@ pub struct LinkTls {
     pub version: String,
     /// Such as `TLS13_AES_256_GCM_SHA384`.
     pub cipher_suite: String,
+    /// The certificate that the peer showed.
+    pub certificate: Option<LinkCertificate>,
 }
+
+/// The certificate that a peer showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkCertificate {
+    /// The SHA-256 of its public key: what a pin in the configuration names.
+    pub public_key: [u8; 32],
+    /// Its names, the first few.
+    pub names: Vec<String>,
+    /// Why no authority that we believe vouches for it; `None` if one does.
+    pub untrusted: Option<String>,
+}
+
+impl LinkCertificate {
+    /// Its key as the configuration's `pins` takes it: `sha256:` and 64 hexadecimal digits.
+    #[must_use]
+    pub fn pin(&self) -> String {
+        format!("sha256:{}", hex(&self.public_key))
+    }
+
+    pub(crate) fn of(certificate: &PeerCertificate) -> Option<Self> {
+        Some(Self {
+            public_key: certificate.public_key?,
+            names: certificate
+                .names
+                .iter()
+                .take(NAMES_SHOWN_MAX)
+                .map(ToString::to_string)
+                .collect(),
+            untrusted: match &certificate.chain {
+                Chain::Valid => None,
+                Chain::Absent => return None,
+                Chain::Invalid(why) => Some(why.clone()),
+            },
+        })
+    }
+}
+
+/// Names of a certificate that are shown.
+const NAMES_SHOWN_MAX: usize = 10;
 
 /// What may flow for one pair of domains.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,18 @@ pub(crate) struct Link {
 pub(crate) struct Tls {
     pub(crate) version: String,
     pub(crate) cipher_suite: String,
+    #[serde(default)]
+    pub(crate) certificate: Option<Certificate>,
+}
+
+/// The certificate that the peer showed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Certificate {
+    /// `sha256:HEX` of its public key, as `pins` takes it.
+    pub(crate) public_key: String,
+    pub(crate) names: Vec<String>,
+    /// Why no authority that we believe vouches for it.
+    pub(crate) untrusted: Option<String>,
 }
 
 /// A pair of domains, and why it may flow in each direction.
@@ -157,6 +169,11 @@ impl Link {
             tls: link.tls.map(|tls| Tls {
                 version: tls.version,
                 cipher_suite: tls.cipher_suite,
+                certificate: tls.certificate.map(|certificate| Certificate {
+                    public_key: certificate.pin(),
+                    names: certificate.names,
+                    untrusted: certificate.untrusted,
+                }),
             }),
             bidi: link.bidi,
             state: link.state.to_owned(),
@@ -195,10 +212,14 @@ impl Pair {
 impl Grounds {
     /// For people.
     pub(crate) fn sentence(&self) -> String {
+        let sure = match self.assurance.as_deref() {
+            None | Some("dns") => String::new(),
+            Some(assurance) => format!("+{assurance}"),
+        };
         if self.inverse {
-            format!("inverse of {}", self.by)
+            format!("inverse of {}{sure}", self.by)
         } else {
-            self.by.clone()
+            format!("{}{sure}", self.by)
         }
     }
 }

@@ -67,6 +67,16 @@ impl Domain {
         &self.ascii
     }
 
+    /// The last two labels. Which names belong together is not known; that they end so is close enough for a bound.
+    #[must_use]
+    pub fn site(&self) -> &str {
+        let name = self.ascii();
+        let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+        dots.nth(1)
+            .and_then(|at| name.get(at + 1..))
+            .unwrap_or(name)
+    }
+
     /// The form for the wire: U-labels (RFC 7622 §3.2).
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -3,7 +3,7 @@
 use crate::addr::{Domain, DomainPair};
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
-use crate::grounds::Assurance;
+use crate::grounds::{Assurance, Identity};
 use crate::outbox::Drain;
 use crate::stanza::Stanza;
 use crate::stanza::condition::StanzaCondition;
@@ -172,6 +172,17 @@ pub enum Report {
         pair: DomainPair,
         /// The stream.
         stream: StreamKey,
+    },
+    /// A peer proved itself with another key than before (TLS-32).
+    OtherKey {
+        /// The peer.
+        remote: Domain,
+        /// What vouches for the new one.
+        identity: Identity,
+        /// The SHA-256 of the key before.
+        before: [u8; 32],
+        /// The SHA-256 of the key that it has.
+        now: [u8; 32],
     },
     /// A key could not be checked.
     VerificationFailed {

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::Report;
 use super::attempt::{Failure, Step};
 use super::streams::Record;
 use crate::addr::{Direction, Domain};
@@ -55,6 +56,26 @@ fn on_identified(learned: &Learned, peer: &Peer, now: Instant) {
     {
         learned.note_proven(remote, strength, now);
     }
+}
+
+/// The peer proved itself with another key than before: as it does after a renewal, and as nobody else should (TLS-32).
+pub(super) fn other_key(learned: &Learned, event: &Event, now: Instant) -> Option<Report> {
+    let Event::Identified(peer) = event else {
+        return None;
+    };
+    let (Some(remote), Ok(identity), Some(key)) =
+        (&peer.remote, &peer.certificate, peer.public_key)
+    else {
+        return None;
+    };
+    //= TLS-32
+    let before = learned.note_key(remote, key, now)?;
+    Some(Report::OtherKey {
+        remote: remote.clone(),
+        identity: *identity,
+        before,
+        now: key,
+    })
 }
 
 fn on_granted(learned: &Learned, record: &Record, granted: &Granted, now: Instant) {

@@ -144,6 +144,9 @@ impl Federation {
         if let Some(record) = self.streams.get(stream) {
             experience::learn(&self.learned, record, &event, now);
         }
+        if let Some(report) = experience::other_key(&self.learned, &event, now) {
+            self.commands.push_back(Command::Report(report));
+        }
         self.streams.note(stream, &event, now);
         match event {
             Event::Granted(Granted {

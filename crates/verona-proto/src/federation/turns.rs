@@ -19,7 +19,7 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) fn push(&mut self, remote: &Domain, key: AttemptKey) {
-        let site = site(remote);
+        let site = remote.site().to_owned();
         let queue = self.waiting.entry(site.clone()).or_default();
         if queue.is_empty() {
             self.order.push_back(site);
@@ -54,12 +54,12 @@ impl Turns {
 
     /// One has begun.
     pub(super) fn begin(&mut self, remote: &Domain) {
-        *self.running.entry(site(remote)).or_default() += 1;
+        *self.running.entry(remote.site().to_owned()).or_default() += 1;
     }
 
     /// One that had begun is over.
     pub(super) fn end(&mut self, remote: &Domain) {
-        let site = site(remote);
+        let site = remote.site().to_owned();
         if let Some(running) = self.running.get_mut(&site) {
             *running = running.saturating_sub(1);
             if *running == 0 {
@@ -70,16 +70,6 @@ impl Turns {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
-    }
-}
-
-/// The last two labels.
-fn site(domain: &Domain) -> String {
-    let name = domain.ascii();
-    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
-    match dots.nth(1) {
-        Some(at) => name.get(at + 1..).unwrap_or(name).to_owned(),
-        None => name.to_owned(),
     }
 }
 
@@ -120,7 +110,7 @@ mod tests {
             ("a.b.capulet.lit", "capulet.lit"),
             ("localhost", "localhost"),
         ] {
-            assert_eq!(site(&domain(name)), expected);
+            assert_eq!(domain(name).site(), expected);
         }
     }
 }

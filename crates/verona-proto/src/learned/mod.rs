@@ -32,6 +32,8 @@ struct Record {
     failure: Option<LastFailure>,
     /// When it last proved itself so strongly.
     proven: BTreeMap<Strength, Instant>,
+    /// The key of its certificate, as its SHA-256.
+    key: Option<[u8; 32]>,
     touched: Instant,
 }
 
@@ -178,6 +180,7 @@ impl Learned {
     /// The peer proved itself by its certificate (contract §3, `weaker`).
     pub fn note_proven(&self, peer: &Domain, strength: Strength, now: Instant) {
         let mut table = self.lock();
+        table.make_room_for_site(peer);
         let record = table.record(peer, now);
         let before = record.proven.insert(strength, now);
         // Who proves itself all day long is stored once a day.
@@ -188,6 +191,14 @@ impl Learned {
             }
             (true, _) | (false, None) => table.revision += 1,
         }
+    }
+
+    /// The peer proved itself with this key; says which it had the time before in this process, if that was another
+    /// (TLS-32).
+    pub fn note_key(&self, peer: &Domain, key: [u8; 32], now: Instant) -> Option<[u8; 32]> {
+        let mut table = self.lock();
+        let before = table.record(peer, now).key.replace(key);
+        before.filter(|before| *before != key)
     }
 
     /// How strongly the peer proved itself in the last 30 days, at the most.
@@ -330,10 +341,36 @@ impl Table {
             last_death: now,
             failure: None,
             proven: BTreeMap::new(),
+            key: None,
             touched: now,
         });
         record.touched = now;
         record
+    }
+
+    /// A certificate with a wildcard proves as many names as its owner likes: they push out one another and nobody else.
+    fn make_room_for_site(&mut self, peer: &Domain) {
+        if self
+            .peers
+            .get(peer)
+            .is_some_and(|record| !record.proven.is_empty())
+        {
+            return;
+        }
+        let site = peer.site();
+        let mut of_site: Vec<(Instant, &Domain)> = self
+            .peers
+            .iter()
+            .filter(|(domain, record)| !record.proven.is_empty() && domain.site() == site)
+            .map(|(domain, record)| (record.touched, domain))
+            .collect();
+        if of_site.len() < PROVEN_PER_SITE_MAX {
+            return;
+        }
+        of_site.sort_unstable();
+        if let Some(oldest) = of_site.first().map(|(_, domain)| (*domain).clone()) {
+            self.peers.remove(&oldest);
+        }
     }
 
     /// Who was never met but only not reached goes first: anybody can name ten thousand such domains. Then the half of the
@@ -402,6 +439,9 @@ pub const EARLY: Duration = Duration::from_secs(30);
 
 /// Peers that are remembered; those met least recently make room. About 10 MB.
 pub const PEERS_MAX: usize = 10_000;
+
+/// Domains that end in the same two labels and are held to what they proved.
+pub const PROVEN_PER_SITE_MAX: usize = 200;
 
 /// After how long a repeated experience is worth storing again.
 const REPEATED: Duration = Duration::from_secs(3600);

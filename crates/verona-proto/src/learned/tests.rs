@@ -155,3 +155,50 @@ fn failures_push_no_lesson_out() {
     );
     assert!(learned.export(now).len() <= PEERS_MAX);
 }
+
+#[test]
+fn what_was_proven_counts_for_thirty_days_and_the_strongest_of_it() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    assert_eq!(learned.proven(&peer, now), None);
+    learned.note_proven(&peer, Strength::Dane, now);
+    let later = now + Duration::from_secs(20 * 24 * 3600);
+    learned.note_proven(&peer, Strength::Certificate, later);
+    assert_eq!(learned.proven(&peer, later), Some(Strength::Dane));
+    let after_one = now + PROVEN_LASTS;
+    assert_eq!(
+        learned.proven(&peer, after_one),
+        Some(Strength::Certificate)
+    );
+    assert_eq!(learned.proven(&peer, later + PROVEN_LASTS), None);
+    // A restart forgets nothing of it, and the operator everything.
+    let again = Learned::default();
+    again.restore(learned.export(later), later);
+    assert_eq!(again.proven(&peer, later), Some(Strength::Dane));
+    again.clear(Some(&peer));
+    assert_eq!(again.proven(&peer, later), None);
+}
+
+#[test]
+fn the_names_of_one_site_push_out_no_others() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    learned.note_proven(&peer, Strength::Certificate, now);
+    for n in 0..PEERS_MAX + 10 {
+        let at = now + Duration::from_millis(u64::try_from(n).unwrap());
+        learned.note_proven(&domain(&format!("p{n}.evil.lit")), Strength::Dane, at);
+    }
+    assert_eq!(learned.proven(&peer, now), Some(Strength::Certificate));
+    assert_eq!(learned.export(now).len(), PROVEN_PER_SITE_MAX + 1);
+}
+
+#[test]
+fn another_key_is_noticed_once() {
+    //= TLS-32
+    let (learned, now) = (Learned::default(), Instant::now());
+    let peer = domain("montague.lit");
+    assert_eq!(learned.note_key(&peer, [1; 32], now), None);
+    assert_eq!(learned.note_key(&peer, [1; 32], now), None);
+    assert_eq!(learned.note_key(&peer, [2; 32], now), Some([1; 32]));
+    assert_eq!(learned.note_key(&peer, [2; 32], now), None);
+}

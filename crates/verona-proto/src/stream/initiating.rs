@@ -408,6 +408,9 @@ fn on_secured(
         local: pair.local().domain().clone(),
         remote: Some(pair.remote().domain().clone()),
         certificate: certificate.map_err(|not| not.to_string()),
+        public_key: secured
+            .as_ref()
+            .and_then(|secured| secured.certificate.public_key),
         names: secured
             .as_ref()
             .map(Secured::valid_names)
@@ -494,14 +497,18 @@ fn on_secured(
 /// The server that we dialled is not the one that we want, for all that we know (BIDI-23, TLS-23).
 fn unproven(not: Unproven) -> StreamError {
     //= TLS-23
-    let text = match &not {
-        Unproven::Unencrypted | Unproven::Certificate { .. } => {
-            format!("{not}; the policy for this peer accepts nothing weaker")
-        }
-        Unproven::Dane(_) | Unproven::Weaker { .. } => not.to_string(),
+    let (text, cause) = match &not {
+        Unproven::Unencrypted | Unproven::Certificate { .. } => (
+            format!("{not}; the policy for this peer accepts nothing weaker"),
+            Cause::Identity,
+        ),
+        Unproven::Weaker { .. } => (not.to_string(), Cause::Identity),
+        //= DNS-15
+        // It is this server that has the wrong certificate; another one of the domain may have the right one.
+        Unproven::Dane(_) => (not.to_string(), Cause::Tls),
     };
     StreamError::policy(StreamCondition::NotAuthorized, text)
-        .at(Cause::Identity)
+        .at(cause)
         .quietly()
 }
 

@@ -113,6 +113,8 @@ pub struct Peer {
     pub remote: Option<Domain>,
     /// How its certificate proves that domain; the sentence says why it does not.
     pub certificate: Result<Identity, String>,
+    /// The SHA-256 of its certificate's public key, if it showed one.
+    pub public_key: Option<[u8; 32]>,
     /// The names of its certificate, if that is valid: further domains that the peer may speak for.
     pub names: Vec<CertificateName>,
 }

@@ -380,6 +380,7 @@ impl AwaitAttestation {
             local: self.addresses.local.clone(),
             remote: self.addresses.remote.clone(),
             certificate,
+            public_key: self.secured.certificate.public_key,
             names: self.secured.valid_names(),
         }));
         offers::offer_authentication(

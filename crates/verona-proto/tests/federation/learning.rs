@@ -225,6 +225,7 @@ fn a_further_domain_of_the_peer_is_asked_for_where_its_certificate_names_it() {
                 local: domain("montague.lit"),
                 remote: Some(domain("capulet.lit")),
                 certificate: Ok(verona_proto::grounds::Identity::Certificate),
+                public_key: None,
                 names: certificate,
             }),
         );

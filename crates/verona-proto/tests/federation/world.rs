@@ -191,6 +191,7 @@ impl World {
             local: domain("montague.lit"),
             remote: Some(domain(remote)),
             certificate: Err("self-signed".into()),
+            public_key: None,
             names: Vec::new(),
         };
         assert_eq!(self.event(stream, Event::Identified(peer)), [""; 0]);

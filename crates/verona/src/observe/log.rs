@@ -3,6 +3,7 @@
 //! Field names are fixed: `stream`, `role`, `peer`, `local`, `remote`, `direction`, `grounds`, `condition`, `fault`.
 //! Payload never appears.
 
+use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use tokio::time::{Duration, Instant};
@@ -239,10 +240,28 @@ pub(crate) fn report(report: &Report) {
         Report::Carried { pair, stream } => debug!(
             local = %pair.local(), remote = %pair.remote(), stream = stream.0, "a stream carries the pair"
         ),
+        Report::OtherKey {
+            remote,
+            identity,
+            before,
+            now,
+        } => info!(
+            %remote, by = %identity, before = hex(before), now = hex(now),
+            "the peer has another key than before, as it may after a renewal"
+        ),
         Report::VerificationFailed { pair, text } => warn!(
             local = %pair.local(), remote = %pair.remote(), "a dialback key could not be verified: {text}"
         ),
     }
+}
+
+/// A digest as openssl and sha256sum print it.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Something happened on a component's connection.

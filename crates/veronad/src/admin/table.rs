@@ -109,6 +109,13 @@ pub(super) fn peers(peers: &[Peer]) -> String {
                 peer.early_deaths
             );
         }
+        for proof in &peer.proven {
+            let _ = writeln!(
+                out,
+                "  proved itself by {} {}, and is held to that until {}",
+                proof.by, proof.since, proof.until
+            );
+        }
         if let Some(failure) = &peer.failure {
             let _ = writeln!(
                 out,
