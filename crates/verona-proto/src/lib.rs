@@ -144,7 +144,7 @@
 //! |---|---|---|
 //! | L1 | [`ns`], [`limits`], [`addr`] | data |
 //! | L2 | [`grounds`], [`dane`], [`stanza`] | what travels, and why it may |
-//! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`trust`], [`discovery`], [`learned`] | one thing each |
+//! | L3 | [`outbox`], [`authorizations`], [`dialback`], [`certificate`], [`policy`], [`trust`], [`discovery`], [`learned`], [`proxy_header`] | one thing each |
 //! | L4 | [`stream`], [`component`], [`switchboard`], [`local`] | one connection, and what is reached from there |
 //! | L5 | [`federation`] | all connections |
 #![forbid(unsafe_code)]
@@ -164,6 +164,7 @@ pub mod local;
 pub mod ns;
 pub mod outbox;
 pub mod policy;
+pub mod proxy_header;
 pub mod stanza;
 pub mod stream;
 pub mod switchboard;

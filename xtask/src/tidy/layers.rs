@@ -27,6 +27,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("trust", 3, &["certificate", "policy"]),
     ("discovery", 3, &[]),
     ("learned", 3, &[]),
+    ("proxy_header", 3, &[]),
     // L4: one connection, and what is reached from there.
     ("switchboard", 4, &[]),
     ("stream", 4, &[]),
