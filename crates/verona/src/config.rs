@@ -39,6 +39,8 @@ pub struct Config {
     pub issued_keys: IssuedKeys,
     /// Where components attach (XEP-0114).
     pub components: Vec<ListenAddress>,
+    /// Networks from which components connect through a proxy: as [`S2s::proxies`], and a list of its own.
+    pub component_proxies: Vec<Network>,
     /// What suffices for whom.
     pub policy: Policy,
     /// Peers that are dialled at a known address, without DNS.
@@ -99,6 +101,9 @@ pub struct S2s {
     pub bind: Vec<IpAddr>,
     /// Special-purpose networks that may be dialled although only DNS names them.
     pub allow_networks: Vec<Network>,
+    /// Networks from which a PROXY header (version 1 or 2) is required: the address in it is then the peer's. Whoever can
+    /// connect from there can claim any address.
+    pub proxies: Vec<Network>,
 }
 
 /// Where a component attaches.

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use rustls::pki_types::CertificateDer;
@@ -73,6 +73,7 @@ pub(crate) struct ConnectionHandle {
 pub(crate) enum Origin {
     /// A peer connected to us.
     Accepted {
+        /// Whether the listener is one for direct TLS; the peer may begin otherwise (DTLS-09).
         direct_tls: bool,
         admission: Admission,
     },
@@ -213,63 +214,137 @@ enum Exit {
     End,
 }
 
+/// How a peer that connected begins.
+enum Begins {
+    WithTls,
+    WithXml,
+    /// Not at all, though TLS was expected within this time.
+    Late(Duration),
+}
+
 impl Connection {
-    async fn run(mut self, mut tcp: TcpStream, origin: Origin) {
+    async fn run(mut self, tcp: TcpStream, origin: Origin) {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
         notice_death(&tcp, self.key);
-        let (purpose, direct_tls) = match origin {
+        match origin {
             Origin::Accepted {
                 direct_tls,
                 admission,
             } => {
                 self.admission = Some(admission);
-                (None, direct_tls)
+                self.accepted(tcp, direct_tls).await;
             }
-            Origin::Dialled { target, purpose } => (Some(*purpose), target.direct_tls),
-        };
-        if direct_tls {
-            let role = match purpose {
-                Some(_) => Role::Initiating,
-                None => Role::Receiving,
-            };
-            match self
-                .handshake(&mut tcp, role, None, purpose.as_ref(), true)
-                .await
-            {
-                Ok((mut tls, secured)) => {
-                    let mut stream = self.stream(purpose, Some(secured));
-                    self.outputs(&mut stream).await;
-                    self.drive(&mut tls, &mut stream).await;
-                }
-                Err(error) => self.fail(error).await,
+            Origin::Dialled { target, purpose } if target.direct_tls => {
+                self.direct_tls(tcp, Some(*purpose), now()).await;
             }
-        } else {
-            let mut stream = self.stream(purpose.clone(), None);
-            if let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await {
-                match self
-                    .handshake(&mut tcp, role, local, purpose.as_ref(), false)
-                    .await
-                {
-                    Ok((mut tls, secured)) => {
-                        stream.handle(Input::Secured(secured), now());
-                        self.outputs(&mut stream).await;
-                        self.drive(&mut tls, &mut stream).await;
-                    }
-                    Err(error) => self.fail(error).await,
-                }
+            Origin::Dialled { purpose, .. } => {
+                let stream = self.stream(Some(*purpose.clone()), None, now());
+                self.in_the_clear(tcp, stream, Some(*purpose)).await;
             }
         }
         self.end().await;
     }
 
-    fn stream(&self, purpose: Option<Purpose>, secured: Option<Secured>) -> Stream {
+    /// Serves a peer that connected, in whichever way it begins.
+    async fn accepted(&mut self, tcp: TcpStream, direct_tls: bool) {
+        let begun = now();
+        let mut stream = self.stream(None, None, begun);
+        //= DTLS-09
+        match self.first_byte(&tcp, direct_tls, &mut stream).await {
+            // What there was of a stream is forgotten; its time goes on.
+            Begins::WithTls => self.direct_tls(tcp, None, begun).await,
+            Begins::WithXml => self.in_the_clear(tcp, stream, None).await,
+            Begins::Late(patience) => self.fail(handshake_too_long(patience)).await,
+        }
+    }
+
+    /// Looks at the first byte and leaves it where it is. A peer that says nothing is answered as if it began with XML
+    /// when it has had its time for a stream, or left when it has had its time for TLS where that is expected.
+    async fn first_byte(
+        &mut self,
+        tcp: &TcpStream,
+        tls_expected: bool,
+        stream: &mut Stream,
+    ) -> Begins {
+        let patience = seconds(self.shared.limits.tls_handshake_seconds);
+        let tls_by = match tls_expected {
+            true => tokio::time::Instant::now() + patience,
+            false => far_away(),
+        };
+        let xml_by = stream
+            .deadline()
+            .map_or_else(far_away, tokio::time::Instant::from_std);
+        let mut byte = [0];
+        tokio::select! {
+            // An end or an error is met again by whoever reads.
+            seen = tcp.peek(&mut byte) => match seen {
+                Ok(1..) if byte == [TLS_HANDSHAKE] => Begins::WithTls,
+                Ok(_) | Err(_) => Begins::WithXml,
+            },
+            command = self.commands.recv() => {
+                match command {
+                    Some(command) => self.on_command(command, stream, 0),
+                    // The engine has ended.
+                    None => stream.handle(Input::Eof, now()),
+                }
+                Begins::WithXml
+            }
+            () = tokio::time::sleep_until(tls_by) => Begins::Late(patience),
+            () = tokio::time::sleep_until(xml_by) => Begins::WithXml,
+        }
+    }
+
+    /// A connection that begins with TLS (XEP-0368).
+    async fn direct_tls(&mut self, mut tcp: TcpStream, purpose: Option<Purpose>, begun: Instant) {
+        let role = match purpose {
+            Some(_) => Role::Initiating,
+            None => Role::Receiving,
+        };
+        match self
+            .handshake(&mut tcp, role, None, purpose.as_ref(), true)
+            .await
+        {
+            Ok((mut tls, secured)) => {
+                let mut stream = self.stream(purpose, Some(secured), begun);
+                self.outputs(&mut stream).await;
+                self.drive(&mut tls, &mut stream).await;
+            }
+            Err(error) => self.fail(error).await,
+        }
+    }
+
+    /// A connection that begins with XML, and may come to TLS by STARTTLS.
+    async fn in_the_clear(
+        &mut self,
+        mut tcp: TcpStream,
+        mut stream: Stream,
+        purpose: Option<Purpose>,
+    ) {
+        let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await else {
+            return;
+        };
+        match self
+            .handshake(&mut tcp, role, local, purpose.as_ref(), false)
+            .await
+        {
+            Ok((mut tls, secured)) => {
+                stream.handle(Input::Secured(secured), now());
+                self.outputs(&mut stream).await;
+                self.drive(&mut tls, &mut stream).await;
+            }
+            Err(error) => self.fail(error).await,
+        }
+    }
+
+    /// A stream whose time counts from `begun`.
+    fn stream(&self, purpose: Option<Purpose>, secured: Option<Secured>, begun: Instant) -> Stream {
         let config = Arc::clone(&self.shared.streams);
         let ids = self.shared.stream_ids();
         match purpose {
-            Some(purpose) => Stream::initiating(config, purpose, ids, secured, now()),
-            None => Stream::receiving(config, ids, secured, now()),
+            Some(purpose) => Stream::initiating(config, purpose, ids, secured, begun),
+            None => Stream::receiving(config, ids, secured, begun),
         }
     }
 
@@ -309,10 +384,7 @@ impl Connection {
             }
             //= TLS-09
             Ok(Err(error)) => Err(StreamError::tls(error.to_string())),
-            Err(_) => Err(StreamError::tls(format!(
-                "the TLS handshake took longer than {} s",
-                deadline.as_secs()
-            ))),
+            Err(_) => Err(handshake_too_long(deadline)),
         }
     }
 
@@ -809,10 +881,19 @@ fn concerns_federation(event: &Event) -> bool {
     }
 }
 
+fn handshake_too_long(patience: Duration) -> StreamError {
+    StreamError::tls(format!(
+        "the TLS handshake took longer than {} s",
+        patience.as_secs()
+    ))
+}
+
 fn far_away() -> tokio::time::Instant {
     tokio::time::Instant::now() + seconds(FAR_AWAY_SECONDS)
 }
 
+/// The first byte of every TLS connection, the type of its first record (RFC 8446 §5.1); no XML begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// A read takes at most this much, and the tail of an incomplete stanza waits in the stream.
 const READ_BYTES: usize = 16 * 1024;
 /// One write takes what is ready up to this much: four TLS records.

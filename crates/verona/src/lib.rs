@@ -52,6 +52,7 @@
 //!         dialback_previous_secret: None,
 //!         issued_keys: IssuedKeys::default(),        // no other process makes keys of our secret
 //!         components: Vec::new(),
+//!         component_proxies: Vec::new(),
 //!         policy: Policy::default(),
 //!         addresses: Vec::new(),
 //!         version: None,
@@ -131,6 +132,7 @@ mod listener;
 pub mod network;
 mod observe;
 mod ping;
+mod proxied;
 mod random;
 pub mod resolver;
 mod shared;

@@ -1,17 +1,19 @@
-//! Accepts connections: of servers by STARTTLS or direct TLS, and of components.
+//! Accepts connections: of servers by STARTTLS or direct TLS, and of components; straight from them or through a proxy.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::federation::{Signal, StreamKey};
 
 use crate::component;
 use crate::connection::{self, Origin};
+use crate::network::Network;
+use crate::proxied::{self, Unnamed};
 use crate::shared::Shared;
 
 /// Accepts servers until it is aborted.
@@ -20,22 +22,19 @@ pub(crate) fn servers(
     listener: TcpListener,
     direct_tls: bool,
 ) -> JoinHandle<()> {
+    let mut door = Door::new(listener, shared.config.s2s.proxies.clone());
     tokio::spawn(async move {
-        let mut refusals = Refusals::default();
+        let mut refusals = Seldom::default();
         loop {
-            let (tcp, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    rest(&error).await;
-                    continue;
-                }
-            };
+            let (tcp, peer) = door.next().await;
             let admission = match shared.gate.admit(peer.ip()) {
                 Ok(admission) => admission,
                 Err(limit) => {
                     //= LIM-08
                     //= ERR-04
-                    refusals.log(peer, limit);
+                    if let Some(unsaid) = refusals.due() {
+                        tracing::warn!(%peer, limit, unsaid, "a connection was closed at once: too many from there, or in all");
+                    }
                     continue;
                 }
             };
@@ -53,16 +52,13 @@ pub(crate) fn servers(
 
 /// Accepts components over TCP until it is aborted.
 pub(crate) fn components_tcp(shared: Arc<Shared>, listener: TcpListener) -> JoinHandle<()> {
+    let mut door = Door::new(listener, shared.config.component_proxies.clone());
     tokio::spawn(async move {
         loop {
-            match listener.accept().await {
-                Ok((tcp, peer)) => {
-                    let _ = tcp.set_nodelay(true);
-                    connection::notice_death(&tcp, StreamKey(0));
-                    serve_component(&shared, tcp, peer.to_string());
-                }
-                Err(error) => rest(&error).await,
-            }
+            let (tcp, peer) = door.next().await;
+            let _ = tcp.set_nodelay(true);
+            connection::notice_death(&tcp, StreamKey(0));
+            serve_component(&shared, tcp, peer.to_string());
         }
     })
 }
@@ -103,26 +99,107 @@ where
     });
 }
 
-/// Says at most once a second that connections are refused: a flood must not fill the log as well.
+/// A listener that knows whose a connection is, behind a proxy as well.
+///
+/// From the networks of proxies a PROXY header is required; from anywhere else none is looked for, so nobody else can
+/// claim an address. A connection that waits for its header holds up no other and counts for nothing, so their number
+/// has a bound of its own.
+struct Door {
+    listener: TcpListener,
+    proxies: Vec<Network>,
+    /// Ends with the listener, and those that wait in it too.
+    waiting: JoinSet<Read>,
+    crowded: Seldom,
+    unnamed: Seldom,
+}
+
+/// A connection of a proxy, and what its header said.
+type Read = (TcpStream, SocketAddr, Result<SocketAddr, Unnamed>);
+
+impl Door {
+    fn new(listener: TcpListener, proxies: Vec<Network>) -> Self {
+        Self {
+            listener,
+            proxies,
+            waiting: JoinSet::new(),
+            crowded: Seldom::default(),
+            unnamed: Seldom::default(),
+        }
+    }
+
+    /// The next connection, and whose it is.
+    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((tcp, peer)) if self.is_proxy(peer) => self.wait(tcp, peer),
+                    Ok(direct) => return direct,
+                    Err(error) => rest(&error).await,
+                },
+                Some(read) = self.waiting.join_next() => match read {
+                    Ok((tcp, proxy, Ok(client))) => {
+                        tracing::debug!(peer = %client, %proxy, "a connection through a proxy");
+                        return (tcp, client);
+                    }
+                    Ok((_, proxy, Err(why))) => self.complain(proxy, &why),
+                    Err(error) => tracing::error!("the reading of a PROXY header ended abnormally: {error}"),
+                },
+            }
+        }
+    }
+
+    fn is_proxy(&self, peer: SocketAddr) -> bool {
+        self.proxies
+            .iter()
+            .any(|network| network.contains(peer.ip()))
+    }
+
+    fn wait(&mut self, tcp: TcpStream, proxy: SocketAddr) {
+        if self.waiting.len() < HEADERS_AWAITED_MAX {
+            self.waiting.spawn(async move {
+                let client = proxied::client(&tcp, proxy).await;
+                (tcp, proxy, client)
+            });
+        } else if let Some(unsaid) = self.crowded.due() {
+            tracing::warn!(
+                %proxy, unsaid,
+                "a connection was closed at once: {HEADERS_AWAITED_MAX} others from networks of proxy_protocol have not sent their PROXY header yet"
+            );
+        }
+    }
+
+    fn complain(&mut self, proxy: SocketAddr, why: &Unnamed) {
+        if matches!(why, Unnamed::Gone) {
+            tracing::debug!(%proxy, "a connection was closed: {why}");
+        } else if let Some(unsaid) = self.unnamed.due() {
+            tracing::warn!(
+                %proxy, unsaid,
+                "a connection was closed: {why}, and proxy_protocol requires one from there; let the proxy send it, or take its address out of proxy_protocol"
+            );
+        }
+    }
+}
+
+/// What is said at most once a second: a flood must not fill the log as well.
 #[derive(Debug, Default)]
-struct Refusals {
+struct Seldom {
     last: Option<Instant>,
     unsaid: u64,
 }
 
-impl Refusals {
-    fn log(&mut self, peer: SocketAddr, limit: &str) {
+impl Seldom {
+    /// Whether it is time to say it, and how often it was not said since the last time.
+    fn due(&mut self) -> Option<u64> {
         let now = Instant::now();
         if self
             .last
             .is_some_and(|last| now.duration_since(last) < Duration::from_secs(1))
         {
             self.unsaid += 1;
-            return;
+            return None;
         }
-        let unsaid = std::mem::take(&mut self.unsaid);
         self.last = Some(now);
-        tracing::warn!(%peer, limit, unsaid, "a connection was closed at once: too many from there, or in all");
+        Some(std::mem::take(&mut self.unsaid))
     }
 }
 
@@ -138,3 +215,6 @@ async fn rest(error: &io::Error) {
 }
 
 const ACCEPT_REST_MS: u64 = 100;
+/// A proxy sends the header with the connection, so many more than arrive at one moment never wait; each may hold
+/// 4 KiB.
+const HEADERS_AWAITED_MAX: usize = 256;

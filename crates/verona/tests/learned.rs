@@ -259,6 +259,7 @@ fn config(address: SocketAddr, learned: Vec<LearnedPeer>, used: UseLearned) -> C
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),
         components: Vec::new(),
+        component_proxies: Vec::new(),
         policy,
         addresses: vec![(
             DomainPattern::Exact(domain("montague.lit")),

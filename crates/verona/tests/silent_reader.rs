@@ -37,6 +37,7 @@ fn config(limits: &[(&str, u64)]) -> Config {
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),
         components: Vec::new(),
+        component_proxies: Vec::new(),
         policy,
         addresses: Vec::new(),
         version: None,

@@ -115,6 +115,7 @@ fn config() -> Config {
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),
         components: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        component_proxies: Vec::new(),
         policy,
         addresses: Vec::new(),
         version: None,

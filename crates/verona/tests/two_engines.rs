@@ -48,6 +48,7 @@ fn config(domains: &[&str], certificates: Vec<(Domain, String)>, trust: &str) ->
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),
         components: Vec::new(),
+        component_proxies: Vec::new(),
         policy: Policy::default(),
         addresses: Vec::new(),
         version: None,

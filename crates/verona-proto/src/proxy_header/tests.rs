@@ -35,8 +35,8 @@ fn at(text: &str) -> Option<SocketAddr> {
 const V4: &[u8] = &[192, 0, 2, 7, 192, 0, 2, 1, 0x9c, 0x40, 0x14, 0x95];
 /// The same from 2001:db8::7.
 const V6: &[u8] = &[
-    0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 1, 0x9c, 0x40, 0x14, 0x95,
+    0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 1, 0x9c, 0x40, 0x14, 0x95,
 ];
 
 #[test]
@@ -55,10 +55,7 @@ fn lines_name_the_client() {
             "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
             at("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"),
         ),
-        (
-            "PROXY TCP6 2001:DB8::7 ::1 1 0\r\n",
-            at("[2001:db8::7]:1"),
-        ),
+        ("PROXY TCP6 2001:DB8::7 ::1 1 0\r\n", at("[2001:db8::7]:1")),
         ("PROXY UNKNOWN\r\n", None),
         (
             "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
@@ -122,7 +119,8 @@ fn lines_that_are_not_exact_are_refused() {
 #[test]
 fn blocks_name_the_client() {
     let unix = [b'/'; 216];
-    let with_tlvs = |addresses: &[u8]| [addresses, &[0x03, 0, 4, 1, 2, 3, 4, 0x04, 0, 1, 0]].concat();
+    let with_tlvs =
+        |addresses: &[u8]| [addresses, &[0x03, 0, 4, 1, 2, 3, 4, 0x04, 0, 1, 0]].concat();
     for (command, family, rest, client) in [
         (0x21, 0x11, V4.to_vec(), at("192.0.2.7:40000")),
         (0x21, 0x21, V6.to_vec(), at("[2001:db8::7]:40000")),
@@ -189,7 +187,12 @@ fn other_beginnings_are_no_header() {
         b"\r\n\r\n\0\r\nQUIT\r\n",
         b"\0",
     ] {
-        assert_eq!(read(bytes), Err(BadHeader::Absent), "{}", bytes.escape_ascii());
+        assert_eq!(
+            read(bytes),
+            Err(BadHeader::Absent),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 }
 
@@ -205,9 +208,7 @@ fn any_header() -> impl Strategy<Value = Vec<u8>> {
         0..3_u8,
         prop::collection::vec(any::<u8>(), 216..400),
     )
-        .prop_map(|(command, family, transport, rest)| {
-            v2(command, family << 4 | transport, &rest)
-        });
+        .prop_map(|(command, family, transport, rest)| v2(command, family << 4 | transport, &rest));
     prop_oneof![line, block]
 }
 

@@ -248,6 +248,7 @@ fn config(
         issued_keys: IssuedKeys::default(),
         learned: Vec::new(),
         components: vec![ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())],
+        component_proxies: Vec::new(),
         policy: Policy {
             defaults: PeerPolicy {
                 identity: vec![match auth {
