@@ -9,7 +9,7 @@ use verona_proto::addr::{Direction, Domain, DomainPair, Hosts, Jid};
 use verona_proto::dialback::{Answer, Verdict};
 use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{
-    AttemptKey, Command, Federation, Remains, Route, Signal, StreamKey,
+    AttemptKey, Command, Federation, Reached, Remains, Route, Signal, StreamKey, Unreached,
 };
 use verona_proto::grounds::{Assurance, Grounds, Identity, Proof};
 use verona_proto::limits::Limits;
@@ -17,7 +17,7 @@ use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
 use verona_proto::policy::{Federate, Multiplex, PeerPolicy, Policy};
 use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
 use verona_proto::stanza::{Stanza, StanzaKind};
-use verona_proto::stream::{Cause, Event, Granted, KeyCheck, Peer, Purpose, StreamError};
+use verona_proto::stream::{Cause, Event, Fault, Granted, KeyCheck, Peer, Purpose, StreamError};
 
 use crate::choices::Choices;
 
@@ -75,7 +75,10 @@ struct Connection {
 /// An attempt that waits for an answer.
 enum Search {
     Looking,
-    Dialling { purpose: Purpose },
+    Dialling {
+        targets: Vec<Target>,
+        purpose: Purpose,
+    },
 }
 
 impl World {
@@ -165,8 +168,11 @@ impl World {
                 if !self.searches.contains_key(&key.0) {
                     let signal = match choices.below(3) {
                         0 => Signal::Discovered(key, Ok(targets(2))),
-                        1 => Signal::Connected(key, Err("late".to_owned())),
-                        _ => Signal::Connected(key, Ok(StreamKey(self.begin(None)))),
+                        1 => Signal::Connected(key, Err(Vec::new())),
+                        _ => {
+                            let stream = self.begin(None);
+                            Signal::Connected(key, Ok(reached(stream, targets(2), choices)))
+                        }
                     };
                     self.tell(signal);
                 }
@@ -363,12 +369,13 @@ impl World {
                 Signal::Discovered(attempt, Err(DiscoveryError::temporary("no")))
             }
             (Search::Looking, _) => Signal::Discovered(attempt, Ok(targets(how - 2))),
-            (Search::Dialling { .. }, 0 | 1) => {
-                Signal::Connected(attempt, Err("refused".to_owned()))
+            (Search::Dialling { targets, .. }, 0 | 1) => {
+                let failed = targets.into_iter().map(|target| unreached(target, choices));
+                Signal::Connected(attempt, Err(failed.collect()))
             }
-            (Search::Dialling { purpose }, _) => {
+            (Search::Dialling { targets, purpose }, _) => {
                 let stream = self.begin(Some(purpose));
-                Signal::Connected(attempt, Ok(StreamKey(stream)))
+                Signal::Connected(attempt, Ok(reached(stream, targets, choices)))
             }
         };
         self.tell(signal);
@@ -407,12 +414,15 @@ impl World {
                 assert!(former.is_none(), "an attempt looks for servers twice");
             }
             Command::Connect {
-                attempt, purpose, ..
+                attempt,
+                targets,
+                purpose,
             } => {
                 assert!(!self.is_over, "a dial begins after the end");
+                assert!(!targets.is_empty(), "nothing is to be dialled");
                 let former = self
                     .searches
-                    .insert(attempt.0, Search::Dialling { purpose });
+                    .insert(attempt.0, Search::Dialling { targets, purpose });
                 assert!(former.is_none(), "an attempt dials twice at once");
             }
             Command::Request { stream, pair } => {
@@ -518,9 +528,11 @@ impl World {
         let dials = |search: &&Search| match search {
             Search::Dialling {
                 purpose: Purpose::Carry { .. },
+                ..
             } => true,
             Search::Dialling {
                 purpose: Purpose::Verify { .. },
+                ..
             }
             | Search::Looking => false,
         };
@@ -560,6 +572,33 @@ impl World {
 fn any_key<T>(from: &BTreeMap<u64, T>, choices: &mut Choices<'_>) -> Option<u64> {
     let at = choices.below(from.len());
     from.keys().nth(at).copied()
+}
+
+/// Any of the servers answered; some of the others had failed, and some are left.
+fn reached(stream: u64, mut targets: Vec<Target>, choices: &mut Choices<'_>) -> Reached {
+    let target = targets.remove(choices.below(targets.len()));
+    let mut left = Vec::new();
+    let mut failed = Vec::new();
+    for target in targets {
+        match choices.flag() {
+            true => left.push(target),
+            false => failed.push(unreached(target, choices)),
+        }
+    }
+    Reached {
+        stream: StreamKey(stream),
+        target,
+        failed,
+        left,
+    }
+}
+
+fn unreached(target: Target, choices: &mut Choices<'_>) -> Unreached {
+    Unreached {
+        target,
+        text: "refused".to_owned(),
+        fault: choices.one_of(&[Fault::Peer, Fault::Local]),
+    }
 }
 
 fn targets(count: usize) -> Vec<Target> {

@@ -1,25 +1,29 @@
-//! Opens a connection to one server of a domain, if it is safe to do so.
+//! Opens a connection to one of the servers of a domain, if it is safe to do so.
 
 pub(crate) mod guard;
 mod pace;
 mod ports;
+mod race;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use verona_proto::addr::Domain;
 use verona_proto::dane::Tlsa;
 use verona_proto::discovery::{DiscoveryError, Target};
-use verona_proto::federation::{AttemptKey, Errand, Signal};
+use verona_proto::federation::{AttemptKey, Errand, Reached, Signal, Unreached};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::policy::DirectTls;
-use verona_proto::stream::Purpose;
+use verona_proto::stream::{Fault, Purpose};
 
 use crate::connection::{self, Origin};
 use crate::shared::Shared;
+use guard::{Guard, Refusal};
+use race::{Failed, Won, race};
 
 /// Finds the servers of a domain: the configured address, or what DNS says.
 pub(crate) async fn discover(
@@ -51,49 +55,106 @@ async fn look_up(
     shared.resolver.discover(remote, wanted).await
 }
 
-/// Dials one server and begins a stream on the connection.
+/// Dials the servers, and begins a stream on the first connection that stands.
 pub(crate) async fn connect(
     shared: Arc<Shared>,
     attempt: AttemptKey,
-    target: Target,
+    targets: Vec<Target>,
     purpose: Purpose,
 ) {
-    let remote = purpose.pair().remote().domain().clone();
-    let errand = match purpose {
-        Purpose::Carry { .. } => Errand::Own,
-        Purpose::Verify { .. } => Errand::Stranger,
+    let remote = purpose.pair().remote().domain();
+    let (errand, time) = match purpose {
+        Purpose::Carry { .. } => (Errand::Own, shared.limits.attempt_seconds),
+        Purpose::Verify { .. } => (
+            Errand::Stranger,
+            shared.policy.for_peer(remote).limits.verification_seconds,
+        ),
     };
-    let passed = shared.guard.pass(&remote, target.address, errand).await;
-    let connected = match passed {
-        Ok(()) => open(&shared, target.address).await,
-        Err(refusal) => Err(refusal.to_string()),
+    let way = Way {
+        guard: &shared.guard,
+        remote,
+        errand,
+        each: seconds(shared.limits.connect_seconds),
+        whole: seconds(time),
     };
-    match connected {
-        Ok(tcp) => {
-            let key = shared.next_stream();
-            let peer = target.address;
-            let origin = Origin::Dialled {
-                target: Box::new(target),
-                purpose: Box::new(purpose),
-            };
-            let start = connection::spawn(&shared, key, tcp, peer, origin);
-            // Before the connection's own first event.
-            shared.signal(Signal::Connected(attempt, Ok(key))).await;
-            start.now();
+    let won = way.reach(targets, |address| dial(&shared, address)).await;
+    let reached = match won {
+        Ok(won) => won,
+        Err(failed) => {
+            shared.signal(Signal::Connected(attempt, Err(failed))).await;
+            return;
         }
-        Err(text) => shared.signal(Signal::Connected(attempt, Err(text))).await,
-    }
+    };
+    let stream = shared.next_stream();
+    let peer = reached.target.address;
+    let origin = Origin::Dialled {
+        target: Box::new(reached.target.clone()),
+        purpose: Box::new(purpose),
+    };
+    let start = connection::spawn(&shared, stream, reached.connection, peer, origin);
+    let reached = Reached {
+        stream,
+        target: reached.target,
+        failed: reached.failed,
+        left: reached.left,
+    };
+    // Before the connection's own first event.
+    shared.signal(Signal::Connected(attempt, Ok(reached))).await;
+    start.now();
 }
 
-async fn open(shared: &Shared, address: SocketAddr) -> Result<TcpStream, String> {
-    let deadline = seconds(shared.limits.connect_seconds);
-    match tokio::time::timeout(deadline, dial(shared, address)).await {
-        Ok(Ok(tcp)) => Ok(tcp),
-        Ok(Err(error)) => Err(format!("no connection to {address}: {error}")),
-        Err(_) => Err(format!(
-            "no connection to {address} within {} s",
-            deadline.as_secs()
-        )),
+/// How the servers of a domain are dialled, and for what.
+struct Way<'a> {
+    guard: &'a Guard,
+    remote: &'a Domain,
+    errand: Errand,
+    /// For one connection.
+    each: Duration,
+    /// For all together.
+    whole: Duration,
+}
+
+impl Way<'_> {
+    /// A connection to the first that answers, of those that may be dialled. Whoever tests it dials nothing: `dial` is
+    /// the only way out.
+    async fn reach<T, F>(
+        &self,
+        targets: Vec<Target>,
+        dial: impl Fn(SocketAddr) -> F,
+    ) -> Result<Won<T>, Vec<Unreached>>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        let open = |target: &Target| {
+            let (address, dial) = (target.address, &dial);
+            async move {
+                let refused = |refusal: Refusal| Failed {
+                    text: refusal.to_string(),
+                    fault: match refusal.is_ours() {
+                        true => Fault::Local,
+                        false => Fault::Peer,
+                    },
+                };
+                self.guard
+                    .pass(self.remote, address, self.errand)
+                    .await
+                    .map_err(refused)?;
+                let dialled = tokio::time::timeout(self.each, dial(address)).await;
+                let text = match dialled {
+                    Ok(Ok(connection)) => return Ok(connection),
+                    Ok(Err(error)) => format!("no connection to {address}: {error}"),
+                    Err(_) => format!(
+                        "no connection to {address} within {} s",
+                        self.each.as_secs()
+                    ),
+                };
+                Err(Failed {
+                    text,
+                    fault: Fault::Peer,
+                })
+            }
+        };
+        race(targets, self.whole, open).await
     }
 }
 
@@ -113,3 +174,6 @@ async fn dial(shared: &Shared, address: SocketAddr) -> io::Result<TcpStream> {
     }
     socket.connect(address).await
 }
+
+#[cfg(test)]
+mod tests;

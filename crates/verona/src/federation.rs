@@ -68,13 +68,13 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
         }
         Command::Connect {
             attempt,
-            target,
+            targets,
             purpose,
         } => {
             tokio::spawn(dialer::connect(
                 Arc::clone(shared),
                 attempt,
-                target,
+                targets,
                 purpose,
             ));
             None

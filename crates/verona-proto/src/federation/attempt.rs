@@ -1,14 +1,12 @@
 //! One search for a stream: discovery, targets in order, negotiation, and what to try when one fails.
 
-use std::collections::VecDeque;
-
-use super::StreamKey;
 use super::verification::VerificationKey;
+use super::{Reached, StreamKey, Unreached};
 use crate::addr::DomainPair;
 use crate::discovery::{DiscoveryError, DiscoveryErrorKind, Target};
 use crate::learned::Topic;
 use crate::stanza::condition::StanzaCondition;
-use crate::stream::{Cause, Check, Purpose, StreamError};
+use crate::stream::{Cause, Check, Fault, Purpose, StreamError};
 
 /// One search for a stream to a remote domain.
 #[derive(Debug)]
@@ -45,16 +43,14 @@ pub(super) enum State {
     Waiting,
     /// The servers are being looked up.
     Discovering,
-    /// A server is being dialled.
-    Connecting {
-        target: Target,
-        rest: VecDeque<Target>,
-    },
+    /// The servers are being dialled.
+    Connecting,
     /// A stream is being negotiated.
     Negotiating {
         stream: StreamKey,
         target: Target,
-        rest: VecDeque<Target>,
+        /// The servers that may still do.
+        rest: Vec<Target>,
         /// Whether bidi was requested on it.
         bidi: bool,
     },
@@ -84,6 +80,8 @@ pub(super) enum Step {
     Invalid,
     /// We took part too long, or were told to stop.
     Local,
+    /// We have too much of the same kind to do: nothing is known of the domain.
+    Busy,
 }
 
 impl Attempt {
@@ -107,15 +105,13 @@ impl Attempt {
     pub(super) fn on_discovered(
         &mut self,
         result: Result<Vec<Target>, DiscoveryError>,
-    ) -> Option<Target> {
+    ) -> Option<Vec<Target>> {
         match result {
             Ok(targets) => {
-                let mut rest: VecDeque<Target> = targets.into();
-                let first = rest.pop_front();
-                if first.is_none() {
+                if targets.is_empty() {
                     self.fail(Step::NotFound, "DNS names no server for it".into());
                 }
-                self.connect(first, rest)
+                self.connect(targets)
             }
             Err(error) => {
                 let step = match error.kind {
@@ -128,40 +124,33 @@ impl Attempt {
         }
     }
 
-    /// The dialled server did not answer: the next one, if any.
-    pub(super) fn on_unconnected(&mut self, text: String) -> Option<Target> {
-        let State::Connecting { rest, .. } = std::mem::replace(&mut self.state, State::Exhausted)
-        else {
+    /// None of the dialled servers answered.
+    pub(super) fn on_unconnected(&mut self, failed: &[Unreached]) -> Option<Vec<Target>> {
+        if !matches!(self.state, State::Connecting) {
             return None;
-        };
-        self.note(Step::Connect, text);
-        self.next(rest)
+        }
+        self.state = State::Exhausted;
+        self.note_unreached(failed);
+        None
     }
 
-    /// The connection stands and a stream begins on it.
-    pub(super) fn on_connected(&mut self, stream: StreamKey) -> bool {
-        match std::mem::replace(&mut self.state, State::Exhausted) {
-            State::Connecting { target, rest } => {
-                self.state = State::Negotiating {
-                    stream,
-                    target,
-                    rest,
-                    bidi: false,
-                };
-                true
-            }
-            other @ (State::Waiting
-            | State::Discovering
-            | State::Negotiating { .. }
-            | State::Exhausted) => {
-                self.state = other;
-                false
-            }
+    /// A connection stands and a stream begins on it.
+    pub(super) fn on_connected(&mut self, reached: Reached) -> bool {
+        if !matches!(self.state, State::Connecting) {
+            return false;
         }
+        self.note_unreached(&reached.failed);
+        self.state = State::Negotiating {
+            stream: reached.stream,
+            target: reached.target,
+            rest: reached.left,
+            bidi: false,
+        };
+        true
     }
 
     /// The stream ended before it was of use: the same server in another way, or the next one.
-    pub(super) fn on_ended(&mut self) -> Option<Target> {
+    pub(super) fn on_ended(&mut self) -> Option<Vec<Target>> {
         let State::Negotiating {
             target,
             rest,
@@ -186,7 +175,7 @@ impl Attempt {
                 *external = false;
                 self.given_up
                     .push((Topic::External, "it hung up at our <auth/>"));
-                return self.connect(Some(target), rest);
+                return self.connect_first(target, rest);
             }
             //= BIDI-69
             // The peer hung up behind <bidi/> and gave no answer: once more without that.
@@ -196,12 +185,12 @@ impl Attempt {
                 *bidi = false;
                 self.given_up
                     .push((Topic::Bidi, "it hung up behind our <bidi/>"));
-                return self.connect(Some(target), rest);
+                return self.connect_first(target, rest);
             }
         }
         // The lesson may be out of date: the other way failed now, so this one is asked again.
         if self.restore_left_out() {
-            return self.connect(Some(target), rest);
+            return self.connect_first(target, rest);
         }
         let conclusive = self
             .failure
@@ -213,12 +202,13 @@ impl Attempt {
                 | Step::Discovery
                 | Step::Connect
                 | Step::Stream(_)
-                | Step::Local => false,
+                | Step::Local
+                | Step::Busy => false,
             });
         //= DNS-08
         match conclusive {
             true => None,
-            false => self.next(rest),
+            false => self.connect(rest),
         }
     }
 
@@ -239,7 +229,7 @@ impl Attempt {
     pub(super) fn on_bidi(&mut self) {
         match &mut self.state {
             State::Negotiating { bidi, .. } => *bidi = true,
-            State::Waiting | State::Discovering | State::Connecting { .. } | State::Exhausted => {}
+            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => {}
         }
     }
 
@@ -249,15 +239,13 @@ impl Attempt {
     }
 
     /// The peer refused: the same server with what was left out because of an earlier experience, if anything was.
-    pub(super) fn try_left_out(&mut self) -> Option<Target> {
+    pub(super) fn try_left_out(&mut self) -> Option<Vec<Target>> {
         if !self.restore_left_out() {
             return None;
         }
         match std::mem::replace(&mut self.state, State::Exhausted) {
-            State::Negotiating { target, rest, .. } => self.connect(Some(target), rest),
-            State::Waiting | State::Discovering | State::Connecting { .. } | State::Exhausted => {
-                None
-            }
+            State::Negotiating { target, rest, .. } => self.connect_first(target, rest),
+            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => None,
         }
     }
 
@@ -289,16 +277,14 @@ impl Attempt {
     pub(super) fn stream(&self) -> Option<StreamKey> {
         match &self.state {
             State::Negotiating { stream, .. } => Some(*stream),
-            State::Waiting | State::Discovering | State::Connecting { .. } | State::Exhausted => {
-                None
-            }
+            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => None,
         }
     }
 
     pub(super) fn target(&self) -> Option<&Target> {
         match &self.state {
-            State::Negotiating { target, .. } | State::Connecting { target, .. } => Some(target),
-            State::Waiting | State::Discovering | State::Exhausted => None,
+            State::Negotiating { target, .. } => Some(target),
+            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => None,
         }
     }
 
@@ -323,18 +309,31 @@ impl Attempt {
         })
     }
 
-    fn next(&mut self, mut rest: VecDeque<Target>) -> Option<Target> {
-        let target = rest.pop_front();
-        self.connect(target, rest)
+    /// The same server again, the others behind it.
+    fn connect_first(&mut self, target: Target, mut rest: Vec<Target>) -> Option<Vec<Target>> {
+        rest.insert(0, target);
+        self.connect(rest)
     }
 
-    fn connect(&mut self, target: Option<Target>, rest: VecDeque<Target>) -> Option<Target> {
-        let target = target?;
-        self.state = State::Connecting {
-            target: target.clone(),
-            rest,
-        };
-        Some(target)
+    fn connect(&mut self, targets: Vec<Target>) -> Option<Vec<Target>> {
+        if targets.is_empty() {
+            return None;
+        }
+        self.state = State::Connecting;
+        Some(targets)
+    }
+
+    /// The last one to fail explains best: it was waited for.
+    fn note_unreached(&mut self, failed: &[Unreached]) {
+        let theirs = failed
+            .iter()
+            .rev()
+            .find(|unreached| unreached.fault != Fault::Local);
+        match (theirs, failed.last()) {
+            (Some(unreached), _) => self.note(Step::Connect, unreached.text.clone()),
+            (None, Some(unreached)) => self.note(Step::Busy, unreached.text.clone()),
+            (None, None) => {}
+        }
     }
 
     fn fail(&mut self, step: Step, text: String) {
@@ -358,7 +357,11 @@ impl Failure {
     /// Whether nobody of ours would fare better: nothing had been said yet about who we are.
     pub(super) fn is_remote_wide(&self) -> bool {
         match self.step {
-            Step::NotFound | Step::Discovery | Step::Connect | Step::Stream(Cause::Tls) => true,
+            Step::NotFound
+            | Step::Discovery
+            | Step::Connect
+            | Step::Stream(Cause::Tls)
+            | Step::Busy => true,
             Step::Stream(
                 Cause::Stream
                 | Cause::Restart
@@ -381,7 +384,7 @@ impl Failure {
             //= DB-12
             Step::Invalid => StanzaCondition::InternalServerError,
             //= DB-14
-            Step::Discovery | Step::Connect | Step::Stream(_) | Step::Local => {
+            Step::Discovery | Step::Connect | Step::Stream(_) | Step::Local | Step::Busy => {
                 StanzaCondition::RemoteServerTimeout
             }
         }
@@ -393,6 +396,7 @@ impl Failure {
         match self.step {
             Step::NotFound | Step::Discovery => StanzaCondition::RemoteServerNotFound,
             Step::Connect => StanzaCondition::RemoteConnectionFailed,
+            Step::Busy => StanzaCondition::ResourceConstraint,
             Step::Stream(Cause::Tls | Cause::Identity) => StanzaCondition::PolicyViolation,
             Step::Stream(
                 Cause::Stream

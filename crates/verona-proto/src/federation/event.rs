@@ -7,7 +7,7 @@ use crate::grounds::{Assurance, Identity};
 use crate::outbox::Drain;
 use crate::stanza::Stanza;
 use crate::stanza::condition::StanzaCondition;
-use crate::stream::{Event, Purpose, StreamError};
+use crate::stream::{Event, Fault, Purpose, StreamError};
 
 /// Names a stream within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,12 +39,36 @@ pub enum Signal {
     Ended(StreamKey, Remains),
     /// A domain's servers were looked up.
     Discovered(AttemptKey, Result<Vec<Target>, DiscoveryError>),
-    /// A server was dialled: the stream that begins on the connection, or why there is none.
-    Connected(AttemptKey, Result<StreamKey, String>),
+    /// The servers were dialled: the first one that answered, or why none did.
+    Connected(AttemptKey, Result<Reached, Vec<Unreached>>),
     /// Nothing new is begun, and every stream ends.
     Shutdown,
     /// The deadline may have passed.
     Tick,
+}
+
+/// The first of several servers that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The stream that begins on the connection.
+    pub stream: StreamKey,
+    /// Which server it is.
+    pub target: Target,
+    /// Those that failed before.
+    pub failed: Vec<Unreached>,
+    /// Those that were not dialled, or had not answered yet, in their order: they are worth a try.
+    pub left: Vec<Target>,
+}
+
+/// A server to which there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreached {
+    /// Which one.
+    pub target: Target,
+    /// Why.
+    pub text: String,
+    /// Whose fault it is: where it is ours, nothing is learned about the server.
+    pub fault: Fault,
 }
 
 /// What is left of a stream.
@@ -66,12 +90,13 @@ pub enum Command {
         /// Whether direct TLS is wanted as well (XEP-0368).
         direct_tls: bool,
     },
-    /// Open a connection and begin a stream on it; the answer is [`Signal::Connected`].
+    /// Open a connection to the first of these servers that answers, and begin a stream on it; the answer is
+    /// [`Signal::Connected`].
     Connect {
         /// For which attempt.
         attempt: AttemptKey,
-        /// Where.
-        target: Target,
+        /// Where, the preferred one in front; at least one.
+        targets: Vec<Target>,
         /// What for.
         purpose: Purpose,
     },

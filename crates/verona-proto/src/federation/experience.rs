@@ -194,6 +194,6 @@ fn phase(step: Step) -> Phase {
         Step::Stream(Cause::Stream | Cause::Restart | Cause::Established | Cause::Idle) => {
             Phase::Stream
         }
-        Step::Local => Phase::Local,
+        Step::Local | Step::Busy => Phase::Local,
     }
 }

@@ -21,7 +21,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use event::{AttemptKey, Command, Errand, Remains, Report, Signal, StreamKey};
+pub use event::{
+    AttemptKey, Command, Errand, Reached, Remains, Report, Signal, StreamKey, Unreached,
+};
 pub use route::Route;
 
 use crate::addr::{Direction, DomainPair, RemoteDomain};
@@ -315,9 +317,9 @@ impl Federation {
             //= DB-13
             self.close(stream, "our request was refused");
             return match again {
-                Some(target) => {
+                Some(targets) => {
                     self.negotiating.remove(&stream);
-                    self.proceed(key, Some(target), now);
+                    self.proceed(key, Some(targets), now);
                 }
                 None => self.give_up(key, now),
             };

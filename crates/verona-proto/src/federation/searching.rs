@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::attempt::{self, Aim, Attempt};
 use super::backoff::{Scope, Span};
-use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey, experience};
+use super::{
+    AttemptKey, Command, Federation, Phase, Reached, Report, Route, Unreached, experience,
+};
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
 use crate::grounds::Assurance;
@@ -75,32 +77,37 @@ impl Federation {
         let Some(attempt) = self.attempts.get_mut(&key) else {
             return;
         };
-        let target = attempt.on_discovered(result);
-        self.proceed(key, target, now);
+        let targets = attempt.on_discovered(result);
+        self.proceed(key, targets, now);
     }
 
     pub(super) fn on_connected(
         &mut self,
         key: AttemptKey,
-        result: Result<StreamKey, String>,
+        result: Result<Reached, Vec<Unreached>>,
         now: Instant,
     ) {
-        let stream = match result {
-            Ok(stream) => stream,
-            Err(text) => {
-                self.report_target(key, &text);
-                let target = self
+        match result {
+            Ok(reached) => self.on_reached(key, reached),
+            Err(failed) => {
+                self.report_unreached(key, &failed);
+                let targets = self
                     .attempts
                     .get_mut(&key)
-                    .and_then(|attempt| attempt.on_unconnected(text));
-                return self.proceed(key, target, now);
+                    .and_then(|attempt| attempt.on_unconnected(&failed));
+                self.proceed(key, targets, now);
             }
-        };
+        }
+    }
+
+    fn on_reached(&mut self, key: AttemptKey, reached: Reached) {
+        self.report_unreached(key, &reached.failed);
+        let stream = reached.stream;
         self.streams.begin(stream, true);
         let wanted = self
             .attempts
             .get_mut(&key)
-            .is_some_and(|attempt| attempt.on_connected(stream));
+            .is_some_and(|attempt| attempt.on_connected(reached));
         match wanted && self.phase == Phase::Serving {
             true => {
                 self.negotiating.insert(stream, key);
@@ -115,22 +122,22 @@ impl Federation {
         };
         let text = attempt.failure().text;
         self.report_target(key, &text);
-        let target = self.attempts.get_mut(&key).and_then(Attempt::on_ended);
-        self.proceed(key, target, now);
+        let targets = self.attempts.get_mut(&key).and_then(Attempt::on_ended);
+        self.proceed(key, targets, now);
     }
 
-    /// Dials the next target, or gives up where there is none.
-    pub(super) fn proceed(&mut self, key: AttemptKey, target: Option<Target>, now: Instant) {
+    /// Dials what is to be dialled next, or gives up where there is nothing.
+    pub(super) fn proceed(&mut self, key: AttemptKey, targets: Option<Vec<Target>>, now: Instant) {
         if !self.is_wanted(key) {
             return self.drop_attempt(key, now);
         }
-        let (Some(target), Some(attempt)) = (target, self.attempts.get(&key)) else {
+        let (Some(targets), Some(attempt)) = (targets, self.attempts.get(&key)) else {
             return self.give_up(key, now);
         };
         let purpose = attempt.purpose();
         self.commands.push_back(Command::Connect {
             attempt: key,
-            target,
+            targets,
             purpose,
         });
     }
@@ -227,20 +234,34 @@ impl Federation {
         }
     }
 
-    pub(super) fn report_target(&mut self, key: AttemptKey, text: &str) {
+    /// The server of the attempt's stream could not be used.
+    fn report_target(&mut self, key: AttemptKey, text: &str) {
         let Some(attempt) = self.attempts.get(&key) else {
             return;
         };
-        let Some(target) = attempt.target() else {
+        if let Some(target) = attempt.target() {
+            let report = target_failed(attempt, target, text);
+            self.commands.push_back(report);
+        }
+    }
+
+    fn report_unreached(&mut self, key: AttemptKey, failed: &[Unreached]) {
+        let Some(attempt) = self.attempts.get(&key) else {
             return;
         };
-        self.commands
-            .push_back(Command::Report(Report::TargetFailed {
-                pair: attempt.pair.clone(),
-                target: target.to_string(),
-                text: text.to_owned(),
-            }));
+        for unreached in failed {
+            let report = target_failed(attempt, &unreached.target, &unreached.text);
+            self.commands.push_back(report);
+        }
     }
+}
+
+fn target_failed(attempt: &Attempt, target: &Target, text: &str) -> Command {
+    Command::Report(Report::TargetFailed {
+        pair: attempt.pair.clone(),
+        target: target.to_string(),
+        text: text.to_owned(),
+    })
 }
 
 fn seeks(route: &Route, key: AttemptKey) -> bool {

@@ -3,7 +3,7 @@
 use verona_proto::addr::{Direction, DomainPair};
 use verona_proto::dialback::{Answer, Verdict};
 use verona_proto::discovery::DiscoveryError;
-use verona_proto::federation::Signal;
+use verona_proto::federation::{AttemptKey, Reached, Signal, StreamKey};
 use verona_proto::policy::{Federate, Multiplex, PeerPolicy};
 use verona_proto::stanza::condition::StanzaCondition;
 use verona_proto::stream::{Cause, Event};
@@ -21,14 +21,12 @@ fn a_stanza_finds_its_way_over_the_first_server_that_answers() {
     assert_eq!(world.route(PAIR), "seeking");
     assert_eq!(
         world.discovered(1, &["192.0.2.1:5269", "192.0.2.2:5269", "192.0.2.3:5269"]),
-        ["connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit"]
+        [
+            "connect 192.0.2.1:5269 192.0.2.2:5269 192.0.2.3:5269 for 1 to carry montague.lit~capulet.lit"
+        ]
     );
-    assert_eq!(
-        world.connected(1, None),
-        ["connect 192.0.2.2:5269 for 1 to carry montague.lit~capulet.lit"]
-    );
-    assert_eq!(world.connected(1, Some(7)), [""; 0]);
-    // The second server speaks nonsense; the third is good.
+    // The first server refused, the second answered before the third was tried, and speaks nonsense.
+    assert_eq!(world.connected_to(1, 7, 1), [""; 0]);
     assert_eq!(
         world.failed(7, Cause::Stream),
         ["connect 192.0.2.3:5269 for 1 to carry montague.lit~capulet.lit"]
@@ -43,6 +41,55 @@ fn a_stanza_finds_its_way_over_the_first_server_that_answers() {
 }
 
 #[test]
+fn servers_that_lost_the_race_are_tried_when_the_winner_is_of_no_use() {
+    //= DNS-08
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269", "192.0.2.2:5269", "192.0.2.3:5269"]);
+    // The second one answered while the first had not yet, and speaks no XMPP.
+    let mut targets = world.dialled.remove(&1).unwrap();
+    let reached = Reached {
+        stream: StreamKey(7),
+        target: targets.remove(1),
+        failed: Vec::new(),
+        left: targets,
+    };
+    world.tell(Signal::Connected(AttemptKey(1), Ok(reached)));
+    assert_eq!(
+        world.failed(7, Cause::Stream),
+        ["connect 192.0.2.1:5269 192.0.2.3:5269 for 1 to carry montague.lit~capulet.lit"]
+    );
+    // It is a server of the domain all the same: whom it takes for an impostor, another one would too.
+    world.connected_to(1, 8, 1);
+    assert_eq!(
+        world.failed(8, Cause::Identity),
+        ["return montague.lit~capulet.lit remote-server-timeout: 1"]
+    );
+}
+
+#[test]
+fn every_server_that_failed_is_reported_with_its_reason() {
+    //= DNS-05
+    let mut world = World::new();
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269", "192.0.2.2:5269"]);
+    // Those that its SRV records named are all there is: its own address at 5269 is not tried.
+    assert_eq!(
+        world.connected(1, None),
+        ["return montague.lit~capulet.lit remote-server-timeout: 1"]
+    );
+    assert_eq!(
+        world.reports,
+        [
+            "montague.lit~capulet.lit looks for a server",
+            "192.0.2.1:5269 (server.invalid) failed: refused",
+            "192.0.2.2:5269 (server.invalid) failed: refused",
+            "capulet.lit unreachable: could not reach capulet.lit: refused",
+        ]
+    );
+}
+
+#[test]
 fn a_server_that_hangs_up_at_auth_is_asked_once_more_without_it() {
     //= SASL-20
     let mut world = World::new();
@@ -51,7 +98,9 @@ fn a_server_that_hangs_up_at_auth_is_asked_once_more_without_it() {
     world.connected(1, Some(7));
     assert_eq!(
         world.failed(7, Cause::Sasl),
-        ["connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit without external"]
+        [
+            "connect 192.0.2.1:5269 192.0.2.2:5269 for 1 to carry montague.lit~capulet.lit without external"
+        ]
     );
     world.connected(1, Some(8));
     assert_eq!(

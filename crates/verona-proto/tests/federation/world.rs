@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use verona_proto::addr::{Direction, Domain, DomainPair, Hosts, Jid};
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::{DiscoveryError, Target};
-use verona_proto::federation::{AttemptKey, Command, Federation, Remains, Signal, StreamKey};
+use verona_proto::federation::{
+    AttemptKey, Command, Federation, Reached, Remains, Report, Signal, StreamKey, Unreached,
+};
 use verona_proto::grounds::{Assurance, Grounds, Proof};
 use verona_proto::learned::Learned;
 use verona_proto::limits::Limits;
@@ -16,7 +18,9 @@ use verona_proto::outbox::{self, Drain, OutboxLimit};
 use verona_proto::policy::{PeerPolicy, Policy};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
-use verona_proto::stream::{Cause, Check, Event, Granted, KeyCheck, Peer, Purpose, StreamError};
+use verona_proto::stream::{
+    Cause, Check, Event, Fault, Granted, KeyCheck, Peer, Purpose, StreamError,
+};
 
 /// Our pair of scenario A, seen from montague.lit.
 pub(crate) const PAIR: &str = "montague.lit~capulet.lit";
@@ -31,6 +35,10 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     /// The queue of each pair that a stream carries or that was given back.
     pub(crate) drains: BTreeMap<String, Drain>,
+    /// What the operator was told of searches.
+    pub(crate) reports: Vec<String>,
+    /// What each attempt wanted to be dialled last.
+    pub(crate) dialled: BTreeMap<u64, Vec<Target>>,
 }
 
 impl World {
@@ -53,6 +61,8 @@ impl World {
             hosts: Hosts::new([domain("montague.lit"), domain("conference.montague.lit")]),
             now: Instant::now(),
             drains: BTreeMap::new(),
+            reports: Vec::new(),
+            dialled: BTreeMap::new(),
         }
     }
 
@@ -73,14 +83,22 @@ impl World {
             } => format!("discover {remote} for {}", attempt.0),
             Command::Connect {
                 attempt,
-                target,
+                targets,
                 purpose,
-            } => format!(
-                "connect {} for {} to {}",
-                target.address,
-                attempt.0,
-                aim(&purpose)
-            ),
+            } => {
+                let addresses: Vec<String> = targets
+                    .iter()
+                    .map(|target| target.address.to_string())
+                    .collect();
+                let text = format!(
+                    "connect {} for {} to {}",
+                    addresses.join(" "),
+                    attempt.0,
+                    aim(&purpose)
+                );
+                self.dialled.insert(attempt.0, targets);
+                text
+            }
             Command::Request { stream, pair } => format!("request {pair} on {}", stream.0),
             Command::Verdict {
                 stream,
@@ -115,7 +133,10 @@ impl World {
                 format!("close {} {}", stream.0, error.condition.name())
             }
             Command::Converge { stream } => format!("converge {}", stream.0),
-            Command::Report(_) => return None,
+            Command::Report(report) => {
+                self.reports.extend(told(&report));
+                return None;
+            }
         })
     }
 
@@ -211,9 +232,30 @@ impl World {
         self.tell(Signal::Discovered(AttemptKey(attempt), Err(error)))
     }
 
+    /// The first server that was dialled answered, or all of them refused.
     pub(crate) fn connected(&mut self, attempt: u64, stream: Option<u64>) -> Vec<String> {
-        let result = stream.map(StreamKey).ok_or("refused".to_owned());
-        self.tell(Signal::Connected(AttemptKey(attempt), result))
+        match stream {
+            Some(stream) => self.connected_to(attempt, stream, 0),
+            None => {
+                let failed = self.dialled.remove(&attempt).unwrap_or_default();
+                let failed = failed.into_iter().map(refused).collect();
+                self.tell(Signal::Connected(AttemptKey(attempt), Err(failed)))
+            }
+        }
+    }
+
+    /// Of the servers that were dialled the one with that number answered; those before it had refused.
+    pub(crate) fn connected_to(&mut self, attempt: u64, stream: u64, number: usize) -> Vec<String> {
+        let mut targets = self.dialled.remove(&attempt).unwrap_or_default();
+        let left = targets.split_off((number + 1).min(targets.len()));
+        let nowhere = || Target::new(([192, 0, 2, 99], 5269).into(), false, "nowhere.invalid");
+        let reached = Reached {
+            stream: StreamKey(stream),
+            target: targets.pop().unwrap_or_else(nowhere),
+            failed: targets.into_iter().map(refused).collect(),
+            left,
+        };
+        self.tell(Signal::Connected(AttemptKey(attempt), Ok(reached)))
     }
 
     pub(crate) fn event(&mut self, stream: u64, event: Event) -> Vec<String> {
@@ -288,6 +330,28 @@ impl World {
         let mut routes = self.federation.routes();
         let route = routes.find(|(other, _)| other.to_string() == pair);
         route.map_or("none", |(_, route)| route.name())
+    }
+}
+
+fn told(report: &Report) -> Option<String> {
+    match report {
+        Report::Seeking { pair } => Some(format!("{pair} looks for a server")),
+        Report::TargetFailed { target, text, .. } => Some(format!("{target} failed: {text}")),
+        Report::Unreachable { pair, text, .. } => {
+            Some(format!("{} unreachable: {text}", pair.remote()))
+        }
+        Report::VerificationFailed { pair, text } => {
+            Some(format!("no verdict for {}: {text}", pair.remote()))
+        }
+        Report::Carried { .. } => None,
+    }
+}
+
+fn refused(target: Target) -> Unreached {
+    Unreached {
+        target,
+        text: "refused".into(),
+        fault: Fault::Peer,
     }
 }
 

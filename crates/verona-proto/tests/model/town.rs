@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use verona_proto::discovery::{DiscoveryError, Target};
-use verona_proto::federation::{AttemptKey, Command, Federation, Remains, Signal, StreamKey};
+use verona_proto::federation::{
+    AttemptKey, Command, Federation, Reached, Remains, Signal, StreamKey, Unreached,
+};
 use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
 use verona_proto::policy::Multiplex;
-use verona_proto::stream::{Command as StreamCommand, Event, Input, Purpose, StreamConfig};
+use verona_proto::stream::{Command as StreamCommand, Event, Fault, Input, Purpose, StreamConfig};
 
 use crate::chance::Chance;
 use crate::connection::{Connection, Verdicts, domains, named, stanza, verdict};
@@ -484,8 +486,10 @@ impl Town {
                 Ok(())
             }
             Command::Connect {
-                attempt, purpose, ..
-            } => self.connect(server, attempt, purpose, tally),
+                attempt,
+                targets,
+                purpose,
+            } => self.connect(server, attempt, targets, purpose, tally),
             Command::Request { stream, pair } => {
                 tally.count("town", "request on a live stream");
                 self.tell(stream, StreamCommand::Request { pair }, tally)
@@ -614,6 +618,7 @@ impl Town {
         &mut self,
         server: usize,
         attempt: AttemptKey,
+        targets: Vec<Target>,
         purpose: Purpose,
         tally: &mut Tally,
     ) -> Verdicts {
@@ -647,7 +652,7 @@ impl Town {
                     .federation
                     .handle(Signal::Accepted(key), at);
                 self.obey(other, tally)?;
-                self.connected(server, attempt, end, tally)
+                self.connected(server, (attempt, targets), end, tally)
             }
             Some(Other::Liar) => {
                 let certificate = self
@@ -656,11 +661,18 @@ impl Town {
                     .clone()
                     .unwrap_or_else(|| Rc::new(Certificate::good(&[])));
                 let end = self.begin(server, part, checks, certificate, Other::Liar);
-                self.connected(server, attempt, end, tally)
+                self.connected(server, (attempt, targets), end, tally)
             }
             Some(Other::Nobody) | None => {
-                let failed = Signal::Connected(attempt, Err("nobody listens".into()));
-                self.servers[server].federation.handle(failed, at);
+                let unreached = |target| Unreached {
+                    target,
+                    text: "nobody listens".into(),
+                    fault: Fault::Peer,
+                };
+                let failed = targets.into_iter().map(unreached).collect();
+                self.servers[server]
+                    .federation
+                    .handle(Signal::Connected(attempt, Err(failed)), at);
                 Ok(())
             }
         }
@@ -669,7 +681,7 @@ impl Town {
     fn connected(
         &mut self,
         server: usize,
-        attempt: AttemptKey,
+        (attempt, mut targets): (AttemptKey, Vec<Target>),
         end: usize,
         tally: &mut Tally,
     ) -> Verdicts {
@@ -679,9 +691,15 @@ impl Town {
         connection.referee.issued_elsewhere = issued;
         let result = connection.settle(tally);
         let key = self.key(end);
+        let reached = Reached {
+            stream: key,
+            target: targets.remove(0),
+            failed: Vec::new(),
+            left: targets,
+        };
         self.servers[server]
             .federation
-            .handle(Signal::Connected(attempt, Ok(key)), at);
+            .handle(Signal::Connected(attempt, Ok(reached)), at);
         self.after(end, result, tally)
     }
 

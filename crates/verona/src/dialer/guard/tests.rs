@@ -4,6 +4,25 @@
 
 use super::*;
 
+impl Guard {
+    /// One with these exceptions, for the tests of whoever asks it.
+    pub(crate) fn of(
+        allowed: &[&str],
+        configured: &[(DomainPattern, PeerAddress)],
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            allowed: allowed.iter().map(|text| text.parse().unwrap()).collect(),
+            configured: configured.to_vec(),
+            listeners: Mutex::default(),
+            pace: Pace::new(
+                size(limits.dials_per_address_max),
+                seconds(limits.dial_wait_seconds),
+            ),
+        }
+    }
+}
+
 fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
@@ -20,25 +39,17 @@ fn pattern_of(text: &str) -> DomainPattern {
 }
 
 fn guard(allowed: &[&str], configured: &[(&str, &str)]) -> Guard {
-    let limits = Limits::default();
-    Guard {
-        allowed: allowed.iter().map(|text| text.parse().unwrap()).collect(),
-        configured: configured
-            .iter()
-            .map(|(pattern, at)| {
-                let configured = PeerAddress {
-                    address: address(at),
-                    direct_tls: false,
-                };
-                (pattern_of(pattern), configured)
-            })
-            .collect(),
-        listeners: Mutex::default(),
-        pace: Pace::new(
-            size(limits.dials_per_address_max),
-            seconds(limits.dial_wait_seconds),
-        ),
-    }
+    let configured: Vec<_> = configured
+        .iter()
+        .map(|(pattern, at)| {
+            let configured = PeerAddress {
+                address: address(at),
+                direct_tls: false,
+            };
+            (pattern_of(pattern), configured)
+        })
+        .collect();
+    Guard::of(allowed, &configured, &Limits::default())
 }
 
 fn judged(guard: &Guard, to: &str) -> String {
