@@ -5,12 +5,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use verona::config::{ListenAddress, PeerAddress};
+use verona::network::Network;
 use verona_proto::addr::Domain;
 use verona_proto::policy::DomainPattern;
 
 use super::Base;
 use super::problem::Report;
-use super::section::Node;
+use super::section::{Node, Section};
 use crate::output::printable;
 
 /// An address to listen on or to dial: `IP:port`.
@@ -95,6 +96,40 @@ pub(super) fn ip(node: &Node<'_>, text: &str, report: &mut Report) -> Option<IpA
         problem.suggest(format!("without the port: `{}`", address.ip()));
     }
     None
+}
+
+/// Networks, such as `10.0.0.0/8`.
+pub(super) fn networks<'a>(node: &Node<'a>, report: &mut Report) -> Vec<(Node<'a>, Network)> {
+    let mut networks = Vec::new();
+    for (item, text) in node.texts(report) {
+        match text.parse::<Network>() {
+            Ok(network) => networks.push((item, network)),
+            Err(error) => {
+                report.error(&item.place(), error.to_string());
+            }
+        }
+    }
+    networks
+}
+
+/// Networks of proxies, which say on whose behalf they connect.
+pub(super) fn proxies(section: &mut Section<'_>, report: &mut Report) -> Vec<Network> {
+    let Some(node) = section.get("proxy_protocol") else {
+        return Vec::new();
+    };
+    let mut proxies = Vec::new();
+    for (item, network) in networks(&node, report) {
+        if network.is_everywhere() {
+            report
+                .warning(
+                    &item.place(),
+                    format!("whoever connects from `{network}` may claim any address, and who sends no PROXY header is cut off"),
+                )
+                .suggest("name the networks of the proxies alone");
+        }
+        proxies.push(network);
+    }
+    proxies
 }
 
 /// A domain of ours.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use verona::config::ListenAddress;
+use verona::network::Network;
 use verona_proto::dialback::{IssuedKeys, Secret};
 
 use super::listeners::Listeners;
@@ -157,6 +158,28 @@ pub(super) fn components(
         addresses.push(address);
     }
     addresses
+}
+
+/// The proxies through which components connect. To a socket in the file system nobody connects through one.
+pub(super) fn component_proxies(
+    section: &mut Section<'_>,
+    listen: &[ListenAddress],
+    report: &mut Report,
+) -> Vec<Network> {
+    let proxies = address::proxies(section, report);
+    let has_tcp = listen
+        .iter()
+        .any(|address| matches!(address, ListenAddress::Tcp(_)));
+    if !proxies.is_empty()
+        && !has_tcp
+        && let Some(node) = section.get("proxy_protocol")
+    {
+        report.warning(
+            &node.place(),
+            "`proxy_protocol` changes nothing: components do not connect over TCP here",
+        );
+    }
+    proxies
 }
 
 /// All of `[admin]`.

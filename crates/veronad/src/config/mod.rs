@@ -149,6 +149,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     let mut section = root.section("components", report);
     let has_component = domains.iter().any(|read| read.domain.component.is_some());
     let components = daemon::components(&mut section, has_component, base, &mut listeners, report);
+    let component_proxies = daemon::component_proxies(&mut section, &components, report);
     section.finish(report);
 
     let mut section = root.section("admin", report);
@@ -185,6 +186,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             issued_keys: dialback.issued_keys,
             learned: Vec::new(),
             components,
+            component_proxies,
             policy,
             addresses,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),

@@ -5,12 +5,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use verona::config::{ListenAddress, S2s};
-use verona::network::Network;
 
+use super::address;
 use super::listeners::Listeners;
 use super::problem::Report;
 use super::section::Section;
-use super::{address, unavailable};
 
 pub(super) fn read(
     section: &mut Section<'_>,
@@ -64,25 +63,10 @@ pub(super) fn read(
         }
     }
     if let Some(node) = section.get("allow_networks") {
-        for (item, text) in node.texts(report) {
-            match text.parse::<Network>() {
-                Ok(network) => s2s.allow_networks.push(network),
-                Err(error) => {
-                    report.error(&item.place(), error.to_string());
-                }
-            }
-        }
+        let networks = address::networks(&node, report);
+        s2s.allow_networks = networks.into_iter().map(|(_, network)| network).collect();
     }
-    if let Some(node) = section.get("proxy_protocol")
-        && !node.texts(report).is_empty()
-    {
-        unavailable::report(
-            &node,
-            "the PROXY protocol",
-            "let servers connect to verona directly, and remove it",
-            report,
-        );
-    }
+    s2s.proxies = address::proxies(section, report);
     s2s
 }
 

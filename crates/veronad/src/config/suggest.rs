@@ -89,7 +89,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "strict_issued_keys",
         ],
     ),
-    ("[components]", &["listen"]),
+    ("[components]", &["listen", "proxy_protocol"]),
     ("[admin]", &["listen", "token_file"]),
     ("[state]", &["directory"]),
     (
