@@ -236,9 +236,11 @@ impl Connection {
                 self.admission = Some(admission);
                 self.accepted(tcp, direct_tls).await;
             }
+            //= DTLS-01
             Origin::Dialled { target, purpose } if target.direct_tls => {
                 self.direct_tls(tcp, Some(*purpose), now()).await;
             }
+            //= DTLS-02
             Origin::Dialled { purpose, .. } => {
                 let stream = self.stream(Some(*purpose.clone()), None, now());
                 self.in_the_clear(tcp, stream, Some(*purpose)).await;

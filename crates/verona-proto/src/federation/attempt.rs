@@ -206,6 +206,7 @@ impl Attempt {
                 | Step::Busy => false,
             });
         //= DNS-08
+        //= DTLS-10
         match conclusive {
             true => None,
             false => self.connect(rest),

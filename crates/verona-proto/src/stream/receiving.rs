@@ -306,6 +306,8 @@ impl AwaitHeader {
                 context,
                 now,
             )),
+            //= DTLS-05
+            // Where TLS came first these are the first features, and the same as behind STARTTLS.
             Stage::Secured(secured) => {
                 let wait = Box::new(AwaitAttestation {
                     secured,

@@ -90,6 +90,7 @@ pub(super) fn presenting(base: &ClientConfig, own: &OwnCertificate) -> ClientCon
 /// does not send, for what cannot stand there (RFC 6066 §3).
 pub(super) fn server_name(remote: &Domain) -> ServerName<'static> {
     //= TLS-15
+    //= DTLS-06
     //= DNS-11
     let name = remote.ascii();
     let bare = name

@@ -173,6 +173,8 @@ impl Tls {
         Ok((TlsStream::from(stream), facts))
     }
 
+    /// The same whoever connected, and whether or not the connection began with TLS.
+    //= DTLS-03
     fn facts(&self, connection: &CommonState, sni: Option<String>) -> TlsFacts {
         let chain = connection.peer_certificates();
         // Tokio's clock, so that a test that pauses time moves a certificate's end too.

@@ -46,6 +46,7 @@ impl Open {
         //= BIDI-80
         //= DB-01
         //= DB-04
+        //= DTLS-11
         //= BIDI-34
         let (sender, target) = (pair.local().domain(), pair.remote().domain());
         let key = context.config.secrets.key(target, sender, id);
@@ -220,6 +221,7 @@ impl Open {
                     // Elsewhere: the federation opens a connection of its own to the domain in question.
                     context.event(Event::KeyReceived(KeyCheck {
                         pair,
+                        //= DTLS-11
                         // A stream without an id has no requests judged worth checking.
                         id: self.id.clone().unwrap_or_default(),
                         key,
