@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
-use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -26,7 +25,7 @@ use verona_proto::stream::{
     self, Command, Event, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
 };
 
-use crate::attest;
+use crate::attest::{self, Shown};
 use crate::carried::{Carried, TooLarge};
 use crate::gate::Admission;
 use crate::held::Held;
@@ -133,7 +132,7 @@ pub(crate) fn spawn(
         transport: LinkTransport::Plain,
         admission: None,
         throttle: Throttle::new(shared.limits.bytes_per_second_max),
-        chain: Arc::from([]),
+        shown: Arc::default(),
     };
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
@@ -202,8 +201,14 @@ struct Connection {
     transport: LinkTransport,
     admission: Option<Admission>,
     throttle: Throttle,
-    /// The certificates that the peer showed, its own first.
-    chain: Arc<[CertificateDer<'static>]>,
+    /// What the peer showed in the TLS handshake.
+    shown: Arc<Shown>,
+}
+
+/// Where a connection of ours leads, and what for.
+struct Dialled {
+    target: Target,
+    purpose: Purpose,
 }
 
 /// Why the loop over a transport ended.
@@ -236,14 +241,19 @@ impl Connection {
                 self.admission = Some(admission);
                 self.accepted(tcp, direct_tls).await;
             }
-            //= DTLS-01
-            Origin::Dialled { target, purpose } if target.direct_tls => {
-                self.direct_tls(tcp, Some(*purpose), now()).await;
-            }
-            //= DTLS-02
-            Origin::Dialled { purpose, .. } => {
-                let stream = self.stream(Some(*purpose.clone()), None, now());
-                self.in_the_clear(tcp, stream, Some(*purpose)).await;
+            Origin::Dialled { target, purpose } => {
+                let dialled = Dialled {
+                    target: *target,
+                    purpose: *purpose,
+                };
+                if dialled.target.direct_tls {
+                    //= DTLS-01
+                    self.direct_tls(tcp, Some(dialled), now()).await;
+                } else {
+                    //= DTLS-02
+                    let stream = self.stream(Some(&dialled), None, now());
+                    self.in_the_clear(tcp, stream, Some(dialled)).await;
+                }
             }
         }
         self.end().await;
@@ -299,17 +309,17 @@ impl Connection {
     }
 
     /// A connection that begins with TLS (XEP-0368).
-    async fn direct_tls(&mut self, mut tcp: TcpStream, purpose: Option<Purpose>, begun: Instant) {
-        let role = match purpose {
+    async fn direct_tls(&mut self, mut tcp: TcpStream, dialled: Option<Dialled>, begun: Instant) {
+        let role = match dialled {
             Some(_) => Role::Initiating,
             None => Role::Receiving,
         };
         match self
-            .handshake(&mut tcp, role, None, purpose.as_ref(), true)
+            .handshake(&mut tcp, role, None, dialled.as_ref(), true)
             .await
         {
             Ok((mut tls, secured)) => {
-                let mut stream = self.stream(purpose, Some(secured), begun);
+                let mut stream = self.stream(dialled.as_ref(), Some(secured), begun);
                 self.outputs(&mut stream).await;
                 self.drive(&mut tls, &mut stream).await;
             }
@@ -322,13 +332,13 @@ impl Connection {
         &mut self,
         mut tcp: TcpStream,
         mut stream: Stream,
-        purpose: Option<Purpose>,
+        dialled: Option<Dialled>,
     ) {
         let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await else {
             return;
         };
         match self
-            .handshake(&mut tcp, role, local, purpose.as_ref(), false)
+            .handshake(&mut tcp, role, local, dialled.as_ref(), false)
             .await
         {
             Ok((mut tls, secured)) => {
@@ -341,11 +351,18 @@ impl Connection {
     }
 
     /// A stream whose time counts from `begun`.
-    fn stream(&self, purpose: Option<Purpose>, secured: Option<Secured>, begun: Instant) -> Stream {
+    fn stream(
+        &self,
+        dialled: Option<&Dialled>,
+        secured: Option<Secured>,
+        begun: Instant,
+    ) -> Stream {
         let config = Arc::clone(&self.shared.streams);
         let ids = self.shared.stream_ids();
-        match purpose {
-            Some(purpose) => Stream::initiating(config, purpose, ids, secured, begun),
+        match dialled {
+            Some(Dialled { target, purpose }) => {
+                Stream::initiating(config, purpose.clone(), ids, secured, begun).by_way_of(target)
+            }
             None => Stream::receiving(config, ids, secured, begun),
         }
     }
@@ -355,15 +372,15 @@ impl Connection {
         tcp: &'a mut TcpStream,
         role: Role,
         local: Option<Domain>,
-        purpose: Option<&Purpose>,
+        dialled: Option<&Dialled>,
         direct: bool,
     ) -> Result<(tokio_rustls::TlsStream<&'a mut TcpStream>, Secured), StreamError> {
         let deadline = seconds(self.shared.limits.tls_handshake_seconds);
         let tls = Arc::clone(&self.shared.tls);
         let own = |domain: &Domain| tls.certificates().get(domain).is_some();
-        let (handshake, own_certificate) = match (role, purpose) {
-            (Role::Initiating, Some(purpose)) => {
-                let pair = purpose.pair();
+        let (handshake, own_certificate) = match (role, dialled) {
+            (Role::Initiating, Some(dialled)) => {
+                let pair = dialled.purpose.pair();
                 let (local, remote) = (pair.local().domain(), pair.remote().domain());
                 let handshake =
                     tokio::time::timeout(deadline, tls.connect(tcp, local, remote, direct)).await;
@@ -378,8 +395,13 @@ impl Connection {
         match handshake {
             Ok(Ok((stream, facts))) => {
                 self.secured(&facts, direct);
+                let mut certificate = facts.evidence;
+                if let Some(Dialled { target, purpose }) = dialled {
+                    let attestation = attest::of_server(&self.shared, purpose, target, &self.shown);
+                    certificate.attestations.push(attestation);
+                }
                 let secured = Secured {
-                    certificate: facts.evidence,
+                    certificate,
                     own_certificate,
                 };
                 Ok((stream, secured))
@@ -405,7 +427,7 @@ impl Connection {
                 certificate: LinkCertificate::of(&facts.evidence),
             });
         }
-        self.chain = facts.chain.as_slice().into();
+        self.shown = Arc::new(Shown::new(facts));
         self.trace(TracedWhat::Secured);
     }
 
@@ -672,9 +694,9 @@ impl Connection {
         else {
             return;
         };
-        let (shared, chain) = (Arc::clone(&self.shared), Arc::clone(&self.chain));
+        let (shared, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shown));
         tokio::spawn(async move {
-            let attestation = attest::of_peer(&shared, domain, &chain).await;
+            let attestation = attest::of_peer(&shared, domain, &shown).await;
             // A connection that has ended needs no answer.
             let _ = commands
                 .send(ConnectionCommand::Attested(attestation))

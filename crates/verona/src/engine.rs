@@ -82,7 +82,7 @@ impl Engine {
                 previous: config.dialback_previous_secret.clone(),
             },
             tls_available: !config.certificates.is_empty(),
-            attestations: Attestations::Unavailable,
+            attestations: Attestations::Available,
             memory,
         });
         let switchboard = Switchboard::new(

@@ -343,7 +343,7 @@ fn told(report: &Report) -> Option<String> {
         Report::VerificationFailed { pair, text } => {
             Some(format!("no verdict for {}: {text}", pair.remote()))
         }
-        Report::Carried { .. } => None,
+        Report::Carried { .. } | Report::OtherKey { .. } => None,
     }
 }
 

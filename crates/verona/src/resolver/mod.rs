@@ -36,7 +36,6 @@ use verona_proto::grounds::Assurance;
 use crate::shared::lock;
 
 pub use anchors::{TrustAnchors, TrustAnchorsError};
-pub(crate) use published::PublishedCertificates;
 
 use ask::Answer;
 use guard::{Guard, Seen};
@@ -120,6 +119,11 @@ impl Resolver {
             validates: anchors.is_some(),
             timeout,
         })
+    }
+
+    /// Whether answers are validated by DNSSEC.
+    pub(crate) fn validates(&self) -> bool {
+        self.validates
     }
 
     /// Finds the endpoints of `domain`, in the order in which to try them (DNS-01 … DNS-07); at least one, at most

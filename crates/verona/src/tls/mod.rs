@@ -5,6 +5,7 @@
 
 mod certificates;
 mod config;
+mod dane;
 mod files;
 mod problem;
 mod revocation;
@@ -37,6 +38,8 @@ pub use revocation::RevocationLists;
 pub use store::CertificateStore;
 pub use trust::TrustRoots;
 pub use verify::{DeferredVerifier, evidence};
+
+pub(crate) use dane::compare;
 
 use config::Dialling;
 

@@ -11,6 +11,7 @@
 )]
 
 mod choice;
+mod dane;
 mod files;
 mod peers;
 mod revocation;
