@@ -104,6 +104,9 @@ pub struct S2s {
     /// Networks from which a PROXY header (version 1 or 2) is required: the address in it is then the peer's. Whoever can
     /// connect from there can claim any address.
     pub proxies: Vec<Network>,
+    /// Where web servers are asked for POSH documents (RFC 7711); `None` means 443. Another one is for networks of one's
+    /// own, and for tests.
+    pub https_port: Option<u16>,
 }
 
 /// Where a component attaches.

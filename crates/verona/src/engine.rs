@@ -245,7 +245,7 @@ impl Drop for Engine {
 /// Asks things of a running engine. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Handle {

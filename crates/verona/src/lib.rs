@@ -132,6 +132,7 @@ mod listener;
 pub mod network;
 mod observe;
 mod ping;
+mod posh;
 mod proxied;
 mod random;
 pub mod resolver;

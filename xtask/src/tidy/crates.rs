@@ -76,7 +76,11 @@ const WORLD: &[(&str, &[&str], &str)] = &[
         "randomness is an argument of the protocol",
     ),
     ("axum", &["veronad"], "HTTP belongs to the daemon"),
-    ("hyper", &["veronad"], "HTTP belongs to the daemon"),
+    (
+        "hyper",
+        &["verona", "veronad"],
+        "HTTP belongs to the daemon, but for the documents that the engine asks web servers for",
+    ),
     (
         "clap",
         &["veronad", "verona-interop", "verona-hostile"],

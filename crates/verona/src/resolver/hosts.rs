@@ -82,6 +82,15 @@ impl Resolver {
         Ok(found)
     }
 
+    /// The addresses of one host, for whoever connects to it for another reason than a stream.
+    pub(crate) async fn addresses_of(
+        &self,
+        host: &str,
+    ) -> Result<(Vec<Ipv6Addr>, Vec<Ipv4Addr>), DiscoveryError> {
+        let host = self.addresses(host).await?;
+        Ok((host.ipv6, host.ipv4))
+    }
+
     /// The addresses of one host: either family suffices, and does not wait long for the other. A family of which we
     /// know nothing, or were lied to about, has no addresses; what the other proves is proven.
     async fn addresses(&self, host: &str) -> Result<Host, DiscoveryError> {

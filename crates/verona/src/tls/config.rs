@@ -7,15 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use verona_proto::addr::Domain;
 
 use super::certificates::{Certificates, OwnCertificate};
 use super::verify::DeferredVerifier;
+use super::{TlsError, TrustRoots};
 
 /// For peers that connect to us by STARTTLS.
 pub(super) fn server(
@@ -76,6 +77,26 @@ pub(super) fn client(
     //= TLS-30
     config.enable_early_data = false;
     Ok(config)
+}
+
+/// For web servers, which are judged in the handshake as every web client does: by a path to `trust` and the name that was
+/// asked for. They are shown no certificate of ours.
+///
+/// # Errors
+/// [`TlsError::Setup`] when the cryptographic library cannot be used.
+pub(crate) fn web_client(trust: &TrustRoots) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = RootCertStore {
+        roots: trust.anchors().to_vec(),
+    };
+    //= DNS-21
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(Arc::new(config))
 }
 
 /// As `base`, showing a certificate to a server that asks for one.
@@ -153,3 +174,5 @@ impl ResolvesServerCert for ByName {
 
 /// The protocol name of server-to-server XMPP (XEP-0368 §3).
 const ALPN: &[u8] = b"xmpp-server";
+/// HTTP/1.1 (RFC 7301 §6).
+const ALPN_HTTP: &[u8] = b"http/1.1";

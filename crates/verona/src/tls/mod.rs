@@ -40,6 +40,7 @@ pub use trust::TrustRoots;
 pub use verify::{DeferredVerifier, evidence};
 
 pub(crate) use dane::compare;
+pub(crate) use config::web_client;
 
 use config::Dialling;
 

@@ -1,0 +1,163 @@
+//! Certificates of web servers, and which of them are believed.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::CertifiedKey;
+
+use super::*;
+
+/// A certificate authority made for one test.
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub(super) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for `names`, with its key.
+    pub(super) fn issue(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<CertifiedKey> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = leaf(names);
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        certified(&certificate, &key)
+    }
+}
+
+fn leaf(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+fn certified(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<CertifiedKey> {
+    let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(der).unwrap();
+    Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key))
+}
+
+fn self_signed(names: &[&str]) -> Arc<CertifiedKey> {
+    let key = KeyPair::generate().unwrap();
+    certified(&leaf(names).self_signed(&key).unwrap(), &key)
+}
+
+/// Why the web server of the domain is not believed with this certificate.
+async fn disbelief(make: impl FnOnce(&World) -> Arc<CertifiedKey>) -> String {
+    let world = World::new().await;
+    world.web.certify(DOMAIN, make(&world));
+    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    let failure = world.look_up().await.unwrap_err();
+    assert_eq!(world.web.heads().len(), 0, "nothing was asked of it");
+    // It is not asked again at once.
+    assert_eq!(world.look_up().await.unwrap_err(), failure);
+    assert_eq!(world.web.connections(), 1);
+    failure.to_string()
+}
+
+#[tokio::test]
+async fn a_web_server_is_believed_by_a_certificate_for_the_name_that_was_asked() {
+    //= DNS-21
+    for (why, said) in [
+        (
+            disbelief(|world| world.authority.issue(&[HOSTING], |_| {})).await,
+            "not valid for name \"montague.lit\"",
+        ),
+        (
+            disbelief(|world| world.authority.issue(&["*.montague.lit"], |_| {})).await,
+            "not valid for name \"montague.lit\"",
+        ),
+        (
+            disbelief(|_| self_signed(&[DOMAIN])).await,
+            "is self-signed, or no authority that is trusted here",
+        ),
+        (
+            disbelief(|_| Authority::new("Nobody").issue(&[DOMAIN], |_| {})).await,
+            "is self-signed, or no authority that is trusted here",
+        ),
+        (
+            disbelief(|world| {
+                world.authority.issue(&[DOMAIN], |params| {
+                    params.not_before = date_time_ymd(2001, 1, 1);
+                    params.not_after = date_time_ymd(2002, 1, 1);
+                })
+            })
+            .await,
+            "expired",
+        ),
+        (
+            disbelief(|world| {
+                world.authority.issue(&[DOMAIN], |params| {
+                    params.not_before = date_time_ymd(2096, 1, 1);
+                    params.not_after = date_time_ymd(2097, 1, 1);
+                })
+            })
+            .await,
+            "not valid yet",
+        ),
+        (
+            disbelief(|world| {
+                world.authority.issue(&[DOMAIN], |params| {
+                    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+                })
+            })
+            .await,
+            "its certificate is of no use",
+        ),
+    ] {
+        let start = "https://montague.lit:";
+        assert!(why.starts_with(start), "{why}");
+        assert!(
+            why.contains("cannot be believed: ") && why.contains(said),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_a_domain_refers_to_must_prove_its_own_name() {
+    //= DNS-21
+    for by_redirect in [true, false] {
+        let world = World::new().await;
+        world
+            .web
+            .certify(HOSTING, world.authority.issue(&[DOMAIN], |_| {}));
+        let place = world.url(HOSTING, "/a");
+        let answer = match by_redirect {
+            true => web::redirect("302 Found", &place),
+            false => ok(&reference(&place, 600)),
+        };
+        world.web.serve(DOMAIN, PATH, answer);
+        world.web.serve(HOSTING, "/a", ok(&document(LEAF, 600)));
+        let why = world.look_up().await.unwrap_err().to_string();
+        assert!(why.contains("not valid for name \"hosting.lit\""), "{why}");
+        assert_eq!(world.web.heads().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn who_trusts_nobody_believes_no_web_server() {
+    //= DNS-21
+    let mut world = World::new().await;
+    world.posh = Posh::new(&TrustRoots::default()).unwrap();
+    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    let why = world.look_up().await.unwrap_err().to_string();
+    assert!(why.contains("cannot be believed"), "{why}");
+}
