@@ -322,8 +322,23 @@ impl World {
                     Cause::Established,
                     Cause::Stream,
                 ]);
-                let error = StreamError::peer(StreamCondition::UndefinedCondition, "it broke");
-                Event::Failed(error.at(cause))
+                let condition = choices.one_of(&[
+                    StreamCondition::UndefinedCondition,
+                    StreamCondition::SeeOtherHost,
+                ]);
+                let mut error = StreamError::peer(condition, "it broke").at(cause);
+                error.other_host = choices
+                    .one_of(&[
+                        None,
+                        Some("xmpp.capulet.lit"),
+                        Some("xmpp.capulet.lit:9222"),
+                        Some("192.0.2.1"),
+                        Some("[2001:db8::1]:5270"),
+                        Some("server.invalid:5269"),
+                        Some("nowhere at all"),
+                    ])
+                    .map(str::to_owned);
+                Event::Failed(error)
             }
             14 => {
                 connection.has_failed = true;
@@ -408,7 +423,7 @@ impl World {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Discover { attempt, .. } => {
+            Command::Discover { attempt, .. } | Command::Resolve { attempt, .. } => {
                 assert!(!self.is_over, "a search begins after the end");
                 let former = self.searches.insert(attempt.0, Search::Looking);
                 assert!(former.is_none(), "an attempt looks for servers twice");

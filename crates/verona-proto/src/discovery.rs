@@ -3,11 +3,14 @@
 //! Which answer permits which next step is a security decision (a failed lookup must never look like an absent one),
 //! so it is pure and stands here; the engine only asks the questions.
 
+mod other_host;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::dane::Tlsa;
 use crate::grounds::Assurance;
+pub use other_host::{BadOtherHost, OtherHost};
 
 /// What is to be dialled, once both SRV questions are answered (DNS-02 … DNS-06).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use verona_proto::addr::Domain;
 use verona_proto::dane::Tlsa;
-use verona_proto::discovery::{DiscoveryError, Target};
+use verona_proto::discovery::{DiscoveryError, OtherHost, Target};
 use verona_proto::federation::{AttemptKey, Errand, Reached, Signal, Unreached};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
@@ -42,6 +42,20 @@ pub(crate) async fn discover(
             tlsa: Tlsa::None,
         }]),
         None => look_up(&shared, &remote, direct_tls).await,
+    };
+    shared.signal(Signal::Discovered(attempt, result)).await;
+}
+
+/// Finds the servers at another host, to which one of a domain's servers sends us.
+pub(crate) async fn resolve(
+    shared: Arc<Shared>,
+    attempt: AttemptKey,
+    host: OtherHost,
+    direct_tls: bool,
+) {
+    let result = match host.port() {
+        Some(port) => shared.resolver.at(host.host(), port, direct_tls).await,
+        None => shared.resolver.discover(host.host(), direct_tls).await,
     };
     shared.signal(Signal::Discovered(attempt, result)).await;
 }

@@ -66,6 +66,19 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
             ));
             None
         }
+        Command::Resolve {
+            attempt,
+            host,
+            direct_tls,
+        } => {
+            tokio::spawn(dialer::resolve(
+                Arc::clone(shared),
+                attempt,
+                host,
+                direct_tls,
+            ));
+            None
+        }
         Command::Connect {
             attempt,
             targets,

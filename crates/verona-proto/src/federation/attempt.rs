@@ -1,9 +1,12 @@
 //! One search for a stream: discovery, targets in order, negotiation, and what to try when one fails.
 
+use std::net::SocketAddr;
+
 use super::verification::VerificationKey;
 use super::{Reached, StreamKey, Unreached};
 use crate::addr::DomainPair;
-use crate::discovery::{DiscoveryError, DiscoveryErrorKind, Target};
+use crate::discovery::{DiscoveryError, DiscoveryErrorKind, OtherHost, Target};
+use crate::grounds::Assurance;
 use crate::learned::Topic;
 use crate::stanza::condition::StanzaCondition;
 use crate::stream::{Cause, Check, Fault, Purpose, StreamError};
@@ -20,6 +23,10 @@ pub(super) struct Attempt {
     pub(super) given_up: Vec<(Topic, &'static str)>,
     /// What is left out because of an earlier experience: tried after all before the peer is called unreachable.
     left_out: Vec<Topic>,
+    /// The servers that sent us elsewhere: never dialled again (STREAM-51).
+    pub(super) sent_by: Vec<SocketAddr>,
+    /// The servers that are tried when where we were sent leads nowhere.
+    pub(super) aside: Vec<Target>,
 }
 
 /// What the stream is for.
@@ -43,6 +50,8 @@ pub(super) enum State {
     Waiting,
     /// The servers are being looked up.
     Discovering,
+    /// A server sent us elsewhere, and that place is being looked up.
+    Redirected(OtherHost),
     /// The servers are being dialled.
     Connecting,
     /// A stream is being negotiated.
@@ -93,6 +102,8 @@ impl Attempt {
             failure: None,
             given_up: Vec::new(),
             left_out: Vec::new(),
+            sent_by: Vec::new(),
+            aside: Vec::new(),
         }
     }
 
@@ -106,6 +117,10 @@ impl Attempt {
         &mut self,
         result: Result<Vec<Target>, DiscoveryError>,
     ) -> Option<Vec<Target>> {
+        if let State::Redirected(host) = &self.state {
+            let host = host.clone();
+            return self.on_resolved(&host, result);
+        }
         match result {
             Ok(targets) => {
                 if targets.is_empty() {
@@ -131,7 +146,7 @@ impl Attempt {
         }
         self.state = State::Exhausted;
         self.note_unreached(failed);
-        None
+        self.connect(Vec::new())
     }
 
     /// A connection stands and a stream begins on it.
@@ -197,7 +212,9 @@ impl Attempt {
             .as_ref()
             .is_some_and(|failure| match failure.step {
                 // Another server of the domain would say the same.
-                Step::Invalid | Step::Stream(Cause::Identity) => true,
+                Step::Invalid => true,
+                // That one is not known to be a server of the domain at all.
+                Step::Stream(Cause::Identity) => target.assurance != Assurance::Redirected,
                 Step::NotFound
                 | Step::Discovery
                 | Step::Connect
@@ -230,7 +247,11 @@ impl Attempt {
     pub(super) fn on_bidi(&mut self) {
         match &mut self.state {
             State::Negotiating { bidi, .. } => *bidi = true,
-            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => {}
+            State::Waiting
+            | State::Discovering
+            | State::Redirected(_)
+            | State::Connecting
+            | State::Exhausted => {}
         }
     }
 
@@ -246,7 +267,11 @@ impl Attempt {
         }
         match std::mem::replace(&mut self.state, State::Exhausted) {
             State::Negotiating { target, rest, .. } => self.connect_first(target, rest),
-            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => None,
+            State::Waiting
+            | State::Discovering
+            | State::Redirected(_)
+            | State::Connecting
+            | State::Exhausted => None,
         }
     }
 
@@ -278,14 +303,22 @@ impl Attempt {
     pub(super) fn stream(&self) -> Option<StreamKey> {
         match &self.state {
             State::Negotiating { stream, .. } => Some(*stream),
-            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => None,
+            State::Waiting
+            | State::Discovering
+            | State::Redirected(_)
+            | State::Connecting
+            | State::Exhausted => None,
         }
     }
 
     pub(super) fn target(&self) -> Option<&Target> {
         match &self.state {
             State::Negotiating { target, .. } => Some(target),
-            State::Waiting | State::Discovering | State::Connecting | State::Exhausted => None,
+            State::Waiting
+            | State::Discovering
+            | State::Redirected(_)
+            | State::Connecting
+            | State::Exhausted => None,
         }
     }
 
@@ -316,7 +349,10 @@ impl Attempt {
         self.connect(rest)
     }
 
-    fn connect(&mut self, targets: Vec<Target>) -> Option<Vec<Target>> {
+    pub(super) fn connect(&mut self, mut targets: Vec<Target>) -> Option<Vec<Target>> {
+        if targets.is_empty() {
+            targets = std::mem::take(&mut self.aside);
+        }
         if targets.is_empty() {
             return None;
         }
@@ -343,7 +379,7 @@ impl Attempt {
     }
 
     /// The first conclusive reason stays: what follows on the same stream is its consequence.
-    fn note(&mut self, step: Step, text: String) {
+    pub(super) fn note(&mut self, step: Step, text: String) {
         let keep = self
             .failure
             .as_ref()

@@ -2,7 +2,7 @@
 
 use crate::addr::{Domain, DomainPair};
 use crate::dialback::Verdict;
-use crate::discovery::{DiscoveryError, Target};
+use crate::discovery::{DiscoveryError, OtherHost, Target};
 use crate::grounds::{Assurance, Identity};
 use crate::outbox::Drain;
 use crate::stanza::Stanza;
@@ -88,6 +88,15 @@ pub enum Command {
         /// The domain.
         remote: Domain,
         /// Whether direct TLS is wanted as well (XEP-0368).
+        direct_tls: bool,
+    },
+    /// Look up another host, to which a server of the domain sends us; the answer is [`Signal::Discovered`].
+    Resolve {
+        /// For which attempt.
+        attempt: AttemptKey,
+        /// The host. With a port its addresses are wanted, without one its servers, as for a domain (RFC 6120 §3.2).
+        host: OtherHost,
+        /// With a port: whether TLS begins at once there. Without one: whether direct TLS is wanted as well.
         direct_tls: bool,
     },
     /// Open a connection to the first of these servers that answers, and begin a stream on it; the answer is
@@ -179,6 +188,15 @@ pub enum Report {
         target: String,
         /// Why.
         text: String,
+    },
+    /// One of a domain's servers sends us to another place, which is dialled.
+    Redirected {
+        /// The pair that wanted it.
+        pair: DomainPair,
+        /// Which server.
+        target: String,
+        /// Where it sends us.
+        host: String,
     },
     /// A domain cannot be reached now.
     Unreachable {

@@ -8,6 +8,7 @@ mod backoff;
 mod checking;
 mod event;
 mod experience;
+mod redirecting;
 mod reuse;
 mod route;
 mod searching;
@@ -182,10 +183,7 @@ impl Federation {
                 self.stop_expecting(stream, now);
                 // The next server need not wait for this one's closing tag.
                 if let Some(key) = self.negotiating.remove(&stream) {
-                    if let Some(attempt) = self.attempts.get_mut(&key) {
-                        attempt.on_failed(&error);
-                    }
-                    self.on_attempt_ended(key, now);
+                    self.on_negotiation_failed(key, &error, now);
                 }
             }
             Event::Bidirectional => {

@@ -235,7 +235,7 @@ impl Federation {
     }
 
     /// The server of the attempt's stream could not be used.
-    fn report_target(&mut self, key: AttemptKey, text: &str) {
+    pub(super) fn report_target(&mut self, key: AttemptKey, text: &str) {
         let Some(attempt) = self.attempts.get(&key) else {
             return;
         };

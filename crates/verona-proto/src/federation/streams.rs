@@ -292,10 +292,11 @@ impl Streams {
                 record.requested.remove(pair);
             }
             Event::Failed(error) => {
-                // A peer that says that it goes down does not hang up on anything.
+                // A peer that says that it goes down, or moves, does not hang up on anything.
                 record.ended_by_peer = error.fault == Fault::Peer
                     && error.condition != StreamCondition::SystemShutdown
-                    && error.condition != StreamCondition::Reset;
+                    && error.condition != StreamCondition::Reset
+                    && error.condition != StreamCondition::SeeOtherHost;
                 self.close(stream);
             }
             Event::Closed { .. } => self.close(stream),

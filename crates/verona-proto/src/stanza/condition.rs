@@ -386,6 +386,15 @@ pub fn read_stream_error(error: &Element) -> (StreamCondition, Option<String>) {
     (condition, text)
 }
 
+/// Reads where a `<stream:error/>` with the condition `see-other-host` sends us: the text of that element, whatever it
+/// says (RFC 6120 §4.9.3.19).
+#[must_use]
+pub fn read_other_host(error: &Element) -> Option<String> {
+    error
+        .child(StreamCondition::SeeOtherHost.name(), ns::STREAM_ERRORS)
+        .map(Element::text)
+}
+
 /// Writes `<error type='…'>…</error>` in the namespace of the content (RFC 6120 §8.3.2).
 pub fn stanza_error(
     out: &mut String,
@@ -553,6 +562,23 @@ mod tests {
                 Some("too <big>".to_owned())
             )
         );
+    }
+
+    #[test]
+    fn the_other_host_is_the_text_of_its_element() {
+        //= STREAM-51
+        let other = "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>[2001:db8::1]:9222\
+                     </see-other-host><text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>we moved</text></stream:error>";
+        assert_eq!(
+            read_other_host(&element(other)).as_deref(),
+            Some("[2001:db8::1]:9222")
+        );
+        let (condition, text) = read_stream_error(&element(other));
+        assert_eq!(condition, StreamCondition::SeeOtherHost);
+        assert_eq!(text.as_deref(), Some("we moved"));
+        let foreign = "<stream:error><see-other-host xmlns='urn:x'>capulet.lit</see-other-host></stream:error>";
+        assert_eq!(read_other_host(&element(foreign)), None);
+        assert_eq!(read_other_host(&element("<stream:error/>")), None);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use crate::stanza::condition::StreamCondition;
+use verona_xml::Element;
+
+use crate::stanza::condition::{StreamCondition, read_other_host, read_stream_error};
 
 /// The end of a stream, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct StreamError {
     pub wire: Wire,
     /// The application-specific condition that goes with it: name and namespace (RFC 6120 §4.9.4).
     pub application: Option<(&'static str, &'static str)>,
+    /// Where the peer sends us, with the condition `see-other-host`: its own words, which may be any (STREAM-51).
+    pub other_host: Option<String>,
 }
 
 /// Whose fault an error is.
@@ -77,6 +81,7 @@ impl StreamError {
             text: text.into(),
             wire: Wire::Error,
             application: None,
+            other_host: None,
         }
     }
 
@@ -142,6 +147,7 @@ impl StreamError {
             text: "unprotected bytes behind the STARTTLS switch".into(),
             wire: Wire::Nothing,
             application: None,
+            other_host: None,
         }
     }
 
@@ -155,6 +161,7 @@ impl StreamError {
             text: text.into(),
             wire: Wire::Nothing,
             application: None,
+            other_host: None,
         }
     }
 
@@ -171,25 +178,32 @@ impl StreamError {
             ),
             wire: Wire::Nothing,
             application: None,
+            other_host: None,
         }
     }
 
-    pub(super) fn received(condition: StreamCondition, text: Option<String>, cause: Cause) -> Self {
-        let text = match text {
-            Some(text) => format!(
-                "the peer ended the stream with {}: {}",
-                condition.name(),
-                quoted(&text)
-            ),
-            None => format!("the peer ended the stream with {}", condition.name()),
-        };
+    /// What a `<stream:error/>` of the peer's says.
+    pub(super) fn received(error: &Element, cause: Cause) -> Self {
+        let (condition, text) = read_stream_error(error);
+        //= STREAM-51
+        let other_host = (condition == StreamCondition::SeeOtherHost)
+            .then(|| read_other_host(error))
+            .flatten();
+        let mut said = format!("the peer ended the stream with {}", condition.name());
+        if let Some(host) = &other_host {
+            said.push_str(&format!(" {}", quoted(host)));
+        }
+        if let Some(text) = text {
+            said.push_str(&format!(": {}", quoted(&text)));
+        }
         Self {
             condition,
             fault: Fault::Peer,
             cause,
-            text,
+            text: said,
             wire: Wire::Close,
             application: None,
+            other_host,
         }
     }
 
@@ -201,6 +215,7 @@ impl StreamError {
             text: format!("the connection ended {}", cause.moment()),
             wire: Wire::Nothing,
             application: None,
+            other_host: None,
         }
     }
 
@@ -212,6 +227,7 @@ impl StreamError {
             text: format!("the peer closed the stream {}", cause.moment()),
             wire: Wire::Close,
             application: None,
+            other_host: None,
         }
     }
 
@@ -223,6 +239,7 @@ impl StreamError {
             text: format!("the peer took too long {}", cause.moment()),
             wire: Wire::Error,
             application: None,
+            other_host: None,
         }
     }
 }

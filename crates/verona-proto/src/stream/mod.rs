@@ -48,7 +48,7 @@ use crate::discovery::Target;
 use crate::limits::size;
 use crate::ns;
 use crate::policy::TlsPolicy;
-use crate::stanza::condition::{StanzaCondition, StreamCondition, read_stream_error};
+use crate::stanza::condition::{StanzaCondition, StreamCondition};
 use crate::stanza::{BadStanza, Stanza};
 use closing::Closing;
 use context::{Context, Restart};
@@ -365,8 +365,7 @@ impl Stream {
 
     /// The peer ended the stream with an error: both directions and all pairs are over (BIDI-59).
     fn on_stream_error(&mut self, element: &Element, now: Instant) {
-        let (condition, text) = read_stream_error(element);
-        let error = StreamError::received(condition, text, self.phase.cause());
+        let error = StreamError::received(element, self.phase.cause());
         let context = &mut self.context;
         //= STREAM-49
         if context.header_sent && !self.phase.is_closing() {

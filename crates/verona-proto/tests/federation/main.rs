@@ -8,5 +8,6 @@
 
 mod crossing;
 mod learning;
+mod redirects;
 mod routes;
 mod world;

@@ -81,6 +81,14 @@ impl World {
             Command::Discover {
                 attempt, remote, ..
             } => format!("discover {remote} for {}", attempt.0),
+            Command::Resolve {
+                attempt,
+                host,
+                direct_tls,
+            } => {
+                let how = if direct_tls { " with direct TLS" } else { "" };
+                format!("resolve {host}{how} for {}", attempt.0)
+            }
             Command::Connect {
                 attempt,
                 targets,
@@ -337,6 +345,7 @@ fn told(report: &Report) -> Option<String> {
     match report {
         Report::Seeking { pair } => Some(format!("{pair} looks for a server")),
         Report::TargetFailed { target, text, .. } => Some(format!("{target} failed: {text}")),
+        Report::Redirected { target, host, .. } => Some(format!("{target} sends us to {host}")),
         Report::Unreachable { pair, text, .. } => {
             Some(format!("{} unreachable: {text}", pair.remote()))
         }

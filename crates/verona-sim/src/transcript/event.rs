@@ -148,16 +148,22 @@ fn words(event: &Event) -> String {
                 false => format!(" by {}", assurance.name()),
             },
         ),
-        Event::Failed(error) => format!(
-            "failed {} {} {}",
-            error.condition.name(),
-            match error.fault {
+        Event::Failed(error) => {
+            let fault = match error.fault {
                 Fault::Peer => "peer",
                 Fault::Policy => "policy",
                 Fault::Local => "local",
-            },
-            cause(error.cause),
-        ),
+            };
+            let mut text = format!(
+                "failed {} {fault} {}",
+                error.condition.name(),
+                cause(error.cause)
+            );
+            if let Some(host) = &error.other_host {
+                text.push_str(&format!(" to={host}"));
+            }
+            text
+        }
         Event::Closed { cause } => format!("closed {}", self::cause(*cause)),
     }
 }

@@ -228,6 +228,9 @@ pub(crate) fn report(report: &Report) {
         Report::TargetFailed { pair, target, text } => info!(
             local = %pair.local(), remote = %pair.remote(), target, "a server could not be used: {text}"
         ),
+        Report::Redirected { pair, target, host } => info!(
+            local = %pair.local(), remote = %pair.remote(), target, "a server sends us to {host}"
+        ),
         Report::Unreachable {
             pair,
             text,

@@ -187,6 +187,30 @@ impl Resolver {
         }
     }
 
+    /// The endpoints of one host at one port, without SRV records (RFC 6120 §4.9.3.19).
+    ///
+    /// # Errors
+    /// As [`Self::discover`].
+    pub(crate) async fn at(
+        &self,
+        host: &Domain,
+        port: u16,
+        direct_tls: bool,
+    ) -> Result<Vec<Target>, DiscoveryError> {
+        let record = SrvRecord {
+            priority: 0,
+            weight: 0,
+            port,
+            target: host.ascii().to_owned(),
+            direct_tls,
+            assurance: Assurance::Redirected,
+        };
+        let hosts = self
+            .hosts(std::slice::from_ref(&record), Instant::now() + self.timeout)
+            .await;
+        self.endpoints(&[record], &hosts)
+    }
+
     async fn services(&self, service: &str, domain: &Domain, direct_tls: bool) -> SrvAnswer {
         let Ok(name) = Name::from_ascii(format!("{service}.{}.", domain.ascii())) else {
             // A name that DNS cannot hold has no records there.
