@@ -357,7 +357,7 @@ impl Connection {
         secured: Option<Secured>,
         begun: Instant,
     ) -> Stream {
-        let config = Arc::clone(&self.shared.streams);
+        let config = self.shared.streams();
         let ids = self.shared.stream_ids();
         match dialled {
             Some(Dialled { target, purpose }) => {
@@ -376,7 +376,7 @@ impl Connection {
         direct: bool,
     ) -> Result<(tokio_rustls::TlsStream<&'a mut TcpStream>, Secured), StreamError> {
         let deadline = seconds(self.shared.limits.tls_handshake_seconds);
-        let tls = Arc::clone(&self.shared.tls);
+        let tls = self.shared.tls();
         let own = |domain: &Domain| tls.certificates().get(domain).is_some();
         let (handshake, own_certificate) = match (role, dialled) {
             (Role::Initiating, Some(dialled)) => {

@@ -1,11 +1,12 @@
 //! Starts the tasks, holds their handles, and ends them in good order.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -34,8 +35,8 @@ use crate::ping::{Outcome, PingError};
 use crate::random::Random;
 use crate::resolver::{Resolver, ResolverError};
 use crate::shared::{Parts, Shared, lock};
-use crate::status::{Link, Peer};
-use crate::tls::{Tls, TlsError};
+use crate::status::{Link, LinkRole, LinkTransport, Peer, StanzaCounts};
+use crate::tls::{Certificates, Tls, TlsError, TrustRoots};
 
 /// A running federation: listeners, connections, components, and the machine that assigns them.
 ///
@@ -54,16 +55,19 @@ impl Engine {
     ///
     /// # Errors
     /// [`StartError`], and then nothing is left running.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
         let random =
             Arc::new(Random::from_system().map_err(|error| StartError::Random(error.to_string()))?);
         let limits = config.policy.defaults.limits.clone();
         let hosts = Arc::new(Hosts::new(
             config.domains.iter().map(|hosted| hosted.name.clone()),
         ));
-        let tls = Arc::new(
-            Tls::new(config.certificates.clone(), config.trust.clone()).map_err(StartError::Tls)?,
+        // Keys that have been replaced are to be forgotten, so they are kept in one place.
+        let (certificates, trust) = (
+            mem::take(&mut config.certificates),
+            mem::take(&mut config.trust),
         );
+        let tls = Arc::new(Tls::new(certificates, trust).map_err(StartError::Tls)?);
         let resolver = Resolver::new(&config.dns_servers, seconds(limits.dns_seconds))
             .map_err(StartError::Resolver)?;
         let memory = Memory {
@@ -81,7 +85,7 @@ impl Engine {
                     .unwrap_or_else(|| Secret::new(&format!("{}{}", random.id(), random.id()))),
                 previous: config.dialback_previous_secret.clone(),
             },
-            tls_available: !config.certificates.is_empty(),
+            tls_available: !tls.certificates().is_empty(),
             attestations: Attestations::Available,
             memory,
         });
@@ -170,11 +174,15 @@ impl Engine {
         let _ = timeout_at(by(95), emptied(&shared)).await;
         close_components(&shared, |_| true);
         let _ = timeout_at(by(100), unattached(&shared)).await;
-        let counters = &shared.counters;
+        let StanzaCounts {
+            delivered,
+            bounced,
+            dropped,
+        } = shared.counters.read();
         Drained {
-            delivered: counters.delivered.load(Ordering::Relaxed),
-            bounced: counters.bounced.load(Ordering::Relaxed),
-            dropped: counters.dropped.load(Ordering::Relaxed),
+            delivered,
+            bounced,
+            dropped,
         }
     }
 
@@ -259,11 +267,57 @@ impl Handle {
             .collect()
     }
 
+    /// How many live connections with other servers there are of each kind.
+    #[must_use]
+    pub fn link_counts(&self) -> BTreeMap<(LinkRole, LinkTransport), usize> {
+        let mut counts = BTreeMap::new();
+        for handle in self.shared.connections().values() {
+            let link = lock(&handle.link);
+            *counts.entry((link.role, link.transport)).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What became of stanzas since the start.
+    #[must_use]
+    pub fn stanza_counts(&self) -> StanzaCounts {
+        self.shared.counters.read()
+    }
+
+    /// The certificates that are shown to whoever connects now.
+    #[must_use]
+    pub fn certificates(&self) -> Certificates {
+        self.shared.tls().certificates().clone()
+    }
+
+    /// Whose certificates are believed now, and whose are not.
+    #[must_use]
+    pub fn trust(&self) -> TrustRoots {
+        self.shared.tls().trust().clone()
+    }
+
+    /// Replaces the certificates that we show and the authorities that we believe, with the lists of what they revoked.
+    ///
+    /// Every handshake that begins from here on uses the new ones. Connections that are there live on with what they
+    /// have: neither side of TLS can change its certificate on a connection, and what a peer proved it has proven. With a
+    /// first certificate STARTTLS is offered from here on.
+    ///
+    /// # Errors
+    /// [`TlsError::Setup`], and then nothing is replaced.
+    pub fn replace_tls(
+        &self,
+        certificates: Certificates,
+        trust: TrustRoots,
+    ) -> Result<(), TlsError> {
+        self.shared.replace_tls(Tls::new(certificates, trust)?);
+        Ok(())
+    }
+
     /// Every peer that is connected or of which something is known, by domain.
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
         let shared = &self.shared;
-        let known = Now::read().export(&shared.streams.memory.learned);
+        let known = Now::read().export(&shared.memory.learned);
         crate::status::peers(known, &self.links(), |domain| {
             shared.policy.for_peer(domain).learned
         })
@@ -272,17 +326,17 @@ impl Handle {
     /// A number that grows with every change of what is known of peers: whoever stores it stores it when this has grown.
     #[must_use]
     pub fn learned_revision(&self) -> u64 {
-        self.shared.streams.memory.learned.revision()
+        self.shared.memory.learned.revision()
     }
 
     /// Forgets what was learned about one peer; says whether anything was known. Its connections live on.
     pub fn forget(&self, peer: &Domain) -> bool {
-        self.shared.streams.memory.learned.clear(Some(peer)) > 0
+        self.shared.memory.learned.clear(Some(peer)) > 0
     }
 
     /// Forgets what was learned about all peers; says about how many something was known.
     pub fn forget_all(&self) -> usize {
-        self.shared.streams.memory.learned.clear(None)
+        self.shared.memory.learned.clear(None)
     }
 
     /// Takes the traffic of a hosted domain into the program's own hands, instead of a component's.

@@ -21,7 +21,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>
     let random = Arc::clone(&shared.random);
     let mut federation =
         Federation::new(Arc::clone(&shared.policy), move |bound| random.below(bound))
-            .remembering(shared.streams.memory.learned.clone());
+            .remembering(shared.memory.learned.clone());
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let deadline = federation.deadline().map_or_else(

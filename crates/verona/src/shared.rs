@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -16,7 +16,7 @@ use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::Feeder;
 use verona_proto::policy::Policy;
 use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
-use verona_proto::stream::{StreamConfig, StreamIds};
+use verona_proto::stream::{Memory, StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
 
 use crate::component::ComponentHandle;
@@ -28,6 +28,7 @@ use crate::observe::log;
 use crate::ping::Pings;
 use crate::random::Random;
 use crate::resolver::Resolver;
+use crate::status::StanzaCounts;
 use crate::tls::Tls;
 
 /// What every task of the engine shares.
@@ -37,10 +38,9 @@ pub(crate) struct Shared {
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) limits: Limits,
-    pub(crate) streams: Arc<StreamConfig>,
+    pub(crate) memory: Memory,
     pub(crate) switchboard: Switchboard,
     pub(crate) local: LocalServices,
-    pub(crate) tls: Arc<Tls>,
     pub(crate) resolver: Resolver,
     pub(crate) components: ComponentDomains,
     pub(crate) signals: mpsc::Sender<Signal>,
@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) pings: Pings,
     pub(crate) gate: Gate,
     pub(crate) counters: Counters,
+    replaceable: RwLock<Replaceable>,
     overflows: log::Overflows,
     lost_errors: log::Overflows,
     /// What may be dialled, and how often.
@@ -61,6 +62,13 @@ pub(crate) struct Shared {
     last_stream: AtomicU64,
 }
 
+/// What a reload replaces as a whole. A stream and a handshake take what there is when they begin, and keep it.
+#[derive(Debug)]
+struct Replaceable {
+    streams: Arc<StreamConfig>,
+    tls: Arc<Tls>,
+}
+
 /// What happened to stanzas, since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -70,6 +78,16 @@ pub(crate) struct Counters {
     pub(crate) bounced: AtomicU64,
     /// Neither delivered nor returned: errors and answers that nobody takes, which must not be answered (ROUTE-14).
     pub(crate) dropped: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn read(&self) -> StanzaCounts {
+        StanzaCounts {
+            delivered: self.delivered.load(Ordering::Relaxed),
+            bounced: self.bounced.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// A stanza that found its outbox full.
@@ -114,10 +132,13 @@ impl Shared {
             limits,
             config: parts.config,
             hosts: parts.hosts,
-            streams: parts.streams,
+            memory: parts.streams.memory.clone(),
             switchboard: parts.switchboard,
             local: parts.local,
-            tls: parts.tls,
+            replaceable: RwLock::new(Replaceable {
+                streams: parts.streams,
+                tls: parts.tls,
+            }),
             resolver: parts.resolver,
             components: parts.components,
             signals: parts.signals,
@@ -132,6 +153,39 @@ impl Shared {
             attached: Mutex::default(),
             last_stream: AtomicU64::new(0),
         }
+    }
+
+    /// What a stream that begins is to follow.
+    pub(crate) fn streams(&self) -> Arc<StreamConfig> {
+        let current = self
+            .replaceable
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.streams)
+    }
+
+    /// What a handshake that begins is to show and to believe.
+    pub(crate) fn tls(&self) -> Arc<Tls> {
+        let current = self
+            .replaceable
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.tls)
+    }
+
+    /// Has the handshakes that begin from now on show and believe something else, and offers STARTTLS if there is a
+    /// certificate to show (TLS-02).
+    pub(crate) fn replace_tls(&self, tls: Tls) {
+        let mut current = self
+            .replaceable
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        //= TLS-02
+        current.streams = Arc::new(StreamConfig {
+            tls_available: !tls.certificates().is_empty(),
+            ..StreamConfig::clone(&current.streams)
+        });
+        current.tls = Arc::new(tls);
     }
 
     /// A name for a connection that begins.

@@ -54,7 +54,7 @@ pub struct Link {
 }
 
 /// Who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkRole {
     /// We did.
     Initiating,
@@ -63,7 +63,7 @@ pub enum LinkRole {
 }
 
 /// How a connection is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkTransport {
     /// Not at all.
     Plain,
@@ -134,6 +134,17 @@ pub struct LinkPair {
     pub send: Option<Grounds>,
     /// Why they may send, if they may.
     pub receive: Option<Grounds>,
+}
+
+/// What became of stanzas, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StanzaCounts {
+    /// Written to a peer or to a component.
+    pub delivered: u64,
+    /// Returned to their senders with an error.
+    pub bounced: u64,
+    /// Neither: errors that found nobody to take them, and must not be answered themselves.
+    pub dropped: u64,
 }
 
 /// A peer: what is known of it, and how it stands with it.
