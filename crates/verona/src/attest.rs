@@ -3,7 +3,8 @@
 //! Anybody who connects causes these questions, so each has a deadline, and what they find is remembered where it was
 //! asked for.
 
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
@@ -11,10 +12,12 @@ use verona_proto::addr::Domain;
 use verona_proto::certificate::{Attestation, PeerCertificate, Posh};
 use verona_proto::dane::{Dane, Tlsa, TlsaRecord};
 use verona_proto::discovery::{DiscoveryErrorKind, Target};
+use verona_proto::federation::Errand;
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::policy::{IdentityMethod, PeerPolicy};
 use verona_proto::stream::Purpose;
+use verona_proto::trust;
 
 use crate::shared::{Shared, now};
 use crate::tls::{TlsFacts, compare};
@@ -59,22 +62,33 @@ impl Default for Shown {
     }
 }
 
-/// What is known of the certificate of a peer that connected to us and claims to be `domain` (DNS-19); within
+/// What is known of the certificate of a peer that connected to us and claims to be `domain` (DNS-19, DNS-24); within
 /// `attestation_seconds`, whatever comes of it.
-pub(crate) async fn of_peer(shared: &Shared, domain: Domain, shown: &Shown) -> Attestation {
+pub(crate) async fn of_peer(shared: &Arc<Shared>, domain: Domain, shown: &Shown) -> Attestation {
     let policy = shared.policy.for_peer(&domain);
-    let (dane, hosts) = published(shared, &domain, &policy, shown).await;
+    let patience = patience(shared, &domain, &policy);
+    let (published, posh) = tokio::join!(
+        published(shared, &domain, &policy, shown, patience),
+        async {
+            match policy.accepts(IdentityMethod::Posh) {
+                true => posh(shared, &domain, shown, Errand::Stranger, patience).await,
+                false => Posh::NotLooked,
+            }
+        }
+    );
+    let (dane, hosts) = published;
     Attestation {
         domain,
         dane,
-        posh: Posh::NotLooked,
+        posh,
         hosts,
     }
 }
 
-/// What is known of the certificate of a server that we dialled: DNS was asked already (DNS-15, DNS-16).
-pub(crate) fn of_server(
-    shared: &Shared,
+/// What is known of the certificate of a server that we dialled: DNS was asked already, and the web is asked only where
+/// nothing else proves it (DNS-15, DNS-16, DNS-24).
+pub(crate) async fn of_server(
+    shared: &Arc<Shared>,
     purpose: &Purpose,
     target: &Target,
     shown: &Shown,
@@ -100,12 +114,41 @@ pub(crate) fn of_server(
             Dane::NotLooked
         }
     };
-    Attestation {
+    let mut attestation = Attestation {
         domain,
         dane,
         posh: Posh::NotLooked,
         hosts,
+    };
+    //= DNS-24
+    if is_posh_wanted(shared, purpose, &policy, &attestation, shown) {
+        let patience = patience(shared, &attestation.domain, &policy);
+        attestation.posh = posh(shared, &attestation.domain, shown, Errand::Own, patience).await;
     }
+    attestation
+}
+
+/// Whether the web server could still help a server that we dialled.
+fn is_posh_wanted(
+    shared: &Shared,
+    purpose: &Purpose,
+    policy: &PeerPolicy,
+    attestation: &Attestation,
+    shown: &Shown,
+) -> bool {
+    let before = shared.memory.learned.proven(&attestation.domain, now());
+    let needed = match purpose {
+        Purpose::Carry { .. } => true,
+        // Whoever is asked about a key need prove no more than before.
+        Purpose::Verify { .. } => before.is_some(),
+    };
+    let differs = matches!(attestation.dane, Dane::Differs(_));
+    if !needed || differs || shown.chain.is_empty() || !policy.accepts(IdentityMethod::Posh) {
+        return false;
+    }
+    let mut certificate = shown.certificate.clone();
+    certificate.attestations.push(attestation.clone());
+    trust::certified(&certificate, &attestation.domain, policy, before, now()).is_err()
 }
 
 /// What DNSSEC proves about the certificates of a domain's servers, whichever of them connected.
@@ -114,14 +157,14 @@ async fn published(
     domain: &Domain,
     policy: &PeerPolicy,
     shown: &Shown,
+    patience: Duration,
 ) -> (Dane, Vec<Domain>) {
     if !shared.resolver.validates() {
         return (Dane::NotLooked, Vec::new());
     }
     //= DNS-19
-    let deadline = seconds(shared.limits.attestation_seconds);
     let unknown = |why: &str| Dane::Differs(format!("could not be compared: {why}"));
-    let (dane, hosts) = match timeout(deadline, shared.resolver.certificates_of(domain)).await {
+    let (dane, hosts) = match timeout(patience, shared.resolver.certificates_of(domain)).await {
         Ok(Ok(published)) => {
             let hosts = hosts_of(domain, published.hosts.iter().map(String::as_str));
             let dane = shown.compare(&published.tlsa, domain, &hosts);
@@ -154,3 +197,37 @@ fn hosts_of<'a>(domain: &Domain, names: impl IntoIterator<Item = &'a str>) -> Ve
         .filter(|host| host != domain)
         .collect()
 }
+
+/// What the domain's web server says.
+async fn posh(
+    shared: &Arc<Shared>,
+    domain: &Domain,
+    shown: &Shown,
+    errand: Errand,
+    patience: Duration,
+) -> Posh {
+    let Some(leaf) = shown.chain.first() else {
+        return Posh::NotLooked;
+    };
+    let asked = shared.posh.fingerprints(shared, domain, errand);
+    match timeout(patience, asked).await {
+        Ok(Ok(named)) if named.matches(leaf) => Posh::Matches { until: named.until },
+        Ok(Ok(_)) => Posh::Differs,
+        Ok(Err(failure)) => Posh::Failed(failure.to_string()),
+        Err(_) => Posh::Failed(format!("the web server of {domain} did not answer in time")),
+    }
+}
+
+/// How long an answer is waited for. Where dialback will do as well nobody is kept waiting for long: what comes later is
+/// remembered for the next connection.
+fn patience(shared: &Shared, domain: &Domain, policy: &PeerPolicy) -> Duration {
+    let whole = seconds(shared.limits.attestation_seconds);
+    let before = shared.memory.learned.proven(domain, now());
+    match policy.accepts(IdentityMethod::Dialback) && before.is_none() {
+        true => whole.min(NOT_NEEDED),
+        false => whole,
+    }
+}
+
+/// For what would be nice to know.
+const NOT_NEEDED: Duration = Duration::from_secs(1);

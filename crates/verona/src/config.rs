@@ -17,7 +17,7 @@ use crate::tls::{Certificates, TrustRoots};
 use crate::trace::Trace;
 
 /// Everything that the engine needs to know at its start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The domains that we host.
     pub domains: Vec<HostedDomain>,

@@ -397,7 +397,8 @@ impl Connection {
                 self.secured(&facts, direct);
                 let mut certificate = facts.evidence;
                 if let Some(Dialled { target, purpose }) = dialled {
-                    let attestation = attest::of_server(&self.shared, purpose, target, &self.shown);
+                    let attestation =
+                        attest::of_server(&self.shared, purpose, target, &self.shown).await;
                     certificate.attestations.push(attestation);
                 }
                 let secured = Secured {

@@ -26,6 +26,7 @@ use crate::dialer::guard::Guard;
 use crate::gate::Gate;
 use crate::observe::log;
 use crate::ping::Pings;
+use crate::posh::Posh;
 use crate::random::Random;
 use crate::resolver::Resolver;
 use crate::status::StanzaCounts;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) switchboard: Switchboard,
     pub(crate) local: LocalServices,
     pub(crate) resolver: Resolver,
+    /// What domains' web servers say of their certificates.
+    pub(crate) posh: Posh,
     pub(crate) components: ComponentDomains,
     pub(crate) signals: mpsc::Sender<Signal>,
     pub(crate) random: Arc<Random>,
@@ -140,6 +143,7 @@ impl Shared {
                 tls: parts.tls,
             }),
             resolver: parts.resolver,
+            posh: Posh::new(),
             components: parts.components,
             signals: parts.signals,
             random: parts.random,

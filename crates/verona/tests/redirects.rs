@@ -51,6 +51,7 @@ impl Ca {
             dialback_secret: None,
             dialback_previous_secret: None,
             issued_keys: IssuedKeys::default(),
+            component_proxies: Vec::new(),
             components: Vec::new(),
             policy,
             addresses: Vec::new(),

@@ -79,6 +79,7 @@ fn config(name: &str, certificates: Certificates, trust: TrustRoots) -> Config {
         dialback_secret: None,
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),
+        component_proxies: Vec::new(),
         components: Vec::new(),
         policy,
         addresses: Vec::new(),

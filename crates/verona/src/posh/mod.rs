@@ -3,10 +3,6 @@
 //! It proves domains whose hosting service has no certificate for them. Anybody who dials us can make us ask, so asking
 //! is bounded everywhere: whom ([`Guard`](crate::dialer::guard::Guard)), how long, how much, how often
 //! ([`memory`]).
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the streams do not ask for it: DNS-24 is planned")
-)]
 
 mod document;
 mod fetch;
@@ -20,12 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
 use verona_proto::addr::Domain;
 use verona_proto::federation::Errand;
 
 use crate::shared::Shared;
-use crate::tls::{TlsError, TrustRoots, web_client};
 use document::{Document, Fingerprint};
 use fetch::Way;
 use memory::Memory;
@@ -33,20 +27,15 @@ use url::Url;
 
 /// Finds out which certificates domains name on their web servers, and remembers it for a while.
 pub(crate) struct Posh {
-    tls: Arc<ClientConfig>,
     memory: Memory,
 }
 
 impl Posh {
-    /// Web servers are believed by the authorities of `trust`; nothing is known yet.
-    ///
-    /// # Errors
-    /// [`TlsError::Setup`] when the cryptographic library cannot be used.
-    pub(crate) fn new(trust: &TrustRoots) -> Result<Self, TlsError> {
-        Ok(Self {
-            tls: web_client(trust)?,
+    /// Nothing is known yet.
+    pub(crate) fn new() -> Self {
+        Self {
             memory: Memory::new(),
-        })
+        }
     }
 
     /// The certificates that `domain` names: remembered, or fetched within [`LOOK_UP`] however many ask at once.
@@ -62,15 +51,16 @@ impl Posh {
         errand: Errand,
     ) -> Result<Fingerprints, PoshFailure> {
         let fetch = || {
-            let (shared, tls, domain) = (Arc::clone(shared), Arc::clone(&self.tls), domain.clone());
+            let (shared, domain) = (Arc::clone(shared), domain.clone());
             async move {
+                let tls = shared.tls();
                 let way = Way {
                     domain: &domain,
                     errand,
                     resolver: &shared.resolver,
                     guard: &shared.guard,
                     sources: &shared.config.s2s.bind,
-                    tls: &tls,
+                    tls: tls.web(),
                 };
                 let port = shared.config.s2s.https_port.unwrap_or(url::HTTPS);
                 look_up(way, port).await
@@ -187,6 +177,7 @@ impl PoshFailure {
     }
 
     /// Whether it says something of us and nothing of the domain: nothing is learned from it.
+    #[cfg(test)]
     pub(crate) fn is_ours(&self) -> bool {
         self.cause == Cause::Ours
     }

@@ -84,7 +84,7 @@ pub(super) fn client(
 ///
 /// # Errors
 /// [`TlsError::Setup`] when the cryptographic library cannot be used.
-pub(crate) fn web_client(trust: &TrustRoots) -> Result<Arc<ClientConfig>, TlsError> {
+pub(super) fn web_client(trust: &TrustRoots) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = RootCertStore {
         roots: trust.anchors().to_vec(),
     };

@@ -40,7 +40,6 @@ pub use trust::TrustRoots;
 pub use verify::{DeferredVerifier, evidence};
 
 pub(crate) use dane::compare;
-pub(crate) use config::web_client;
 
 use config::Dialling;
 
@@ -55,6 +54,8 @@ pub struct Tls {
     /// By our own domain; those without a certificate share `dialling_bare`.
     dialling: BTreeMap<Domain, Dialling>,
     dialling_bare: Dialling,
+    /// For the web servers of domains, which are believed by the same authorities (RFC 7711).
+    web: Arc<rustls::ClientConfig>,
 }
 
 impl Tls {
@@ -81,6 +82,7 @@ impl Tls {
             accepting,
             dialling,
             dialling_bare: Dialling::new(bare),
+            web: config::web_client(&trust)?,
             certificates,
             trust,
         })
@@ -96,6 +98,11 @@ impl Tls {
     #[must_use]
     pub fn trust(&self) -> &TrustRoots {
         &self.trust
+    }
+
+    /// How web servers are asked: they are believed by the authorities that peers are believed by (RFC 7711 §10).
+    pub(crate) fn web(&self) -> &Arc<rustls::ClientConfig> {
+        &self.web
     }
 
     /// Makes the TLS handshake with a peer that connected to us.

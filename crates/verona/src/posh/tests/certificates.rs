@@ -155,8 +155,12 @@ async fn where_a_domain_refers_to_must_prove_its_own_name() {
 #[tokio::test]
 async fn who_trusts_nobody_believes_no_web_server() {
     //= DNS-21
-    let mut world = World::new().await;
-    world.posh = Posh::new(&TrustRoots::default()).unwrap();
+    let world = World::new().await;
+    world
+        .engine
+        .handle()
+        .replace_tls(Certificates::default(), TrustRoots::default())
+        .unwrap();
     world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
     let why = world.look_up().await.unwrap_err().to_string();
     assert!(why.contains("cannot be believed"), "{why}");

@@ -26,7 +26,7 @@ use verona_proto::policy::Policy;
 use super::*;
 use crate::Engine;
 use crate::config::{Config, S2s};
-use crate::tls::Certificates;
+use crate::tls::{Certificates, TrustRoots};
 use certificates::Authority;
 use dns::Dns;
 use web::{Web, ok};
@@ -37,7 +37,6 @@ struct World {
     dns: Dns,
     web: Web,
     engine: Engine,
-    posh: Posh,
 }
 
 impl World {
@@ -73,6 +72,7 @@ impl World {
             dialback_secret: None,
             dialback_previous_secret: None,
             issued_keys: IssuedKeys::default(),
+            component_proxies: Vec::new(),
             components: Vec::new(),
             policy: Policy::default(),
             addresses: Vec::new(),
@@ -82,13 +82,11 @@ impl World {
         })
         .await
         .unwrap();
-        let posh = Posh::new(&trust).unwrap();
         Self {
             authority,
             dns,
             web,
             engine,
-            posh,
         }
     }
 
@@ -99,7 +97,9 @@ impl World {
     async fn look_up_domain(&self, domain: &str) -> Result<Fingerprints, PoshFailure> {
         let handle = self.engine.handle();
         let domain = Domain::parse(domain).unwrap();
-        self.posh
+        let shared = &handle.shared;
+        shared
+            .posh
             .fingerprints(&handle.shared, &domain, Errand::Stranger)
             .await
     }
