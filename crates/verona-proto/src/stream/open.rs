@@ -314,11 +314,7 @@ impl Open {
         //= TLS-25
         //= BIDI-70
         if self.expires.is_some_and(|at| at <= now) {
-            return Err(StreamError::policy(
-                StreamCondition::Reset,
-                "the certificate that proved the peer has expired",
-            )
-            .at(Cause::Established));
+            return Ok(self.expire(context, now));
         }
         //= STREAM-55
         //= BIDI-62
@@ -435,6 +431,21 @@ impl Open {
     fn close(self, cause: Cause, context: &mut Context, now: Instant) -> super::Phase {
         context.write_close();
         context.event(Event::Closed { cause });
+        super::Phase::Closing(Closing::listening(self, context, now))
+    }
+
+    /// Ends the stream, and hears what the peer had sent before it could know (RFC 6120 §4.4): that is its last, and it was
+    /// proven when it was sent. Whatever else ends a stream by an error makes us deaf.
+    fn expire(self, context: &mut Context, now: Instant) -> super::Phase {
+        let error = StreamError::policy(
+            StreamCondition::Reset,
+            "the certificate that proved the peer has expired",
+        )
+        .at(Cause::Established);
+        let (condition, text) = (error.condition, error.text.clone());
+        context.write(|out| stream_error(out, condition, Some(&text), None));
+        context.write_close();
+        context.event(Event::Failed(error));
         super::Phase::Closing(Closing::listening(self, context, now))
     }
 
