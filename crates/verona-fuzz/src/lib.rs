@@ -19,6 +19,7 @@ pub mod corpus;
 pub mod dialback;
 pub mod federation;
 pub mod forward;
+pub mod proxy_header;
 pub mod referees;
 pub mod scanner;
 pub mod stream;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("federation", federation::run),
     ("forward", forward::run),
     ("initiating", stream::initiating),
+    ("proxy_header", proxy_header::run),
     ("receiving", stream::receiving),
     ("scanner", scanner::run),
 ];

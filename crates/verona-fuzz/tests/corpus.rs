@@ -64,6 +64,11 @@ fn initiating() {
 }
 
 #[test]
+fn proxy_header() {
+    replay("proxy_header");
+}
+
+#[test]
 fn receiving() {
     replay("receiving");
 }
