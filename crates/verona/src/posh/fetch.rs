@@ -48,15 +48,21 @@ pub(super) struct Way<'a> {
     pub(super) tls: &'a Arc<ClientConfig>,
 }
 
+/// What one look-up may still cause, all its documents together.
+pub(super) struct Budget {
+    pub(super) redirects: usize,
+    pub(super) connections: usize,
+}
+
 impl Way<'_> {
-    /// The document at `url`, or where that redirects to, and where it was at last. `redirects` is what is left of them.
+    /// The document at `url`, or where that redirects to, and where it was at last.
     pub(super) async fn document(
-        &mut self,
+        &self,
         mut url: Url,
-        redirects: &mut usize,
+        budget: &mut Budget,
     ) -> Result<(Url, Document), PoshFailure> {
         loop {
-            match self.get(&url).await? {
+            match self.get(&url, budget).await? {
                 Answer::Document(bytes) => {
                     return match Document::read(&bytes) {
                         Ok(document) => Ok((url, document)),
@@ -70,7 +76,7 @@ impl Way<'_> {
                     let next = url.follow(&to).map_err(|why| {
                         PoshFailure::definite(format!("the redirect at {url} {why}"))
                     })?;
-                    *redirects = redirects.checked_sub(1).ok_or_else(|| {
+                    budget.redirects = budget.redirects.checked_sub(1).ok_or_else(|| {
                         PoshFailure::definite(format!(
                             "{url} redirects once more, which is too often"
                         ))
@@ -82,8 +88,8 @@ impl Way<'_> {
     }
 
     /// One request on a connection of its own.
-    async fn get(&self, url: &Url) -> Result<Answer, PoshFailure> {
-        let tcp = self.connect(url).await?;
+    async fn get(&self, url: &Url, budget: &mut Budget) -> Result<Answer, PoshFailure> {
+        let tcp = self.connect(url, budget).await?;
         let tls = self.secure(url, tcp).await?;
         let request = Request::get(&url.path)
             .header(HOST, url.authority())
@@ -115,7 +121,7 @@ impl Way<'_> {
     }
 
     /// A connection to the first address of the host that may be dialled and answers.
-    async fn connect(&self, url: &Url) -> Result<TcpStream, PoshFailure> {
+    async fn connect(&self, url: &Url, budget: &mut Budget) -> Result<TcpStream, PoshFailure> {
         let host = url.host.ascii();
         let (ipv6, ipv4) = self.resolver.addresses_of(host).await.map_err(|error| {
             let text = format!("{url} cannot be asked for: {error}");
@@ -128,7 +134,7 @@ impl Way<'_> {
         let mut failure = PoshFailure::definite(nowhere);
         for address in in_turns(ipv6, ipv4) {
             let address = SocketAddr::new(address, url.port);
-            match self.dial(url, address).await {
+            match self.dial(url, address, budget).await {
                 Ok(tcp) => return Ok(tcp),
                 Err(why) => failure = why,
             }
@@ -136,19 +142,29 @@ impl Way<'_> {
         Err(failure)
     }
 
-    async fn dial(&self, url: &Url, address: SocketAddr) -> Result<TcpStream, PoshFailure> {
+    async fn dial(
+        &self,
+        url: &Url,
+        address: SocketAddr,
+        budget: &mut Budget,
+    ) -> Result<TcpStream, PoshFailure> {
+        let refuse = |why: &dyn fmt::Display| format!("{url} is not asked for: {why}");
         //= DNS-21
-        self.guard
-            .pass(self.domain, address, self.errand)
-            .await
-            .map_err(|refusal| {
-                let text = format!("{url} is not asked for: {refusal}");
-                if refusal.is_ours() {
-                    PoshFailure::ours(text)
-                } else {
-                    PoshFailure::definite(text)
-                }
-            })?;
+        let turn = self.guard.pass(self.domain, address, self.errand);
+        match timeout(TURN, turn).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) if refusal.is_ours() => {
+                return Err(PoshFailure::ours(refuse(&refusal)));
+            }
+            Ok(Err(refusal)) => return Err(PoshFailure::definite(refuse(&refusal))),
+            Err(_) => {
+                let why = format_args!("many connections to {address} are being opened already");
+                return Err(PoshFailure::ours(refuse(&why)));
+            }
+        }
+        budget.connections = budget.connections.checked_sub(1).ok_or_else(|| {
+            PoshFailure::definite(refuse(&"too many of its servers were tried in vain"))
+        })?;
         match timeout(CONNECT, open(self.sources, address)).await {
             Ok(Ok(tcp)) => Ok(tcp),
             Ok(Err(cause)) => Err(PoshFailure::passing(format!(
@@ -187,6 +203,9 @@ fn disbelief(url: &Url, cause: &io::Error) -> PoshFailure {
         }
         Some(rustls::Error::InvalidCertificate(why)) => {
             PoshFailure::definite(text(&format_args!("its certificate is of no use ({why})")))
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            PoshFailure::passing(text(&"it answered with something that is not TLS"))
         }
         Some(_) | None => PoshFailure::passing(text(cause)),
     }
@@ -305,5 +324,7 @@ const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 4;
-/// For one of them, so that there is time for another.
+/// For one's turn at an address that many want to dial: whoever has to wait longer has been told nothing of the domain.
+const TURN: Duration = Duration::from_secs(2);
+/// For one connection, so that there is time for another.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use verona_proto::addr::Domain;
+use verona_proto::federation::Errand;
 
 use super::{Cause, Fingerprints, PoshFailure};
 use crate::shared::{lock, now};
@@ -32,11 +33,16 @@ impl Memory {
 
     /// What is known of `domain`, or what comes of `fetch`, or of the fetch that is under way for it. A fetch goes on
     /// although nobody waits for it any more, and has to have a deadline.
-    pub(super) async fn get<F>(&self, domain: &Domain, fetch: impl FnOnce() -> F) -> Outcome
+    pub(super) async fn get<F>(
+        &self,
+        domain: &Domain,
+        errand: Errand,
+        fetch: impl FnOnce() -> F,
+    ) -> Outcome
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let mut news = match lock(&self.entries).look(domain, now()) {
+        let mut news = match lock(&self.entries).look(domain, errand, now()) {
             Look::Known(outcome) => return outcome,
             Look::UnderWay(news) => news,
             Look::Ask(tell, news) => {
@@ -98,7 +104,7 @@ struct Known {
 }
 
 impl Entries {
-    fn look(&mut self, domain: &Domain, now: Instant) -> Look {
+    fn look(&mut self, domain: &Domain, errand: Errand, now: Instant) -> Look {
         self.looks += 1;
         match self.by_domain.get_mut(domain) {
             Some(Entry::UnderWay(news)) if is_alive(news) => return Look::UnderWay(news.clone()),
@@ -109,7 +115,11 @@ impl Entries {
             Some(Entry::UnderWay(_) | Entry::Known(_)) | None => {}
         }
         let (all, here) = self.under_way(domain);
-        if all >= UNDER_WAY_MAX || here >= UNDER_WAY_PER_SITE_MAX {
+        let most = match errand {
+            Errand::Own => UNDER_WAY_MAX,
+            Errand::Stranger => UNDER_WAY_FOR_STRANGERS_MAX,
+        };
+        if all >= most || here >= UNDER_WAY_PER_SITE_MAX {
             return Look::Known(Err(PoshFailure::ours(format!(
                 "{domain} is not asked for its POSH document: too many web servers are being asked already"
             ))));
@@ -215,7 +225,9 @@ fn site(domain: &Domain) -> &str {
 const ENTRIES_MAX: usize = 2048;
 /// Fetches under way, all domains together: what a flood can occupy, for [`LOOK_UP`](super::LOOK_UP) each.
 const UNDER_WAY_MAX: usize = 64;
-/// Of them, for domains that end in the same two labels.
+/// As many as that stops only what strangers want: they do not use up what we need ourselves.
+const UNDER_WAY_FOR_STRANGERS_MAX: usize = 48;
+/// Fetches under way for domains that end in the same two labels.
 const UNDER_WAY_PER_SITE_MAX: usize = 8;
 /// There is no document, or it is wrong: its owner who mends it waits no longer than this.
 const DEFINITE: Duration = Duration::from_secs(10 * 60);

@@ -14,14 +14,15 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use verona_proto::addr::Domain;
 use verona_proto::federation::Errand;
 
 use crate::shared::Shared;
+use crate::tls::is_valid_at;
 use document::{Document, Fingerprint};
-use fetch::Way;
+use fetch::{Budget, Way};
 use memory::Memory;
 use url::Url;
 
@@ -66,7 +67,7 @@ impl Posh {
                 look_up(way, port).await
             }
         };
-        self.memory.get(domain, fetch).await
+        self.memory.get(domain, errand, fetch).await
     }
 }
 
@@ -95,18 +96,21 @@ async fn look_up(way: Way<'_>, port: u16) -> Result<Fingerprints, PoshFailure> {
     })
 }
 
-async fn ask(mut way: Way<'_>, port: u16) -> Result<(Vec<Fingerprint>, Duration), PoshFailure> {
+async fn ask(way: Way<'_>, port: u16) -> Result<(Vec<Fingerprint>, Duration), PoshFailure> {
     //= DNS-20
     let first = Url::well_known(way.domain, port).map_err(PoshFailure::definite)?;
-    let mut redirects = REDIRECTS_MAX;
-    let (url, document) = way.document(first, &mut redirects).await?;
+    let mut budget = Budget {
+        redirects: REDIRECTS_MAX,
+        connections: CONNECTIONS_MAX,
+    };
+    let (url, document) = way.document(first, &mut budget).await?;
     match document {
         Document::Fingerprints(list, expires) => Ok((list, expires)),
         Document::Reference(place, delegated) => {
             let next = url
                 .follow(&place)
                 .map_err(|why| PoshFailure::definite(format!("the reference at {url} {why}")))?;
-            match way.document(next, &mut redirects).await? {
+            match way.document(next, &mut budget).await? {
                 //= DNS-22
                 (_, Document::Fingerprints(list, expires)) => Ok((list, expires.min(delegated))),
                 (next, Document::Reference(..)) => Err(PoshFailure::definite(format!(
@@ -126,10 +130,12 @@ pub(crate) struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// Whether the certificate, a peer's own in DER, is among them.
+    /// Whether the certificate, a peer's own in DER, is among them and is valid at this time of day: an expired one proves
+    /// nobody, whoever lists it (RFC 7711 §6).
     pub(crate) fn matches(&self, leaf_der: &[u8]) -> bool {
         //= DNS-23
         self.list.iter().any(|one| one.matches(leaf_der))
+            && is_valid_at(leaf_der, SystemTime::now())
     }
 }
 
@@ -196,6 +202,8 @@ const LOOK_UP: Duration = Duration::from_secs(6);
 /// Redirects of one look-up, those behind a reference included. RFC 7711 §10 bears ten; each is another connection that
 /// a stranger makes us open.
 const REDIRECTS_MAX: usize = 3;
+/// Connections of one look-up, those in vain included: five documents have one each, the rest is for dead addresses.
+const CONNECTIONS_MAX: usize = 8;
 /// What is found is asked for again after a day at the latest, whatever the document says: who lost his web server to
 /// somebody else for an hour is not impersonated for a year (RFC 7711 §6).
 const KEPT_MAX: Duration = Duration::from_secs(24 * 3600);

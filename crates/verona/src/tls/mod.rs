@@ -40,6 +40,7 @@ pub use trust::TrustRoots;
 pub use verify::{DeferredVerifier, evidence};
 
 pub(crate) use dane::compare;
+pub(crate) use verify::is_valid_at;
 
 use config::Dialling;
 

@@ -465,6 +465,15 @@ pub(super) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certi
     }
 }
 
+/// Whether `now` lies within the dates of a certificate in DER; one that cannot be read has none.
+pub(crate) fn is_valid_at(certificate: &[u8], now: SystemTime) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    parse(&certificate).is_some_and(|parsed| {
+        let dates = parsed.validity();
+        moment(dates.not_before.timestamp()) <= now && now <= moment(dates.not_after.timestamp())
+    })
+}
+
 fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(parse(certificate)?.validity().not_after.timestamp())
 }

@@ -6,6 +6,7 @@ use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::advance;
 
 use super::super::document::Fingerprint;
@@ -42,7 +43,9 @@ impl Counted {
             fetches.fetch_add(1, Ordering::SeqCst);
             outcome()
         };
-        self.memory.get(&domain(name), fetch).await
+        self.memory
+            .get(&domain(name), Errand::Stranger, fetch)
+            .await
     }
 
     fn fetches(&self) -> usize {
@@ -129,7 +132,9 @@ impl Counted {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        self.memory.get(&domain(name), fetch).await
+        self.memory
+            .get(&domain(name), Errand::Stranger, fetch)
+            .await
     }
 }
 
@@ -153,32 +158,43 @@ async fn who_comes_and_goes_does_not_cause_a_fetch_each_time() {
 #[tokio::test(start_paused = true)]
 async fn so_many_fetches_are_under_way_and_no_more() {
     let memory = Arc::new(Memory::new());
-    let ask = |name: String| {
+    let ask = |name: String, errand| {
         let memory = Arc::clone(&memory);
-        tokio::spawn(async move { memory.get(&domain(&name), pending::<Outcome>).await })
+        tokio::spawn(async move { memory.get(&domain(&name), errand, pending::<Outcome>).await })
     };
     let mut waiting = Vec::new();
     for n in 0..100 {
-        waiting.push(ask(format!("p{n}.evil.example")));
+        waiting.push(ask(format!("p{n}.evil.example"), Errand::Stranger));
     }
     for n in 0..100 {
-        waiting.push(ask(format!("a.site{n}.example")));
+        waiting.push(ask(format!("a.site{n}.example"), Errand::Stranger));
     }
     for _ in 0..waiting.len() {
         tokio::task::yield_now().await;
     }
-    let held = waiting.iter().filter(|task| !task.is_finished()).count();
-    assert_eq!(held, UNDER_WAY_MAX);
-    for refused in waiting
-        .into_iter()
-        .filter(tokio::task::JoinHandle::is_finished)
-    {
+    let held = |waiting: &[JoinHandle<Outcome>]| {
+        let held = waiting.iter().filter(|task| !task.is_finished());
+        held.count()
+    };
+    assert_eq!(held(&waiting), UNDER_WAY_FOR_STRANGERS_MAX);
+    let (all, here) = lock(&memory.entries).under_way(&domain("any.evil.example"));
+    assert_eq!(
+        (all, here),
+        (UNDER_WAY_FOR_STRANGERS_MAX, UNDER_WAY_PER_SITE_MAX)
+    );
+    // There is room for what we want ourselves, up to a bound too.
+    for n in 0..100 {
+        waiting.push(ask(format!("b.own{n}.example"), Errand::Own));
+    }
+    for _ in 0..waiting.len() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(held(&waiting), UNDER_WAY_MAX);
+    for refused in waiting.into_iter().filter(JoinHandle::is_finished) {
         let why = refused.await.unwrap().unwrap_err();
         assert!(why.is_ours(), "{why}");
         assert!(why.to_string().contains("too many web servers"), "{why}");
     }
-    let (all, here) = lock(&memory.entries).under_way(&domain("any.evil.example"));
-    assert_eq!((all, here), (UNDER_WAY_MAX, UNDER_WAY_PER_SITE_MAX));
     // What is refused leaves nothing behind.
     assert_eq!(lock(&memory.entries).by_domain.len(), UNDER_WAY_MAX);
 }
@@ -205,7 +221,7 @@ async fn what_is_under_way_ends_with_the_memory() {
         pending::<Outcome>().await
     };
     let montague = domain("montague.lit");
-    let asked = memory.get(&montague, fetch);
+    let asked = memory.get(&montague, Errand::Own, fetch);
     assert!(
         tokio::time::timeout(Duration::from_secs(1), asked)
             .await

@@ -49,7 +49,7 @@ async fn what_may_pass_is_asked_again_sooner() {
 #[tokio::test]
 async fn a_body_may_come_in_chunks_or_until_the_end_and_of_any_type() {
     //= DNS-20
-    let text = document(LEAF, 600);
+    let text = document(&LEAF, 600);
     let (begin, end) = text.split_at(50);
     let chunked = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n\
@@ -64,14 +64,14 @@ async fn a_body_may_come_in_chunks_or_until_the_end_and_of_any_type() {
         let world = World::new().await;
         world.web.serve(DOMAIN, PATH, answer.clone());
         let found = world.look_up().await;
-        assert!(found.is_ok_and(|found| found.matches(LEAF)), "{answer}");
+        assert!(found.is_ok_and(|found| found.matches(&LEAF)), "{answer}");
     }
 }
 
 #[tokio::test]
 async fn a_document_in_pieces_is_put_together() {
     let world = World::new().await;
-    let steps = ok(&document(LEAF, 600))
+    let steps = ok(&document(&LEAF, 600))
         .chunks(7)
         .flat_map(|piece| {
             [
@@ -81,12 +81,12 @@ async fn a_document_in_pieces_is_put_together() {
         })
         .collect();
     world.web.script(DOMAIN, PATH, steps);
-    assert!(world.look_up().await.unwrap().matches(LEAF));
+    assert!(world.look_up().await.unwrap().matches(&LEAF));
 }
 
 #[tokio::test]
 async fn a_document_that_breaks_off_is_no_document() {
-    let whole = ok(&document(LEAF, 600));
+    let whole = ok(&document(&LEAF, 600));
     let world = World::new().await;
     let steps = vec![Step::Say(whole[..whole.len() - 1].to_vec()), Step::Cut];
     world.web.script(DOMAIN, PATH, steps);
@@ -94,7 +94,7 @@ async fn a_document_that_breaks_off_is_no_document() {
     assert!(why.contains("broke off"), "{why}");
     // Without a length only TLS can tell that it is whole.
     let world = World::new().await;
-    let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", document(LEAF, 600));
+    let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", document(&LEAF, 600));
     world
         .web
         .script(DOMAIN, PATH, vec![Step::Say(text.into()), Step::Cut]);
@@ -137,9 +137,9 @@ async fn redirects_lead_to_https_and_nowhere_else() {
         let world = World::new().await;
         let place = world.url(HOSTING, "/a");
         world.web.serve(DOMAIN, PATH, redirect(line, &place));
-        world.web.serve(HOSTING, "/a", ok(&document(LEAF, 600)));
+        world.web.serve(HOSTING, "/a", ok(&document(&LEAF, 600)));
         let found = world.look_up().await;
-        assert!(found.is_ok_and(|found| found.matches(LEAF)), "{line}");
+        assert!(found.is_ok_and(|found| found.matches(&LEAF)), "{line}");
         let plain = format!("http://{HOSTING}:{}/a", world.web.port());
         let why = World::refusal(redirect(line, &plain)).await;
         assert!(why.contains("which is no https URI"), "{line}: {why}");
@@ -179,8 +179,8 @@ async fn redirects_lead_to_https_and_nowhere_else() {
     world
         .web
         .serve(DOMAIN, PATH, redirect("302 Found", "/posh"));
-    world.web.serve(DOMAIN, "/posh", ok(&document(LEAF, 600)));
-    assert!(world.look_up().await.unwrap().matches(LEAF));
+    world.web.serve(DOMAIN, "/posh", ok(&document(&LEAF, 600)));
+    assert!(world.look_up().await.unwrap().matches(&LEAF));
 }
 
 #[tokio::test]
@@ -209,11 +209,11 @@ async fn three_redirects_are_followed_and_no_fourth() {
         if redirects > 10 {
             world.web.serve(DOMAIN, &path, redirect("302 Found", PATH));
         } else {
-            world.web.serve(DOMAIN, &path, ok(&document(LEAF, 600)));
+            world.web.serve(DOMAIN, &path, ok(&document(&LEAF, 600)));
         }
         let found = world.look_up().await;
         if redirects == 3 {
-            assert!(found.unwrap().matches(LEAF));
+            assert!(found.unwrap().matches(&LEAF));
         } else {
             let why = found.unwrap_err().to_string();
             assert!(

@@ -59,11 +59,42 @@ fn self_signed(names: &[&str]) -> Arc<CertifiedKey> {
     certified(&leaf(names).self_signed(&key).unwrap(), &key)
 }
 
+/// A certificate for no name at all, in DER.
+pub(super) fn self_signed_der(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+    let key = KeyPair::generate().unwrap();
+    let mut params = leaf(&[]);
+    change(&mut params);
+    params.self_signed(&key).unwrap().der().to_vec()
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_now_proves_nobody() {
+    //= DNS-23
+    let expired = self_signed_der(|params| {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    });
+    let early = self_signed_der(|params| {
+        params.not_before = date_time_ymd(2096, 1, 1);
+        params.not_after = date_time_ymd(2097, 1, 1);
+    });
+    let junk = b"it is no certificate".to_vec();
+    let longer = [&LEAF[..], b"x"].concat();
+    for certificate in [expired, early, junk, longer] {
+        let world = World::new().await;
+        world
+            .web
+            .serve(DOMAIN, PATH, ok(&document(&certificate, 600)));
+        let found = world.look_up().await.unwrap();
+        assert!(!found.matches(&certificate) && !found.matches(&LEAF));
+    }
+}
+
 /// Why the web server of the domain is not believed with this certificate.
 async fn disbelief(make: impl FnOnce(&World) -> Arc<CertifiedKey>) -> String {
     let world = World::new().await;
     world.web.certify(DOMAIN, make(&world));
-    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
     let failure = world.look_up().await.unwrap_err();
     assert_eq!(world.web.heads().len(), 0, "nothing was asked of it");
     // It is not asked again at once.
@@ -145,7 +176,7 @@ async fn where_a_domain_refers_to_must_prove_its_own_name() {
             false => ok(&reference(&place, 600)),
         };
         world.web.serve(DOMAIN, PATH, answer);
-        world.web.serve(HOSTING, "/a", ok(&document(LEAF, 600)));
+        world.web.serve(HOSTING, "/a", ok(&document(&LEAF, 600)));
         let why = world.look_up().await.unwrap_err().to_string();
         assert!(why.contains("not valid for name \"hosting.lit\""), "{why}");
         assert_eq!(world.web.heads().len(), 1);
@@ -161,7 +192,7 @@ async fn who_trusts_nobody_believes_no_web_server() {
         .handle()
         .replace_tls(Certificates::default(), TrustRoots::default())
         .unwrap();
-    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
     let why = world.look_up().await.unwrap_err().to_string();
     assert!(why.contains("cannot be believed"), "{why}");
 }

@@ -38,7 +38,7 @@ async fn neither_redirect_nor_reference_leads_to_a_private_address() {
         let world = World::new().await;
         let inside = Web::at((Ipv4Addr::new(127, 0, 0, 2), world.web.port()).into()).await;
         inside.certify(HOSTING, world.authority.issue(&[HOSTING], |_| {}));
-        inside.serve(HOSTING, "/a", ok(&document(LEAF, 600)));
+        inside.serve(HOSTING, "/a", ok(&document(&LEAF, 600)));
         world.dns.set(HOSTING, &[Ipv4Addr::new(127, 0, 0, 2)]);
         let place = world.url(HOSTING, "/a");
         let answer = match by_redirect {
@@ -74,10 +74,10 @@ async fn our_own_listeners_and_the_ports_of_other_services_are_not_dialled() {
 #[tokio::test]
 async fn an_address_that_is_dead_leaves_time_for_one_that_is_not() {
     let world = World::new().await;
-    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
     let denied: IpAddr = "::1".parse().unwrap();
     world.dns.set(DOMAIN, &[denied, LOCALHOST.into()]);
-    assert!(world.look_up().await.unwrap().matches(LEAF));
+    assert!(world.look_up().await.unwrap().matches(&LEAF));
     // But no stranger's whole list is tried.
     let world = World::new().await;
     let list: Vec<IpAddr> = (1..=50)
@@ -88,6 +88,63 @@ async fn an_address_that_is_dead_leaves_time_for_one_that_is_not() {
         .set(DOMAIN, &[list, vec![LOCALHOST.into()]].concat());
     world.look_up().await.unwrap_err();
     assert_eq!(world.web.connections(), 0);
+}
+
+#[tokio::test]
+async fn one_look_up_opens_so_many_connections_and_no_more() {
+    // Each hop has dead addresses before the one that answers.
+    let world = World::new().await;
+    world
+        .dns
+        .set(DOMAIN, &[Ipv4Addr::new(127, 0, 0, 9), LOCALHOST]);
+    let mut config = world.engine.handle().shared.config.clone();
+    config.s2s.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    let engine = Engine::start(config).await.unwrap();
+    let shared = engine.handle().shared;
+    for (hops, reached) in [(3, true), (4, false)] {
+        let mut path = PATH.to_owned();
+        for n in 1..hops {
+            let next = format!("/{n}");
+            let answer = match n {
+                1 => ok(&reference(&world.url(DOMAIN, &next), 600)),
+                _ => redirect("302 Found", &next),
+            };
+            world.web.serve(DOMAIN, &path, answer);
+            path = next;
+        }
+        world.web.serve(DOMAIN, &path, ok(&document(&LEAF, 600)));
+        let domain = Domain::parse(DOMAIN).unwrap();
+        let way = Way {
+            domain: &domain,
+            errand: Errand::Own,
+            resolver: &shared.resolver,
+            guard: &shared.guard,
+            sources: &[],
+            tls: &world.posh.tls,
+        };
+        // Each hop takes two: one in vain, one that answers.
+        let mut budget = Budget {
+            redirects: REDIRECTS_MAX,
+            connections: 2 * hops - usize::from(!reached),
+        };
+        let first = Url::well_known(&domain, world.web.port()).unwrap();
+        let (url, answered) = way.document(first, &mut budget).await.unwrap();
+        let Document::Reference(place, _) = answered else {
+            panic!("{answered:?}");
+        };
+        let second = url.follow(&place).unwrap();
+        match way.document(second, &mut budget).await {
+            Ok(_) => assert!(reached),
+            Err(why) => {
+                assert!(!reached, "{why}");
+                assert!(why.to_string().contains("were tried in vain"), "{why}");
+            }
+        }
+    }
+    let way_of_all = Posh::new(&TrustRoots::from_pem(&world.authority.pem()).unwrap()).unwrap();
+    let domain = Domain::parse(DOMAIN).unwrap();
+    let found = way_of_all.fingerprints(&shared, &domain, Errand::Own).await;
+    assert!(found.unwrap().matches(&LEAF));
 }
 
 #[tokio::test]
@@ -112,11 +169,11 @@ async fn what_cannot_be_reached_is_explained() {
 
 #[tokio::test]
 async fn a_document_has_a_size() {
-    let whole = document(LEAF, 600);
+    let whole = document(&LEAF, 600);
     let padded = |bytes: usize| format!("{whole}{}", " ".repeat(bytes - whole.len()));
     let world = World::new().await;
     world.web.serve(DOMAIN, PATH, ok(&padded(64 * 1024)));
-    assert!(world.look_up().await.unwrap().matches(LEAF));
+    assert!(world.look_up().await.unwrap().matches(&LEAF));
     let why = World::refusal(ok(&padded(64 * 1024 + 1))).await;
     assert!(why.contains("has more than 65536 bytes"), "{why}");
     // It is not waited for either: neither what is announced nor what never ends.
@@ -197,7 +254,7 @@ async fn slow_everywhere() -> (String, f64) {
     world.web.script(DOMAIN, "/a", slowly(ok(&reference)));
     world
         .web
-        .script(HOSTING, "/b", slowly(ok(&document(LEAF, 600))));
+        .script(HOSTING, "/b", slowly(ok(&document(&LEAF, 600))));
     timed(&world).await
 }
 

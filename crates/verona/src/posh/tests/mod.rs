@@ -16,6 +16,7 @@ mod dns;
 mod web;
 
 use std::net::Ipv4Addr;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -142,16 +143,17 @@ const DOMAIN: &str = "montague.lit";
 const HOSTING: &str = "hosting.lit";
 const PATH: &str = "/.well-known/posh/xmpp-server.json";
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
-const LEAF: &[u8] = b"any bytes will do: a fingerprint is over whatever the peer showed";
+/// What a peer shows: issued by nobody, for nobody.
+static LEAF: LazyLock<Vec<u8>> = LazyLock::new(|| certificates::self_signed_der(|_| {}));
 
 #[tokio::test]
 async fn a_domain_names_its_certificate() {
     //= DNS-20
     //= DNS-23
     let world = World::new().await;
-    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
     let found = world.look_up().await.unwrap();
-    assert!(found.matches(LEAF));
+    assert!(found.matches(&LEAF));
     assert!(!found.matches(b"the certificate of somebody else"));
     assert!((595..=600).contains(&seconds_left(&found)));
     let heads = world.web.heads();
@@ -183,10 +185,10 @@ async fn a_domain_refers_to_whoever_hosts_it() {
         world
             .web
             .serve(DOMAIN, PATH, ok(&reference(&place, refers)));
-        let list = document(LEAF, names);
+        let list = document(&LEAF, names);
         world.web.serve(HOSTING, "/certificates?of=xmpp", ok(&list));
         let found = world.look_up().await.unwrap();
-        assert!(found.matches(LEAF));
+        assert!(found.matches(&LEAF));
         assert!((holds - 5..=holds).contains(&seconds_left(&found)));
     }
 }
@@ -199,7 +201,7 @@ async fn a_reference_leads_to_fingerprints_and_to_no_other_reference() {
     world.web.serve(DOMAIN, PATH, ok(&reference(&place, 600)));
     let place = world.url(HOSTING, "/b");
     world.web.serve(HOSTING, "/a", ok(&reference(&place, 600)));
-    world.web.serve(HOSTING, "/b", ok(&document(LEAF, 600)));
+    world.web.serve(HOSTING, "/b", ok(&document(&LEAF, 600)));
     let why = world.look_up().await.unwrap_err().to_string();
     assert!(why.contains("is a reference itself"), "{why}");
     assert_eq!(world.web.heads().len(), 2, "/b was never asked for");
@@ -223,7 +225,7 @@ async fn nothing_is_believed_for_ever() {
         (20, 20),
     ] {
         let world = World::new().await;
-        world.web.serve(DOMAIN, PATH, ok(&document(LEAF, expires)));
+        world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, expires)));
         let found = world.look_up().await.unwrap();
         assert!(
             (holds - 5..=holds).contains(&seconds_left(&found)),
@@ -235,7 +237,7 @@ async fn nothing_is_believed_for_ever() {
 #[tokio::test]
 async fn many_who_ask_at_once_cause_one_request() {
     let world = World::new().await;
-    world.web.serve(DOMAIN, PATH, ok(&document(LEAF, 600)));
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
     let asked = tokio::join!(
         world.look_up(),
         world.look_up(),
@@ -255,9 +257,9 @@ async fn an_international_domain_is_asked_by_its_a_labels() {
         .web
         .certify(ascii, world.authority.issue(&[ascii], |_| {}));
     world.dns.set(ascii, &[LOCALHOST]);
-    world.web.serve(ascii, PATH, ok(&document(LEAF, 600)));
+    world.web.serve(ascii, PATH, ok(&document(&LEAF, 600)));
     let found = world.look_up_domain("bücher.example").await.unwrap();
-    assert!(found.matches(LEAF));
+    assert!(found.matches(&LEAF));
 }
 
 #[tokio::test]
