@@ -25,6 +25,7 @@ pub mod namespace;
 pub mod process;
 pub mod prosody;
 pub mod scene;
+pub mod signed;
 pub mod sockets;
 pub mod speaker;
 pub mod verona;

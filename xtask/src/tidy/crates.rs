@@ -8,7 +8,12 @@ use super::tree::Tree;
 const OURS: &[(&str, &[&str], &[&str])] = &[
     ("verona-xml", &[], &[]),
     ("verona-proto", &["verona-xml"], &["verona-sim"]),
-    ("verona", &["verona-xml", "verona-proto"], &["verona-sim"]),
+    // Its tests ask real name servers, which the interop suite knows how to start.
+    (
+        "verona",
+        &["verona-xml", "verona-proto"],
+        &["verona-sim", "verona-interop"],
+    ),
     (
         "veronad",
         &["verona-xml", "verona-proto", "verona"],

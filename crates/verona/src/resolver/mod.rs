@@ -1,27 +1,25 @@
 //! Asks DNS for the servers of a domain, and for what it says of their certificates.
 //!
 //! What the answers mean is decided in `verona_proto::discovery`; here stands how to ask: for the full name and no
-//! other, without the hosts file, within one deadline for everything. `ask` says what one answer is worth, `guard` and
-//! `relevant` keep from the validator what could mislead it, `hosts` asks for addresses and TLSA records, `published`
-//! does it for a peer that dials us.
+//! other, without the hosts file, within one deadline for everything. `ask` puts one question, by `client`, and `judge` says
+//! what an answer is worth; `guard` and `relevant` keep from the validator what could mislead it; `hosts` asks for
+//! addresses and TLSA records, `published` does it for a peer that dials us.
 
 mod anchors;
 mod ask;
+mod client;
 mod guard;
 mod hosts;
+mod judge;
 mod published;
 mod relevant;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::NetError;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
@@ -33,21 +31,16 @@ use verona_proto::discovery::{
 };
 use verona_proto::grounds::Assurance;
 
-use crate::shared::lock;
-
 pub use anchors::{TrustAnchors, TrustAnchorsError};
 
 use ask::Answer;
-use guard::{Guard, Seen};
+use client::Client;
 use hosts::Host;
 
 /// Finds the servers of domains. Cheap to clone; clones share one cache.
 #[derive(Clone)]
 pub struct Resolver {
-    settings: Arc<Settings>,
-    library: Arc<Mutex<Library>>,
-    seen: Arc<Seen>,
-    validates: bool,
+    client: Client,
     timeout: Duration,
 }
 
@@ -91,34 +84,14 @@ impl Resolver {
                 ResolverOpts::default(),
             )
         };
-        options.ndots = 0;
-        options.use_hosts_file = ResolveHosts::Never;
         // The first question may be lost and still leave time for another, and for the addresses that follow.
         options.timeout = (timeout / 4).max(Duration::from_millis(50));
         options.attempts = 2;
-        //= DNS-10
-        options.positive_max_ttl = Some(Duration::from_secs(u64::from(POSITIVE_TTL_SECONDS_MAX)));
-        options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
-        // The aliases on the way to a record are part of what must be proven.
-        options.preserve_intermediates = true;
-        let guard = Guard::new(anchors.is_some());
-        let seen = guard.seen();
-        let settings = Settings {
-            config: ResolverConfig::from_parts(None, Vec::new(), name_servers),
-            options,
-            anchors: anchors.cloned(),
-            guard,
-        };
-        let dns = settings.build().map_err(|cause| ResolverError {
-            cause: format!("the DNS resolver cannot be made: {cause}"),
-        })?;
-        Ok(Self {
-            settings: Arc::new(settings),
-            library: Arc::new(Mutex::new(Library { dns, lookups: 0 })),
-            seen,
-            validates: anchors.is_some(),
-            timeout,
-        })
+        let client =
+            Client::new(name_servers, options, anchors).map_err(|cause| ResolverError {
+                cause: format!("the DNS resolver cannot be made: {cause}"),
+            })?;
+        Ok(Self { client, timeout })
     }
 
     /// Whether answers are validated by DNSSEC.
@@ -261,20 +234,6 @@ impl Resolver {
         Ok(endpoints)
     }
 
-    /// The library's resolver.
-    fn dns(&self) -> hickory_resolver::Resolver<Guard> {
-        let mut library = lock(&self.library);
-        library.lookups += 1;
-        if self.validates && library.lookups > LOOKUPS_MAX {
-            // What it remembers of validation has a bound that no embedder would accept, and no setting.
-            if let Ok(fresh) = self.settings.build() {
-                library.dns = fresh;
-                library.lookups = 0;
-            }
-        }
-        library.dns.clone()
-    }
-
     fn too_late(&self) -> DiscoveryError {
         DiscoveryError::temporary(format!(
             "DNS did not answer within {} s",
@@ -287,37 +246,9 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver")
             .field("timeout", &self.timeout)
-            .field("validates", &self.validates)
+            .field("validates", &self.client.validates())
             .finish_non_exhaustive()
     }
-}
-
-/// What a resolver of the library is made of.
-struct Settings {
-    config: ResolverConfig,
-    options: ResolverOpts,
-    anchors: Option<TrustAnchors>,
-    guard: Guard,
-}
-
-impl Settings {
-    fn build(&self) -> Result<hickory_resolver::Resolver<Guard>, NetError> {
-        let mut builder = hickory_resolver::Resolver::builder_with_config(
-            self.config.clone(),
-            self.guard.clone(),
-        );
-        *builder.options_mut() = self.options.clone();
-        if let Some(anchors) = &self.anchors {
-            builder = builder.with_trust_anchor(anchors.keys());
-        }
-        builder.build()
-    }
-}
-
-/// A resolver of the library, and how much it may remember by now.
-struct Library {
-    dns: hickory_resolver::Resolver<Guard>,
-    lookups: u32,
 }
 
 /// Why DNS cannot be asked at all.
@@ -435,9 +366,6 @@ fn random(bound: u32) -> u32 {
 const ALIASES_MAX: usize = 8;
 /// However long a record says that it holds (DNS-10).
 const POSITIVE_TTL_SECONDS_MAX: u32 = 60 * 60;
-/// After so many the library's resolver is made anew: each may have made it remember some twenty verdicts of half a
-/// kilobyte, for up to an hour or until a million are there.
-const LOOKUPS_MAX: u32 = 5_000;
 /// However long a zone says that its absences hold: an operator who adds the record should not wait an hour.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
 

@@ -49,7 +49,7 @@ impl Resolver {
         &self,
         domain: &Domain,
     ) -> Result<PublishedCertificates, DiscoveryError> {
-        if !self.validates || domain.is_address() {
+        if !self.client.validates() || domain.is_address() {
             return Ok(PublishedCertificates::nothing());
         }
         let deadline = Instant::now() + self.timeout;

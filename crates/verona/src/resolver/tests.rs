@@ -1,4 +1,4 @@
-//! The resolver against a scripted DNS server on loopback: every kind of answer, and none.
+//! The resolver against a scripted DNS server on loopback: every kind of answer, and none. What is signed is in `signed`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::*;
+
+mod forged;
+mod signed;
 
 /// What the server does with a question.
 #[derive(Clone)]
@@ -39,46 +42,9 @@ impl Dns {
             .iter()
             .map(|(question, reply)| ((*question).to_owned(), reply.clone()))
             .collect();
-        let script = Arc::new(script);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let socket = UdpSocket::bind(address).await.unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (log, known) = (Arc::clone(&asked), Arc::clone(&script));
-        tokio::spawn(async move {
-            let mut buffer = [0; 4096];
-            loop {
-                let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
-                if let Some(message) = respond(&known, &log, &buffer[..length]) {
-                    let mut bytes = message.to_vec().unwrap();
-                    if bytes.len() > UDP_BYTES_MAX {
-                        bytes = message.truncate().to_vec().unwrap();
-                    }
-                    socket.send_to(&bytes, peer).await.unwrap();
-                }
-            }
-        });
-        let (log, known) = (Arc::clone(&asked), script);
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let (log, known) = (Arc::clone(&log), Arc::clone(&known));
-                tokio::spawn(async move {
-                    while let Ok(length) = stream.read_u16().await {
-                        let mut query = vec![0; usize::from(length)];
-                        stream.read_exact(&mut query).await.unwrap();
-                        if let Some(message) = respond(&known, &log, &query) {
-                            let bytes = message.to_vec().unwrap();
-                            stream
-                                .write_u16(u16::try_from(bytes.len()).unwrap())
-                                .await
-                                .unwrap();
-                            stream.write_all(&bytes).await.unwrap();
-                        }
-                    }
-                });
-            }
-        });
+        let (script, log) = (Arc::new(script), Arc::clone(&asked));
+        let address = serve(move |query| respond(&script, &log, query)).await;
         Self { address, asked }
     }
 
@@ -106,12 +72,55 @@ impl Dns {
     }
 }
 
+/// Answers by UDP and TCP at a free port of loopback, as long as the runtime lives.
+async fn serve(
+    answer: impl Fn(&Message) -> Option<Message> + Clone + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = UdpSocket::bind(address).await.unwrap();
+    let by_udp = answer.clone();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        loop {
+            let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
+            if let Some(message) = by_udp(&Message::from_vec(&buffer[..length]).unwrap()) {
+                let mut bytes = message.to_vec().unwrap();
+                if bytes.len() > UDP_BYTES_MAX {
+                    bytes = message.truncate().to_vec().unwrap();
+                }
+                socket.send_to(&bytes, peer).await.unwrap();
+            }
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                while let Ok(length) = stream.read_u16().await {
+                    let mut query = vec![0; usize::from(length)];
+                    stream.read_exact(&mut query).await.unwrap();
+                    if let Some(message) = answer(&Message::from_vec(&query).unwrap()) {
+                        let bytes = message.to_vec().unwrap();
+                        stream
+                            .write_u16(u16::try_from(bytes.len()).unwrap())
+                            .await
+                            .unwrap();
+                        stream.write_all(&bytes).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
 fn respond(
     script: &BTreeMap<String, Reply>,
     log: &Mutex<Vec<String>>,
-    query: &[u8],
+    query: &Message,
 ) -> Option<Message> {
-    let query = Message::from_vec(query).unwrap();
     let question = query.queries.first().unwrap();
     let key = format!(
         "{} {}",
@@ -123,7 +132,7 @@ fn respond(
         .get(&key)
         .cloned()
         .unwrap_or(Reply::Code(ResponseCode::NXDomain));
-    answer(&query, reply)
+    answer(query, reply)
 }
 
 fn answer(query: &Message, reply: Reply) -> Option<Message> {

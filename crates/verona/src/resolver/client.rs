@@ -1,0 +1,156 @@
+//! Puts single questions to the name servers, and remembers the answers.
+//!
+//! hickory's own resolver would do both, but keeps to itself what its validator says of each record, and follows
+//! aliases in ways of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hickory_resolver::config::{NameServerConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::dnssec::DnssecDnsHandle;
+use hickory_resolver::net::xfer::{DnsHandle as _, FirstAnswer as _, RetryDnsHandle};
+use hickory_resolver::proto::op::{DnsRequestOptions, Query};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
+use tokio::time::Instant;
+
+use super::POSITIVE_TTL_SECONDS_MAX;
+use super::anchors::TrustAnchors;
+use super::guard::{Guard, Seen};
+use super::judge::{Step, Worth, judge};
+use crate::shared::lock;
+
+/// Asks name servers. Cheap to clone; clones share one memory.
+#[derive(Clone)]
+pub(super) struct Client {
+    way: Way,
+    options: DnsRequestOptions,
+    seen: Arc<Seen>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// How answers are taken.
+#[derive(Clone)]
+enum Way {
+    /// As they come.
+    Plain(RetryDnsHandle<NameServerPool<Guard>>),
+    /// Validated.
+    Validating(Box<DnssecDnsHandle<RetryDnsHandle<NameServerPool<Guard>>>>),
+}
+
+impl Client {
+    pub(super) fn new(
+        servers: Vec<NameServerConfig>,
+        options: ResolverOpts,
+        anchors: Option<&TrustAnchors>,
+    ) -> Result<Self, NetError> {
+        let guard = Guard::new(anchors.is_some());
+        let seen = guard.seen();
+        let mut request = DnsRequestOptions::default();
+        request.use_edns = options.edns0;
+        request.edns_payload_len = options.edns_payload_len;
+        request.edns_set_dnssec_ok = anchors.is_some();
+        request.recursion_desired = options.recursion_desired;
+        request.case_randomization = options.case_randomization;
+        let attempts = options.attempts;
+        let context = Arc::new(PoolContext::new(options, TlsConfig::new()?));
+        let pool = NameServerPool::from_config(servers, context, guard);
+        let plain = RetryDnsHandle::new(pool, attempts);
+        let way = match anchors {
+            None => Way::Plain(plain),
+            Some(anchors) => Way::Validating(Box::new(
+                DnssecDnsHandle::with_trust_anchor(plain, anchors.keys())
+                    .validation_cache_size(VERDICTS_MAX)
+                    .positive_validation_ttl(
+                        Duration::ZERO..=Duration::from_secs(POSITIVE_TTL_SECONDS_MAX.into()),
+                    ),
+            )),
+        };
+        Ok(Self {
+            way,
+            options: request,
+            seen,
+            memory: Arc::default(),
+        })
+    }
+
+    /// Whether answers are validated.
+    pub(super) fn validates(&self) -> bool {
+        match self.way {
+            Way::Plain(_) => false,
+            Way::Validating(_) => true,
+        }
+    }
+
+    /// What was learned about the name servers.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Asks one question.
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Step {
+        let key = (name.to_lowercase(), kind);
+        if let Some(known) = lock(&self.memory).get(&key) {
+            return known;
+        }
+        let query = Query::query(name.clone(), kind);
+        let answer = match &self.way {
+            Way::Plain(handle) => handle.lookup(query, self.options).first_answer().await,
+            Way::Validating(handle) => handle.lookup(query, self.options).first_answer().await,
+        };
+        let step = judge(name, kind, self.validates(), answer);
+        lock(&self.memory).put(key, &step);
+        step
+    }
+}
+
+/// What was answered, for as long as it holds. Failures and lies are not remembered: they are not answers.
+#[derive(Debug, Default)]
+struct Memory {
+    steps: HashMap<(Name, RecordType), (Step, Instant)>,
+}
+
+impl Memory {
+    fn get(&self, key: &(Name, RecordType)) -> Option<Step> {
+        let (step, until) = self.steps.get(key)?;
+        (*until > Instant::now()).then(|| step.clone())
+    }
+
+    fn put(&mut self, key: (Name, RecordType), step: &Step) {
+        let (worth, bytes) = match step {
+            Step::Records(data, worth) => (worth, data.iter().map(bytes).sum()),
+            Step::Alias(_, worth) | Step::Absent(worth) => (worth, 0),
+            Step::Bogus | Step::Failed(_) => return,
+        };
+        let Worth { lifetime, .. } = *worth;
+        if lifetime.is_zero() || bytes > BYTES_MAX {
+            return;
+        }
+        let now = Instant::now();
+        if self.steps.len() >= ANSWERS_MAX {
+            self.steps.retain(|_, (_, until)| *until > now);
+        }
+        if self.steps.len() >= ANSWERS_MAX {
+            self.steps.clear();
+        }
+        self.steps.insert(key, (step.clone(), now + lifetime));
+    }
+}
+
+/// About what a record takes to remember.
+fn bytes(data: &RData) -> usize {
+    let more = match data {
+        RData::TLSA(tlsa) => tlsa.cert_data.len(),
+        _ => 0,
+    };
+    128 + more
+}
+
+/// Answers that are remembered, of which one takes [`BYTES_MAX`] at most: 16 MiB.
+const ANSWERS_MAX: usize = 4_096;
+/// A larger answer is asked for again.
+const BYTES_MAX: usize = 4_096;
+/// Verdicts on sets of records that the validator remembers, about half a kilobyte each.
+const VERDICTS_MAX: usize = 16_384;
