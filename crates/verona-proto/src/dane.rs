@@ -53,6 +53,20 @@ pub enum Dane {
     Differs(String),
 }
 
+/// The records that count: of usable ones that name the same by digests, those with the strongest digest, so that a
+/// digest which is broken one day cannot be picked by whoever broke it (RFC 7671 §9).
+pub fn counting(records: &[TlsaRecord]) -> impl Iterator<Item = &TlsaRecord> {
+    records.iter().filter(|record| {
+        record.is_usable()
+            && (record.matching == FULL
+                || !records.iter().any(|other| {
+                    other.is_usable()
+                        && (other.usage, other.selector) == (record.usage, record.selector)
+                        && other.matching > record.matching
+                }))
+    })
+}
+
 /// One TLSA record (RFC 6698 §2.1), its numbers as they are on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TlsaRecord {
@@ -128,6 +142,8 @@ pub const PKIX_EE: u8 = 1;
 pub const DANE_TA: u8 = 2;
 /// The server's certificate, whatever stands in it (DNS-17).
 pub const DANE_EE: u8 = 3;
+/// The data are what is named, and no digest of it.
+pub const FULL: u8 = 0;
 /// A digest is shown as far as an operator compares it by eye.
 const SHOWN_BYTES_MAX: usize = 16;
 
@@ -191,5 +207,26 @@ mod tests {
             assert_eq!(Tlsa::Secure(vec![record]).is_usable(), usable);
         }
         assert!(!Tlsa::None.is_usable());
+    }
+
+    #[test]
+    fn the_strongest_digest_counts() {
+        let all = [
+            record(3, 1, 1, vec![1; 32]),
+            record(3, 1, 2, vec![2; 64]),
+            record(3, 1, 2, vec![3; 63]),
+            record(3, 1, 0, vec![4; 91]),
+            record(3, 0, 1, vec![5; 32]),
+            record(2, 1, 1, vec![6; 32]),
+            record(0, 1, 2, vec![7; 64]),
+        ];
+        let firsts = |records: &[TlsaRecord]| -> Vec<u8> {
+            counting(records)
+                .filter_map(|record| record.data.first().copied())
+                .collect()
+        };
+        assert_eq!(firsts(&all), [2, 4, 5, 6]);
+        // One that is malformed outdoes nobody.
+        assert_eq!(firsts(&[all[0].clone(), all[2].clone()]), [1]);
     }
 }

@@ -96,7 +96,7 @@ impl Resolver {
 
     /// Whether answers are validated by DNSSEC.
     pub(crate) fn validates(&self) -> bool {
-        self.validates
+        self.client.validates()
     }
 
     /// Finds the endpoints of `domain`, in the order in which to try them (DNS-01 … DNS-07); at least one, at most

@@ -86,15 +86,6 @@ impl TrustRoots {
         self.anchors.is_empty()
     }
 
-    /// One certificate and nothing else, whoever vouches for it: what a TLSA record names as an authority. None if it
-    /// cannot be one.
-    pub(super) fn only(certificate: &CertificateDer<'_>) -> Option<Self> {
-        Some(Self {
-            anchors: Arc::from([anchor(certificate).ok()?]),
-            ..Self::default()
-        })
-    }
-
     pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
     }

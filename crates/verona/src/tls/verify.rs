@@ -11,7 +11,9 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +28,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::oid_registry::asn1_rs::oid;
 use x509_parser::time::ASN1Time;
 
+use super::revocation::RevocationLists;
 use super::trust::TrustRoots;
 
 /// Judges the certificates that a peer showed: path to a trusted root, dates, use and names.
@@ -44,7 +47,13 @@ pub fn evidence(
     };
     let names = names(leaf);
     let public_key = public_key(leaf).ok().map(|key| Sha256::digest(&key).into());
-    match path(leaf, intermediates, trust, now_wall) {
+    match path(
+        leaf,
+        intermediates,
+        trust.anchors(),
+        trust.revocations(),
+        now_wall,
+    ) {
         Ok(verified) => PeerCertificate {
             chain: Chain::Valid,
             names: if verified.constrained {
@@ -210,11 +219,6 @@ fn is_readable(certificate: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(certificate).is_ok()
 }
 
-/// The SubjectPublicKeyInfo of a certificate; none if it cannot be read.
-pub(super) fn spki(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    public_key(certificate).ok().map(|key| key.to_vec())
-}
-
 fn public_key(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
     let parsed = parse(certificate).ok_or_else(bad_encoding)?;
     Ok(SubjectPublicKeyInfoDer::from(
@@ -227,19 +231,22 @@ fn bad_encoding() -> Error {
 }
 
 /// A path to a trusted root.
-struct Verified {
+pub(super) struct Verified {
     /// The earliest end of the path's certificates, in seconds since 1970.
-    not_after: i64,
+    pub(super) not_after: i64,
+    /// How many authorities stand between the certificate and the root.
+    pub(super) intermediates: usize,
     /// Whether an authority on the path may certify only some names. The library enforces that for DNS names and knows
     /// no other kind that matters here, so those other kinds prove nothing then.
-    constrained: bool,
+    pub(super) constrained: bool,
 }
 
 /// Builds the path, or says why there is none.
-fn path(
+pub(super) fn path(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
-    trust: &TrustRoots,
+    anchors: &[TrustAnchor<'_>],
+    revocations: &RevocationLists,
     now_wall: SystemTime,
 ) -> Result<Verified, String> {
     let since_1970 = now_wall.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -257,7 +264,7 @@ fn path(
         //= TLS-22
         let verified = certificate.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
-            trust.anchors(),
+            anchors,
             intermediates,
             UnixTime::since_unix_epoch(since_1970),
             KeyUsage::server_auth(),
@@ -266,7 +273,7 @@ fn path(
         )?;
         Ok(summary(leaf, &verified))
     };
-    let mut lists = trust.revocations().all();
+    let mut lists = revocations.all();
     let mut judged = verify(&lists);
     if judged.as_ref().is_err_and(is_about_lists) {
         // A list that its authority has not signed, or not with this key, says nothing; the others still do.
@@ -275,9 +282,9 @@ fn path(
     }
     match judged {
         Ok(summary) => summary.ok_or_else(|| "it cannot be read".to_owned()),
-        Err(webpki::Error::CertRevoked) => Err(revoked(
-            parse(leaf).is_some_and(|c| trust.revocations().name(&c)),
-        )),
+        Err(webpki::Error::CertRevoked) => {
+            Err(revoked(parse(leaf).is_some_and(|c| revocations.name(&c))))
+        }
         Err(cause) => Err(explain(cause)),
     }
 }
@@ -306,7 +313,9 @@ fn is_about_lists(cause: &webpki::Error) -> bool {
 fn summary(leaf: &CertificateDer<'_>, verified: &VerifiedPath<'_>) -> Option<Verified> {
     let mut not_after = not_after(leaf)?;
     let mut constrained = verified.anchor().name_constraints.is_some();
+    let mut intermediates = 0;
     for issuer in verified.intermediate_certificates() {
+        intermediates += 1;
         let der = issuer.der();
         let parsed = parse(&der)?;
         not_after = not_after.min(parsed.validity().not_after.timestamp());
@@ -314,6 +323,7 @@ fn summary(leaf: &CertificateDer<'_>, verified: &VerifiedPath<'_>) -> Option<Ver
     }
     Some(Verified {
         not_after,
+        intermediates,
         constrained,
     })
 }
@@ -450,7 +460,7 @@ fn other_name(value: &[u8], defined: Tag) -> Option<String> {
     (inner.tag() == Tag::Utf8String || text.is_ascii()).then(|| text.to_owned())
 }
 
-fn is_dns(name: &CertificateName) -> bool {
+pub(super) fn is_dns(name: &CertificateName) -> bool {
     match name {
         CertificateName::Dns(_) => true,
         CertificateName::Srv { .. } | CertificateName::XmppAddr(_) => false,
@@ -479,7 +489,7 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
 }
 
 /// A moment of the wall clock on the clock that is never set.
-fn on_our_clock(seconds: i64, now_wall: SystemTime, now: Instant) -> Instant {
+pub(super) fn on_our_clock(seconds: i64, now_wall: SystemTime, now: Instant) -> Instant {
     let left = moment(seconds).duration_since(now_wall).unwrap_or_default();
     // A certificate without an end carries the year 9999; the clock need not reach that far.
     now.checked_add(left.min(FAR_FUTURE)).unwrap_or(now)

@@ -11,11 +11,11 @@
 )]
 
 mod choice;
-mod dane;
 mod files;
 mod peers;
 mod revocation;
 mod store;
+mod tlsa;
 
 use std::sync::Arc;
 
