@@ -13,6 +13,7 @@ use verona_proto::policy::{DomainPattern, Policy};
 
 use crate::learned::LearnedPeer;
 use crate::network::Network;
+use crate::resolver::TrustAnchors;
 use crate::tls::{Certificates, TrustRoots};
 use crate::trace::Trace;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub trust: TrustRoots,
     /// Name servers to ask; empty means those of the system.
     pub dns_servers: Vec<SocketAddr>,
+    /// Whether what they answer is validated.
+    pub dnssec: Dnssec,
     /// The secret of our dialback keys (XEP-0185); `None` means a random one at each start.
     pub dialback_secret: Option<Secret>,
     /// The secret before, still answered for during a rotation.
@@ -52,6 +55,17 @@ pub struct Config {
     pub learned: Vec<LearnedPeer>,
     /// Sees every element that is read or written, for demonstrations and debugging.
     pub trace: Option<Trace>,
+}
+
+/// Whether what DNS says is believed as it comes.
+#[derive(Clone, Debug, Default)]
+pub enum Dnssec {
+    /// It is: it leads to servers, and proves nothing.
+    #[default]
+    Off,
+    /// It is validated, from these keys of the root on. What is proven may prove a server (DANE); what is disproven is
+    /// refused.
+    Validate(TrustAnchors),
 }
 
 /// One domain of ours.

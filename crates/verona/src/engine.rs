@@ -27,7 +27,7 @@ use verona_proto::switchboard::Switchboard;
 
 use crate::attachment::{AttachError, Attachment};
 use crate::component::{ComponentCommand, ComponentHandle};
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, Dnssec, ListenAddress};
 use crate::federation;
 use crate::learned::Now;
 use crate::listener;
@@ -68,8 +68,12 @@ impl Engine {
             mem::take(&mut config.trust),
         );
         let tls = Arc::new(Tls::new(certificates, trust).map_err(StartError::Tls)?);
-        let resolver = Resolver::new(&config.dns_servers, seconds(limits.dns_seconds))
-            .map_err(StartError::Resolver)?;
+        let (servers, patience) = (&config.dns_servers, seconds(limits.dns_seconds));
+        let resolver = match &config.dnssec {
+            Dnssec::Off => Resolver::new(servers, patience),
+            Dnssec::Validate(anchors) => Resolver::validating(servers, patience, anchors),
+        }
+        .map_err(StartError::Resolver)?;
         let memory = Memory {
             issued: config.issued_keys.clone(),
             ..Memory::default()

@@ -71,6 +71,7 @@ fn config(domains: Vec<HostedDomain>, limits: &[(&str, u64)]) -> Config {
         certificates: Certificates::from_pem(certificates).unwrap(),
         trust: TrustRoots::default(),
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
+        dnssec: verona::config::Dnssec::Off,
         dialback_secret: None,
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),

@@ -33,6 +33,7 @@ fn config(limits: &[(&str, u64)]) -> Config {
         certificates: Certificates::from_pem(Vec::new()).unwrap(),
         trust: TrustRoots::default(),
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
+        dnssec: verona::config::Dnssec::Off,
         dialback_secret: None,
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),

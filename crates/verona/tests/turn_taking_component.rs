@@ -38,6 +38,7 @@ fn config() -> Config {
         certificates: Certificates::from_pem(Vec::new()).unwrap(),
         trust: TrustRoots::default(),
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
+        dnssec: verona::config::Dnssec::Off,
         dialback_secret: None,
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),

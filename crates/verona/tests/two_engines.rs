@@ -44,6 +44,7 @@ fn config(domains: &[&str], certificates: Vec<(Domain, String)>, trust: &str) ->
             trust => TrustRoots::from_pem(trust).unwrap(),
         },
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
+        dnssec: verona::config::Dnssec::Off,
         dialback_secret: None,
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),

@@ -12,8 +12,13 @@ use crate::output;
 pub(crate) fn start(config: LogConfig) {
     let level = config.level;
     let filter = EnvFilter::try_from_default_env()
-        // The libraries below have much to say that no operator needs.
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,verona={level},verona_proto={level}")));
+        // The libraries below have much to say that no operator needs. That of DNS warns of each forged answer, with all
+        // that is in it, so whoever forges could fill the log.
+        .unwrap_or_else(|_| {
+            EnvFilter::new(format!(
+                "warn,hickory_net=off,hickory_proto=off,hickory_resolver=off,verona={level},verona_proto={level}"
+            ))
+        });
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -11,7 +11,7 @@ use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
 use verona_proto::dane::{DANE_EE, DANE_TA, Dane, FULL, Shown, TlsaRecord, counting};
 
 use super::revocation::RevocationLists;
-use super::verify::{date, is_dns, moment, names, on_our_clock, parse, path};
+use super::verify::{date, is_dns, moment, names, on_our_clock, parse, path, spki};
 
 /// What `records` say of the certificates that a peer showed, the peer's own first.
 ///
@@ -211,12 +211,9 @@ impl Judge<'_> {
 
 /// Whether a record names this certificate or its key.
 fn is_named(record: &TlsaRecord, certificate: &CertificateDer<'_>) -> bool {
-    let parsed = parse(certificate);
     record.matches(Shown {
         certificate,
-        public_key: parsed
-            .as_ref()
-            .map_or(&[], |parsed| parsed.public_key().raw),
+        public_key: &spki(certificate).unwrap_or_default(),
     })
 }
 

@@ -2,17 +2,20 @@
 //!
 //! Each has a few keys; a file for each would hide more than it shows.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use verona::config::ListenAddress;
+use verona::config::{Dnssec, ListenAddress};
 use verona::network::Network;
+use verona::resolver::TrustAnchors;
 use verona_proto::dialback::{IssuedKeys, Secret};
 
 use super::listeners::Listeners;
 use super::problem::Report;
 use super::section::Section;
-use super::{Base, address, secrets, unavailable};
+use super::{Base, address, secrets};
 use crate::admin::Token;
 use crate::output::printable;
 
@@ -51,33 +54,58 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// The name servers of `[dns]`.
-pub(super) fn dns(section: &mut Section<'_>, report: &mut Report) -> Vec<SocketAddr> {
+/// Which name servers are asked, and what their answers are worth (contract §3, `[dns]`).
+pub(super) fn dns(
+    section: &mut Section<'_>,
+    base: &Base,
+    report: &mut Report,
+) -> (Vec<SocketAddr>, Dnssec) {
     let mut servers = Vec::new();
     if let Some(node) = section.get("servers") {
         for (item, text) in node.texts(report) {
             servers.extend(address::socket(&item, text, 53, report));
         }
     }
-    if let Some(node) = section.get("dnssec")
-        && node.choice(&[("off", false), ("validate", true)], report) == Some(true)
+    let validates = section
+        .get("dnssec")
+        .and_then(|node| node.choice(&[("off", false), ("validate", true)], report))
+        .unwrap_or(false);
+    let mut anchors = TrustAnchors::public_root();
+    if let Some(node) = section.get("trust_anchor_file")
+        && let Some(file) = node.text(report)
     {
-        unavailable::report(
-            &node,
-            "DNSSEC validation",
-            "write `dnssec = \"off\"`, or remove the key",
-            report,
-        );
+        match trust_anchors(&base.path(file)) {
+            Ok(read) => anchors = read,
+            Err(problem) => {
+                report.error(
+                    &node.place(),
+                    format!("trust anchors in {}: {problem}", printable(file)),
+                );
+            }
+        }
+        if !validates {
+            report
+                .warning(
+                    &node.place(),
+                    "`trust_anchor_file` has no effect without DNSSEC",
+                )
+                .suggest("write `dnssec = \"validate\"`, or remove the key");
+        }
     }
-    if let Some(node) = section.get("trust_anchor_file") {
-        unavailable::report(
-            &node,
-            "DNSSEC validation",
-            "remove `trust_anchor_file`",
-            report,
-        );
-    }
-    servers
+    let dnssec = if validates {
+        Dnssec::Validate(anchors)
+    } else {
+        Dnssec::Off
+    };
+    (servers, dnssec)
+}
+
+fn trust_anchors(path: &Path) -> Result<TrustAnchors, String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(TRUST_ANCHOR_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|cause| format!("it cannot be read: {cause}"))?;
+    TrustAnchors::parse(&text).map_err(|problem| problem.to_string())
 }
 
 /// The secret of `[dialback]`, the one before, and for which keys we vouch.
@@ -316,5 +344,7 @@ const LEVELS: &[(&str, &str)] = &[
     ("trace", "trace"),
 ];
 
+/// A root has a few keys at a time.
+const TRUST_ANCHOR_BYTES_MAX: u64 = 64 * 1024;
 const COMPONENT_PORT: u16 = 5347;
 const ADMIN_PORT: u16 = 5280;

@@ -139,7 +139,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     section.finish(report);
 
     let mut section = root.section("dns", report);
-    let dns_servers = daemon::dns(&mut section, report);
+    let (dns_servers, dnssec) = daemon::dns(&mut section, base, report);
     section.finish(report);
 
     let mut section = root.section("dialback", report);
@@ -181,6 +181,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             certificates,
             trust,
             dns_servers,
+            dnssec,
             dialback_secret: dialback.secret,
             dialback_previous_secret: dialback.previous_secret,
             issued_keys: dialback.issued_keys,

@@ -13,7 +13,9 @@ use rcgen::{
     KeyPair,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use verona::config::{Component, Config, Conflict, HostedDomain, ListenAddress, PeerAddress, S2s};
+use verona::config::{
+    Component, Config, Conflict, Dnssec, HostedDomain, ListenAddress, PeerAddress, S2s,
+};
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Engine, StartError};
 use verona_proto::addr::Domain;
@@ -243,6 +245,7 @@ fn config(
         certificates: Certificates::default(),
         trust: TrustRoots::default(),
         dns_servers: Vec::new(),
+        dnssec: Dnssec::Off,
         dialback_secret: None,
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),

@@ -112,6 +112,10 @@ pub(crate) fn machine() -> tempfile::TempDir {
     write(&at("certs/expired.lit.pem"), &format!("{chain}{key}"));
     write(&at("rooms.secret"), "s3cr3t\n");
     write(&at("empty.secret"), "\n");
+    write(
+        &at("root.key"),
+        ". IN DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==\n",
+    );
     write(&at("open.secret"), "s3cr3t\n");
     std::fs::set_permissions(at("open.secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
     dir
