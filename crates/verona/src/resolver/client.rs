@@ -124,6 +124,7 @@ impl Memory {
             Step::Alias(_, worth) | Step::Absent(worth) => (worth, 0),
             Step::Bogus | Step::Failed(_) => return,
         };
+        //= DNS-10
         let Worth { lifetime, .. } = *worth;
         if lifetime.is_zero() || bytes > BYTES_MAX {
             return;
@@ -154,3 +155,58 @@ const ANSWERS_MAX: usize = 4_096;
 const BYTES_MAX: usize = 4_096;
 /// Verdicts on sets of records that the validator remembers, about half a kilobyte each.
 const VERDICTS_MAX: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use hickory_resolver::proto::rr::rdata::A;
+    use verona_proto::grounds::Assurance;
+
+    use super::*;
+
+    fn key(number: usize) -> (Name, RecordType) {
+        let name = Name::from_ascii(format!("h{number}.capulet.lit.")).unwrap();
+        (name, RecordType::A)
+    }
+
+    fn worth(seconds: u64) -> Worth {
+        Worth {
+            assurance: Assurance::Dns,
+            lifetime: Duration::from_secs(seconds),
+        }
+    }
+
+    fn records(number: usize, worth: Worth) -> Step {
+        Step::Records(vec![RData::A(A::new(192, 0, 2, 1)); number], worth)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_remembered_as_long_as_it_holds_and_a_failure_never() {
+        //= DNS-10
+        let mut memory = Memory::default();
+        memory.put(key(0), &records(1, worth(60)));
+        memory.put(key(1), &Step::Absent(worth(10)));
+        memory.put(key(2), &records(1, worth(0)));
+        memory.put(key(3), &Step::Bogus);
+        memory.put(key(4), &Step::Failed("timed out".into()));
+        memory.put(key(5), &records(33, worth(60)));
+        let known = |memory: &Memory| -> Vec<usize> {
+            (0..6).filter(|n| memory.get(&key(*n)).is_some()).collect()
+        };
+        assert_eq!(known(&memory), [0, 1]);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(known(&memory), [0]);
+        tokio::time::advance(Duration::from_secs(50)).await;
+        assert!(known(&memory).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_cannot_make_it_remember_without_end() {
+        let mut memory = Memory::default();
+        for number in 0..3 * ANSWERS_MAX {
+            memory.put(key(number), &records(1, worth(60)));
+            assert!(memory.steps.len() <= ANSWERS_MAX);
+        }
+        assert!(memory.get(&key(3 * ANSWERS_MAX - 1)).is_some());
+    }
+}

@@ -309,3 +309,60 @@ fn failure(name: &Name, is_validated: bool, cause: &NetError) -> String {
         other => format!("DNS could not be asked for {name}: {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+    use hickory_resolver::proto::op::{MessageType, OpCode, Query};
+    use hickory_resolver::proto::rr::rdata::{A, SOA};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn read(records: Vec<Record>, authorities: Vec<Record>) -> Step {
+        let mut message = Message::new(1, MessageType::Response, OpCode::Query);
+        message.add_query(Query::query(name("capulet.lit."), RecordType::A));
+        message.add_answers(records);
+        message.authorities = authorities;
+        let answer = DnsResponse::from_message(message).unwrap();
+        let answer = DnsError::from_response(answer).map_err(NetError::from);
+        judge(&name("capulet.lit."), RecordType::A, false, answer)
+    }
+
+    #[test]
+    fn an_answer_holds_as_long_as_it_says_and_not_for_ever() {
+        //= DNS-10
+        let address = |ttl| {
+            let data = RData::A(A::new(192, 0, 2, 1));
+            Record::from_rdata(name("capulet.lit."), ttl, data)
+        };
+        for (ttl, lifetime) in [(0, 0), (7, 7), (604_800, 3_600)] {
+            match read(vec![address(ttl), address(604_800)], Vec::new()) {
+                Step::Records(_, worth) => {
+                    assert_eq!(worth.lifetime, Duration::from_secs(lifetime));
+                }
+                step => panic!("{step:?}"),
+            }
+        }
+        let soa = |ttl, minimum| {
+            let data = SOA::new(name("ns.lit."), name("x.lit."), 1, 60, 60, 60, minimum);
+            Record::from_rdata(name("lit."), ttl, RData::SOA(data))
+        };
+        for (authorities, lifetime) in [
+            (vec![soa(30, 604_800)], 30),
+            (vec![soa(604_800, 20)], 20),
+            (vec![soa(604_800, 604_800)], 60),
+            (Vec::new(), 0),
+        ] {
+            match read(Vec::new(), authorities) {
+                Step::Absent(worth) => {
+                    assert_eq!(worth.lifetime, Duration::from_secs(lifetime));
+                }
+                step => panic!("{step:?}"),
+            }
+        }
+    }
+}

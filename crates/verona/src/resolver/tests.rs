@@ -196,6 +196,7 @@ const XMPPS: &str = "_xmpps-server._tcp.capulet.lit. SRV";
 
 #[tokio::test]
 async fn servers_come_in_order_with_both_families() {
+    //= DNS-01
     let dns = Dns::new(&[
         (
             XMPP,
@@ -261,6 +262,62 @@ async fn an_internationalised_name_is_asked_for_by_its_a_labels() {
     .await;
     let found = dns.discover("bücher.lit", false).await.unwrap();
     assert_eq!(found, ["192.0.2.1:5269 (a.capulet.lit)"]);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_not_asked_again_and_what_failed_is() {
+    //= DNS-10
+    let dns = Dns::new(&[
+        (
+            XMPP,
+            Reply::Records(vec![
+                srv(0, 5269, "a.capulet.lit."),
+                srv(1, 5269, "b.capulet.lit."),
+                srv(2, 5269, "c.capulet.lit."),
+            ]),
+        ),
+        (XMPPS, Reply::NoData),
+        ("a.capulet.lit. A", Reply::Records(vec![a(1)])),
+        ("a.capulet.lit. AAAA", Reply::NoData),
+        ("b.capulet.lit. A", Reply::Code(ResponseCode::ServFail)),
+        ("b.capulet.lit. AAAA", Reply::Referral),
+        // Without an SOA nobody says for how long.
+        ("c.capulet.lit. A", Reply::Code(ResponseCode::NXDomain)),
+        ("c.capulet.lit. AAAA", Reply::Code(ResponseCode::NXDomain)),
+    ])
+    .await;
+    let resolver = dns.resolver();
+    let domain = Domain::parse("Capulet.LIT").unwrap();
+    let first = resolver.discover(&domain, true).await.unwrap();
+    dns.asked.lock().unwrap().clear();
+    assert_eq!(resolver.discover(&domain, true).await.unwrap(), first);
+    assert_eq!(
+        dns.asked(),
+        [
+            "b.capulet.lit. A",
+            "b.capulet.lit. AAAA",
+            "c.capulet.lit. A",
+            "c.capulet.lit. AAAA",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_address_is_no_host() {
+    let dns = Dns::new(&[
+        (
+            XMPP,
+            Reply::Records(vec![
+                srv(0, 5269, "192.0.2.1."),
+                srv(1, 5269, "a.capulet.lit."),
+            ]),
+        ),
+        ("192.0.2.1. A", Reply::Records(vec![a(1)])),
+        ("a.capulet.lit. A", Reply::Records(vec![a(2)])),
+    ])
+    .await;
+    let found = dns.discover("capulet.lit", false).await.unwrap();
+    assert_eq!(found, ["192.0.2.2:5269 (a.capulet.lit)"]);
 }
 
 #[tokio::test]
