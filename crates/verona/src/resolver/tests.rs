@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::Record;
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UdpSocket};
+use verona_sim::name_server::message::UDP_BYTES_MAX;
+use verona_sim::name_server::{Act, NameServer, Transport};
 
 use super::*;
 
@@ -73,45 +73,22 @@ impl Dns {
 }
 
 /// Answers by UDP and TCP at a free port of loopback, as long as the runtime lives.
-async fn serve(
-    answer: impl Fn(&Message) -> Option<Message> + Clone + Send + Sync + 'static,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let socket = UdpSocket::bind(address).await.unwrap();
-    let by_udp = answer.clone();
-    tokio::spawn(async move {
-        let mut buffer = [0; 4096];
-        loop {
-            let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
-            if let Some(message) = by_udp(&Message::from_vec(&buffer[..length]).unwrap()) {
-                let mut bytes = message.to_vec().unwrap();
-                if bytes.len() > UDP_BYTES_MAX {
-                    bytes = message.truncate().to_vec().unwrap();
-                }
-                socket.send_to(&bytes, peer).await.unwrap();
-            }
+async fn serve(answer: impl Fn(&Message) -> Option<Message> + Send + Sync + 'static) -> SocketAddr {
+    let server = NameServer::start(move |question| {
+        let Some(message) = answer(&Message::from_vec(&question.message).unwrap()) else {
+            return Vec::new();
+        };
+        let mut bytes = message.to_vec().unwrap();
+        if question.transport == Transport::Udp && bytes.len() > UDP_BYTES_MAX {
+            bytes = message.truncate().to_vec().unwrap();
         }
-    });
+        vec![Act::Say(bytes)]
+    })
+    .unwrap();
+    let address = server.address();
     tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let answer = answer.clone();
-            tokio::spawn(async move {
-                while let Ok(length) = stream.read_u16().await {
-                    let mut query = vec![0; usize::from(length)];
-                    stream.read_exact(&mut query).await.unwrap();
-                    if let Some(message) = answer(&Message::from_vec(&query).unwrap()) {
-                        let bytes = message.to_vec().unwrap();
-                        stream
-                            .write_u16(u16::try_from(bytes.len()).unwrap())
-                            .await
-                            .unwrap();
-                        stream.write_all(&bytes).await.unwrap();
-                    }
-                }
-            });
-        }
+        let _serving = server;
+        std::future::pending::<()>().await;
     });
     address
 }
@@ -189,8 +166,6 @@ fn aaaa(last: u16) -> RData {
     RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last))
 }
 
-/// What a client can be expected to take by UDP (the flag day of 2020).
-const UDP_BYTES_MAX: usize = 1232;
 const XMPP: &str = "_xmpp-server._tcp.capulet.lit. SRV";
 const XMPPS: &str = "_xmpps-server._tcp.capulet.lit. SRV";
 
