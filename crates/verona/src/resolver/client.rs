@@ -20,6 +20,7 @@ use super::POSITIVE_TTL_SECONDS_MAX;
 use super::anchors::TrustAnchors;
 use super::guard::{Guard, Seen};
 use super::judge::{Step, Worth, judge};
+use super::unusable::told;
 use crate::shared::lock;
 
 /// Asks name servers. Cheap to clone; clones share one memory.
@@ -96,11 +97,16 @@ impl Client {
             return known;
         }
         let query = Query::query(name.clone(), kind);
-        let answer = match &self.way {
-            Way::Plain(handle) => handle.lookup(query, self.options).first_answer().await,
-            Way::Validating(handle) => handle.lookup(query, self.options).first_answer().await,
+        let asking = async {
+            match &self.way {
+                Way::Plain(handle) => handle.lookup(query, self.options).first_answer().await,
+                Way::Validating(handle) => handle.lookup(query, self.options).first_answer().await,
+            }
         };
-        let step = judge(name, kind, self.validates(), answer);
+        let step = match told(asking).await {
+            (Err(NetError::Timeout), Some(why)) => Step::Failed(why.about(name, self.validates())),
+            (answer, _) => judge(name, kind, self.validates(), answer),
+        };
         lock(&self.memory).put(key, &step);
         step
     }

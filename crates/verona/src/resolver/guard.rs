@@ -16,12 +16,13 @@ use hickory_resolver::proto::op::{DnsRequest, DnsResponse};
 use hickory_resolver::{ConnectionProvider, PoolContext};
 
 use super::relevant::{keep_relevant, signature};
+use super::unusable::check;
 
 /// Makes connections that pass on only what belongs to the question.
 #[derive(Clone, Default)]
 pub(super) struct Guard {
     runtime: TokioRuntimeProvider,
-    /// Whether answers are validated; without that they pass unread.
+    /// Whether answers are validated; without that they pass with all that is in them.
     validates: bool,
     seen: Arc<Seen>,
 }
@@ -100,12 +101,18 @@ impl DnsHandle for Guarded {
     type Runtime = TokioRuntimeProvider;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
-        let Some(question) = request.queries.first().cloned().filter(|_| self.validates) else {
+        let Some(question) = request.queries.first().cloned() else {
             return Box::pin(self.connection.send(request));
         };
-        let seen = Arc::clone(&self.seen);
+        let (validates, seen) = (self.validates, Arc::clone(&self.seen));
         Box::pin(self.connection.send(request).map(move |answer| {
-            let mut message = answer?.into_message();
+            let answer = answer?;
+            // What is silence to the library makes it ask the next server.
+            check(&question, &answer).map_err(|_| NetError::Timeout)?;
+            if !validates {
+                return Ok(answer);
+            }
+            let mut message = answer.into_message();
             if message
                 .all_sections()
                 .any(|record| signature(record).is_some())

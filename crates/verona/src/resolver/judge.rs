@@ -7,7 +7,7 @@ use std::time::Duration;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
-use hickory_resolver::proto::op::{DnsResponse, Message, ResponseCode};
+use hickory_resolver::proto::op::{DnsResponse, Message};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::proto::serialize::binary::BinDecodable as _;
 use verona_proto::grounds::Assurance;
@@ -68,17 +68,8 @@ pub(super) fn judge(
                 lifetime: lifetime.min(NEGATIVE_TTL_MAX),
             });
         }
-        Err(cause) => return Step::Failed(failure(name, is_validated, &cause)),
+        Err(cause) => return Step::Failed(failure(name, &cause)),
     };
-    if !matches!(
-        message.metadata.response_code,
-        ResponseCode::NoError | ResponseCode::NXDomain
-    ) {
-        return Step::Failed(format!(
-            "DNS answered for {name}: {}",
-            message.metadata.response_code
-        ));
-    }
     Reading {
         message: &message,
         denial,
@@ -293,19 +284,16 @@ fn indefinite(name: &Name) -> String {
     clippy::wildcard_enum_match_arm,
     reason = "the enum is a library's, and grows"
 )]
-fn failure(name: &Name, is_validated: bool, cause: &NetError) -> String {
+fn failure(name: &Name, cause: &NetError) -> String {
     match cause {
         NetError::Timeout => format!("DNS did not answer for {name}"),
-        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) if is_validated => {
-            format!(
-                "DNS answered for {name}: {} (so does a server that validates, when a zone is badly signed)",
-                ResponseCode::ServFail
-            )
-        }
-        NetError::Dns(DnsError::ResponseCode(code)) => {
-            format!("DNS answered for {name}: {code}")
-        }
         NetError::Dns(DnsError::NoRecordsFound(_)) => indefinite(name),
+        NetError::Proto(_) | NetError::ForeignClassRecord { .. } => {
+            format!("what DNS answered for {name} cannot be read")
+        }
+        NetError::Truncated => {
+            format!("the answer of DNS for {name} is too large for UDP, and by TCP there was none")
+        }
         other => format!("DNS could not be asked for {name}: {other}"),
     }
 }

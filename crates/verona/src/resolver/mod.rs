@@ -13,6 +13,7 @@ mod hosts;
 mod judge;
 mod published;
 mod relevant;
+mod unusable;
 
 use std::collections::BTreeMap;
 use std::fmt;
