@@ -31,7 +31,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use verona::config::{Dnssec, HostedDomain, PeerAddress, S2s};
+//! use verona::config::{HostedDomain, PeerAddress, S2s};
 //! use verona::tls::{Certificates, TrustRoots};
 //! use verona::{Config, Engine};
 //! use verona_proto::addr::{Domain, Jid};
@@ -48,17 +48,11 @@
 //!         certificates: Certificates::from_pem(vec![(name.clone(), pem)])?,
 //!         trust: TrustRoots::from_pem(authority)?,
 //!         dns_servers: vec!["127.0.0.1:9".parse()?], // empty: those of the system
-//!         dnssec: Dnssec::Off,
 //!         dialback_secret: None,                     // a random one
-//!         dialback_previous_secret: None,
 //!         issued_keys: IssuedKeys::default(),        // no other process makes keys of our secret
-//!         components: Vec::new(),
-//!         component_proxies: Vec::new(),
 //!         policy: Policy::default(),
-//!         addresses: Vec::new(),
-//!         version: None,
 //!         learned: Vec::new(),                       // what `Handle::peers` gave last time
-//!         trace: None,
+//!         ..Config::default()
 //!     })
 //! }
 //!

@@ -54,7 +54,6 @@ impl Ca {
             issued_keys: IssuedKeys::default(),
             component_proxies: Vec::new(),
             components: Vec::new(),
-            component_proxies: Vec::new(),
             policy,
             addresses: Vec::new(),
             version: None,

@@ -82,7 +82,6 @@ fn config(name: &str, certificates: Certificates, trust: TrustRoots) -> Config {
         issued_keys: IssuedKeys::default(),
         component_proxies: Vec::new(),
         components: Vec::new(),
-        component_proxies: Vec::new(),
         policy,
         addresses: Vec::new(),
         version: None,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use verona::config::{Component, Conflict, HostedDomain, ListenAddress, S2s};
 use verona::proto::addr::{Domain, Jid};
-use verona::proto::dialback::IssuedKeys;
 use verona::proto::policy::Policy;
 use verona::proto::stanza::{Stanza, StanzaClass, StanzaKind};
 use verona::tls::{Certificates, TrustRoots};
@@ -39,16 +38,9 @@ fn config() -> Config {
         trust: TrustRoots::default(),
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
         dnssec: verona::config::Dnssec::Off,
-        dialback_secret: None,
-        dialback_previous_secret: None,
-        issued_keys: IssuedKeys::default(),
         components: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
-        component_proxies: Vec::new(),
         policy: Policy::default(),
-        addresses: Vec::new(),
-        version: None,
-        learned: Vec::new(),
-        trace: None,
+        ..Config::default()
     }
 }
 

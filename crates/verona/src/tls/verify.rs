@@ -219,6 +219,11 @@ fn is_readable(certificate: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(certificate).is_ok()
 }
 
+/// The SubjectPublicKeyInfo of a certificate; none if it cannot be read.
+pub(super) fn spki(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    public_key(certificate).ok().map(|key| key.to_vec())
+}
+
 fn public_key(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
     let parsed = parse(certificate).ok_or_else(bad_encoding)?;
     Ok(SubjectPublicKeyInfoDer::from(

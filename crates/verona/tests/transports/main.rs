@@ -30,7 +30,6 @@ use verona::status::Link;
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::Domain;
-use verona_proto::dialback::IssuedKeys;
 use verona_proto::policy::Policy;
 
 /// Longer than anything here may take.
@@ -88,16 +87,8 @@ fn config(authority: &Authority, names: &[&str], limits: &[(&str, u64)]) -> Conf
         certificates: Certificates::from_pem(certificates).unwrap(),
         trust: TrustRoots::from_pem(&authority.0.pem()).unwrap(),
         dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
-        dialback_secret: None,
-        dialback_previous_secret: None,
-        issued_keys: IssuedKeys::default(),
-        components: Vec::new(),
-        component_proxies: Vec::new(),
         policy,
-        addresses: Vec::new(),
-        version: None,
-        learned: Vec::new(),
-        trace: None,
+        ..Config::default()
     }
 }
 

@@ -76,7 +76,6 @@ impl World {
             issued_keys: IssuedKeys::default(),
             component_proxies: Vec::new(),
             components: Vec::new(),
-            component_proxies: Vec::new(),
             policy: Policy::default(),
             addresses: Vec::new(),
             version: None,
