@@ -62,6 +62,17 @@ pub enum LinkRole {
     Receiving,
 }
 
+impl LinkRole {
+    /// As in the documents and metrics of the contract.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Initiating => "initiating",
+            Self::Receiving => "receiving",
+        }
+    }
+}
+
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkTransport {
@@ -71,6 +82,18 @@ pub enum LinkTransport {
     StartTls,
     /// TLS from the first byte (XEP-0368).
     Tls,
+}
+
+impl LinkTransport {
+    /// As in the documents and metrics of the contract.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::StartTls => "starttls",
+            Self::Tls => "tls",
+        }
+    }
 }
 
 /// The parameters of a TLS connection.

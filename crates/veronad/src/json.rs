@@ -98,11 +98,23 @@ pub(crate) struct Status {
     pub(crate) domains: Vec<String>,
     pub(crate) s2s: Vec<String>,
     pub(crate) components: Vec<String>,
+    /// What is shown for each domain that has one.
+    pub(crate) certificates: Vec<OwnCertificate>,
+    /// What is wrong with their files, and with those of trust, in a sentence each.
+    pub(crate) certificate_problems: Vec<String>,
     pub(crate) links: u64,
     /// Of the live links.
     pub(crate) stanzas_in: u64,
     /// Of the live links.
     pub(crate) stanzas_out: u64,
+}
+
+/// The certificate of a domain of ours.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OwnCertificate {
+    pub(crate) domain: String,
+    pub(crate) file: String,
+    pub(crate) expires: String,
 }
 
 /// `verona components --json`.
@@ -153,19 +165,10 @@ impl Link {
     fn new(link: status::Link) -> Self {
         Self {
             id: link.id,
-            role: match link.role {
-                status::LinkRole::Initiating => "initiating",
-                status::LinkRole::Receiving => "receiving",
-            }
-            .to_owned(),
+            role: link.role.word().to_owned(),
             peer_address: link.peer_address,
             local_address: link.local_address,
-            transport: match link.transport {
-                status::LinkTransport::Plain => "plain",
-                status::LinkTransport::StartTls => "starttls",
-                status::LinkTransport::Tls => "tls",
-            }
-            .to_owned(),
+            transport: link.transport.word().to_owned(),
             tls: link.tls.map(|tls| Tls {
                 version: tls.version,
                 cipher_suite: tls.cipher_suite,

@@ -8,9 +8,11 @@ mod admin;
 mod cli;
 mod config;
 mod demo;
+mod expiry;
 mod json;
 mod log;
 mod output;
+mod renewal;
 mod run;
 mod state;
 

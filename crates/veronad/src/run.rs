@@ -10,9 +10,11 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use verona::Engine;
+use verona_proto::addr::Domain;
 
 use crate::admin::{Admin, Listener};
 use crate::config::{self, AdminConfig, Loaded, Report, Settings};
+use crate::renewal::Renewal;
 use crate::state::{Keeper, Store};
 use crate::{log, output};
 
@@ -47,7 +49,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
 
 async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot wait for signals")?;
-    let domains = settings
+    let domains: Vec<(Domain, bool)> = settings
         .engine
         .domains
         .iter()
@@ -74,8 +76,15 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
     for address in &components {
         tracing::info!(%address, "listening for components");
     }
+    let renewal = Renewal::start(
+        engine.handle(),
+        domains.iter().map(|(domain, _)| domain.clone()).collect(),
+        settings.store,
+        settings.trust,
+    );
     let admin = Admin {
         handle: engine.handle(),
+        renewal: renewal.report(),
         token: settings.admin.token,
         domains,
         s2s,
@@ -93,7 +102,8 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
     notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "verona is ready");
 
-    signals.end().await;
+    signals.end(|| renewal.ask()).await;
+    renewal.end();
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
     tracing::info!(
         "draining: connections are closed once everything is written, within {patience} s"
@@ -108,7 +118,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<ExitCode> {
             );
             ExitCode::SUCCESS
         }
-        () = signals.end() => {
+        () = signals.end(|| tracing::info!("SIGHUP changes nothing while the daemon stops")) => {
             tracing::warn!("stopped at once by a second signal: what was queued is lost");
             ExitCode::FAILURE
         }
@@ -173,15 +183,13 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT.
-    async fn end(&mut self) {
+    /// Waits for SIGTERM or SIGINT; SIGHUP does what it is told meanwhile.
+    async fn end(&mut self, on_hang_up: impl Fn()) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    tracing::warn!("reload is not available in this version; restart to apply the configuration");
-                }
+                _ = self.hang_up.recv() => on_hang_up(),
             }
         }
     }

@@ -56,20 +56,6 @@ fn ctrl_c_is_as_good_as_sigterm() {
 }
 
 #[test]
-fn sighup_is_survived_and_explained() {
-    let dir = machine();
-    let mut daemon = Daemon::start(dir.path(), &with_socket());
-    signal(&daemon.child.0, "HUP");
-    daemon.wait_for("reload is not available in this version; restart to apply");
-    assert_eq!(
-        verona(dir.path(), &["status", "-c", "verona.toml"])
-            .status
-            .code(),
-        Some(0)
-    );
-}
-
-#[test]
 fn a_second_sigterm_ends_at_once() {
     let dir = machine();
     // A peer that takes the connection and says nothing keeps a stanza waiting, and so the draining going.

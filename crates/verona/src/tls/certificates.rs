@@ -140,6 +140,12 @@ impl OwnCertificate {
         &self.names
     }
 
+    /// When it begins to be valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
     /// When it ceases to be valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {

@@ -36,7 +36,7 @@ pub use files::Patience;
 pub use problem::{CertificateProblem, CertificateProblemKind};
 pub use revocation::RevocationLists;
 pub use store::CertificateStore;
-pub use trust::TrustRoots;
+pub use trust::{TrustFiles, TrustRoots};
 pub use verify::{DeferredVerifier, evidence};
 
 pub(crate) use dane::compare;

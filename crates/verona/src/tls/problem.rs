@@ -16,6 +16,8 @@ pub struct CertificateProblem {
     pub file: PathBuf,
     /// What is wrong.
     pub kind: CertificateProblemKind,
+    /// Whether it is wrong with the certificate that is shown all the same, and not with files that are not used.
+    pub is_shown: bool,
 }
 
 impl CertificateProblem {
@@ -24,6 +26,7 @@ impl CertificateProblem {
             domain: domain.clone(),
             file,
             kind,
+            is_shown: false,
         }
     }
 

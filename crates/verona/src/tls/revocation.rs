@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::asn1_rs::FromDer as _;
 use x509_parser::certificate::X509Certificate;
@@ -32,6 +33,8 @@ struct List {
     made: i64,
     /// Until when the next one was promised, in seconds since 1970.
     promised: Option<i64>,
+    /// Of its bytes, to know it again.
+    digest: [u8; 32],
     list: CertRevocationList<'static>,
 }
 
@@ -75,6 +78,13 @@ impl RevocationLists {
             let promised = list.promised.filter(|at| moment(*at) < now)?;
             Some((list.file.as_path(), date(promised)))
         })
+    }
+
+    pub(super) fn are_same_as(&self, other: &Self) -> bool {
+        let digests = |lists: &Self| -> Vec<[u8; 32]> {
+            lists.lists.iter().map(|list| list.digest).collect()
+        };
+        digests(self) == digests(other)
     }
 
     pub(super) fn all(&self) -> Vec<&CertRevocationList<'static>> {
@@ -133,6 +143,7 @@ fn list(file: &Path, der: &[u8]) -> Result<List, String> {
         file: file.to_owned(),
         made: dates.last_update().timestamp(),
         promised: dates.next_update().map(|at| at.timestamp()),
+        digest: Sha256::digest(der).into(),
         list: list.into(),
     })
 }

@@ -175,8 +175,10 @@ impl CertificateStore {
                 }
             }
         };
-        let seen = flaws(&chosen).into_iter();
-        problems.extend(seen.map(|kind| problem((chosen.file().to_owned(), kind))));
+        problems.extend(flaws(&chosen).into_iter().map(|kind| CertificateProblem {
+            is_shown: true,
+            ..problem((chosen.file().to_owned(), kind))
+        }));
         (Some(chosen), problems)
     }
 

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use super::TlsError;
-use super::files;
+use super::files::{self, Patience, Stamp};
 use super::revocation::RevocationLists;
 
 /// Trust anchors. Cheap to clone.
@@ -86,6 +87,12 @@ impl TrustRoots {
         self.anchors.is_empty()
     }
 
+    /// Whether they trust the same authorities, and hold the same of whom these revoked.
+    #[must_use]
+    pub fn are_same_as(&self, other: &Self) -> bool {
+        self.anchors == other.anchors && self.revocations.are_same_as(&other.revocations)
+    }
+
     pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
     }
@@ -93,7 +100,58 @@ impl TrustRoots {
 
 impl fmt::Debug for TrustRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustRoots({}, {:?})", self.len(), self.revocations)
+        match self.revocations.is_empty() {
+            true => write!(f, "TrustRoots({})", self.len()),
+            false => write!(f, "TrustRoots({}, {:?})", self.len(), self.revocations),
+        }
+    }
+}
+
+/// The files that say whom we believe, and what they looked like when they were last looked at.
+#[derive(Debug)]
+pub struct TrustFiles {
+    system: bool,
+    roots: Vec<PathBuf>,
+    lists: Vec<PathBuf>,
+    stamps: Vec<Option<Stamp>>,
+    is_settled: bool,
+}
+
+impl TrustFiles {
+    /// The system's store, if `system`, PEM files with authorities, and files with lists of what they revoked.
+    #[must_use]
+    pub fn new(system: bool, roots: Vec<PathBuf>, lists: Vec<PathBuf>) -> Self {
+        Self {
+            system,
+            roots,
+            lists,
+            stamps: Vec::new(),
+            is_settled: true,
+        }
+    }
+
+    /// Looks at the named files, and says whether any is another than before. The system's store is not looked at: it is
+    /// read whenever anything is.
+    pub fn look(&mut self, patience: Patience, now: SystemTime) -> bool {
+        let paths = self.roots.iter().chain(&self.lists);
+        let stamps: Vec<Option<Stamp>> = paths.map(|path| Stamp::of(path)).collect();
+        let is_settled = stamps.iter().flatten().all(|stamp| stamp.is_settled(now));
+        let has_changed = stamps != self.stamps || !self.is_settled;
+        if !has_changed || (patience == Patience::UntilSettled && !is_settled) {
+            return false;
+        }
+        self.stamps = stamps;
+        self.is_settled = is_settled;
+        true
+    }
+
+    /// Reads them all.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub fn load(&self) -> Result<TrustRoots, TlsError> {
+        let roots = TrustRoots::load(self.system, &self.roots)?;
+        Ok(roots.revoking(RevocationLists::load(&self.lists)?))
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod ask;
 mod client;
 mod guard;
 mod listener;
+mod metrics;
 mod routes;
 mod table;
 mod token;

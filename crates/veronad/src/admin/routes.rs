@@ -16,17 +16,21 @@ use verona::Handle;
 use verona_proto::addr::{Domain, Jid};
 
 use super::guard;
+use super::metrics;
 use super::token::{self, Token};
 use crate::json::{
-    self, Component, Components, Failure, Forgotten, Links, Peers, Pong, Status, StatusDocument,
-    VERSION,
+    self, Component, Components, Failure, Forgotten, Links, OwnCertificate, Peers, Pong, Status,
+    StatusDocument, VERSION,
 };
+use crate::renewal;
 
 /// What the answers are made from.
 #[derive(Clone)]
 pub(crate) struct Admin {
     /// The running engine.
     pub(crate) handle: Handle,
+    /// What became of certificates that changed.
+    pub(crate) renewal: renewal::Report,
     /// What whoever changes something must show; without one nothing can be changed.
     pub(crate) token: Option<Token>,
     /// Our domains, and whether a component serves each.
@@ -53,6 +57,7 @@ impl Admin {
             .merge(guarded)
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics::show))
             .route("/api/v1/status", get(status))
             .route("/api/v1/links", get(links))
             .route("/api/v1/peers", get(peers))
@@ -88,6 +93,17 @@ async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
             .collect(),
         s2s: admin.s2s,
         components: admin.components,
+        certificates: admin
+            .handle
+            .certificates()
+            .iter()
+            .map(|(domain, own)| OwnCertificate {
+                domain: domain.to_string(),
+                file: own.file().display().to_string(),
+                expires: json::timestamp(own.not_after()),
+            })
+            .collect(),
+        certificate_problems: admin.renewal.read().problems,
         links: u64::try_from(links.len()).unwrap_or(u64::MAX),
         stanzas_in: links
             .iter()

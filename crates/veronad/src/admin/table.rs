@@ -159,6 +159,20 @@ pub(super) fn status(status: &Status) -> String {
     let _ = writeln!(out, "domains:     {}", listed(&status.domains));
     let _ = writeln!(out, "servers:     {}", listed(&status.s2s));
     let _ = writeln!(out, "components:  {}", listed(&status.components));
+    let first = status.certificates.iter().min_by_key(|own| &own.expires);
+    let _ = match first {
+        Some(own) => writeln!(
+            out,
+            "certificates: {}, the first to expire is that of {} on {}",
+            status.certificates.len(),
+            own.domain,
+            own.expires.get(..10).unwrap_or(&own.expires)
+        ),
+        None => writeln!(out, "certificates: none"),
+    };
+    for problem in status.certificate_problems.iter().take(PROBLEMS_SHOWN_MAX) {
+        let _ = writeln!(out, "  {}", printable(problem));
+    }
     let _ = writeln!(
         out,
         "links:       {}, {} stanzas in, {} out",
@@ -183,6 +197,9 @@ pub(super) fn components(components: &[Component]) -> String {
     }));
     aligned(&rows).concat()
 }
+
+/// The others are in the JSON.
+const PROBLEMS_SHOWN_MAX: usize = 10;
 
 fn listed(items: &[String]) -> String {
     if items.is_empty() {

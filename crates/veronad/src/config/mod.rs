@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 use verona::config::Config;
+use verona::tls::{CertificateStore, TrustFiles};
 
 pub(crate) use daemon::{AdminConfig, LogConfig, LogFormat};
 pub(crate) use problem::Report;
@@ -41,6 +42,10 @@ use section::Section;
 pub(crate) struct Settings {
     /// For the engine.
     pub(crate) engine: Config,
+    /// Where the engine's certificates come from.
+    pub(crate) store: CertificateStore,
+    /// Where its trust comes from.
+    pub(crate) trust: TrustFiles,
     /// Where the daemon is asked how it is; `None` when nobody may.
     pub(crate) admin: AdminConfig,
     /// How the daemon speaks.
@@ -134,8 +139,9 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     let (policy, addresses) = policy::peers(root.sections("peer", report), defaults, report);
 
     let mut section = root.section("tls", report);
-    let certificates = tls::certificates(&mut section, &domains, policy.defaults.tls, base, report);
-    let trust = tls::trust(&mut section, base, report);
+    let (certificates, store) =
+        tls::certificates(&mut section, &domains, policy.defaults.tls, base, report);
+    let (trust, trust_files) = tls::trust(&mut section, base, report);
     section.finish(report);
 
     let mut section = root.section("dns", report);
@@ -193,6 +199,8 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             trace: None,
         },
+        store,
+        trust: trust_files,
         admin,
         log,
         state,

@@ -189,6 +189,18 @@ impl<'a> Node<'a> {
             .collect()
     }
 
+    /// The value as a string, or as an array of them, each with its place.
+    pub(crate) fn text_or_texts(&self, report: &mut Report) -> Vec<(Node<'a>, &'a str)> {
+        if self.value.as_array().is_some() {
+            return self.texts(report);
+        }
+        let Some(text) = self.value.as_str() else {
+            wrong_type(self, "a string or an array of strings", report);
+            return Vec::new();
+        };
+        vec![(self.clone(), text)]
+    }
+
     /// The items of an array of strings, whatever they are.
     pub(crate) fn items_or_report(&self, report: &mut Report) -> Option<Vec<Node<'a>>> {
         if let Some(array) = self.value.as_array() {

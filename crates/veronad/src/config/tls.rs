@@ -1,16 +1,22 @@
-//! `[tls]`: our certificates, and whose certificates we believe.
+//! `[tls]`: our certificates, whose certificates we believe, and which of these are revoked.
 //!
-//! Both are loaded here, so that a key that does not match is found before anything is bound.
+//! All are loaded here, so that a key that does not match is found before anything is bound.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
-use verona::tls::{CertificateProblem, CertificateProblemKind, Certificates, TrustRoots};
+use verona::tls::{
+    CertificateProblem, CertificateProblemKind, CertificateStore, Certificates, Patience,
+    RevocationLists, TrustFiles, TrustRoots,
+};
 use verona_proto::addr::Domain;
 use verona_proto::policy::TlsPolicy;
 
 use super::problem::{Place, Problem, Report};
 use super::section::Section;
 use super::{Base, domains, secrets};
+use crate::expiry::{self, Stage};
 use crate::output::printable;
 
 /// Loads the certificates of all `domains`. What is wrong with one is told at the domain that it is for.
@@ -20,42 +26,104 @@ pub(super) fn certificates(
     policy: TlsPolicy,
     base: &Base,
     report: &mut Report,
-) -> Certificates {
-    let (named, place) = match section.get("certificates") {
-        Some(node) => match node.text(report) {
-            Some(text) => (text, node.place()),
-            None => return Certificates::default(),
-        },
-        None => (DIRECTORY, section.place().clone()),
-    };
-    if domains.is_empty() {
-        return Certificates::default();
+) -> (Certificates, CertificateStore) {
+    let mut directories = Vec::new();
+    match section.get("certificates") {
+        Some(node) => {
+            for (item, text) in node.text_or_texts(report) {
+                directories.extend(directory(text, &item.place(), domains, base, report));
+            }
+        }
+        None => directories.extend(directory(DIRECTORY, section.place(), domains, base, report)),
     }
-    let directory = base.path(named);
+    let mut store = CertificateStore::new(directories);
     // Else every domain would be told that its own certificate is missing.
-    if let Err(error) = std::fs::read_dir(&directory) {
-        let shown = directory.display();
-        report
-            .error(&place, format!("the certificates in `{shown}` cannot be read: {}", secrets::cause(&error)))
-            .suggest("`[tls] certificates` is a directory with DOMAIN.pem (chain and key) for each domain");
-        return Certificates::default();
+    if domains.is_empty() || store.directories().is_empty() {
+        return (Certificates::default(), store);
     }
     let names: Vec<Domain> = domains
         .iter()
         .map(|read| read.domain.name.clone())
         .collect();
-    let (certificates, problems) = Certificates::from_directory(&directory, &names);
+    let now = SystemTime::now();
+    store.look(Patience::None, now);
+    let (certificates, problems) = store.choose(&names, &Certificates::default(), now);
     for problem in &problems {
         tell(problem, domains, policy, report);
     }
-    warn_of_open_keys(&directory, domains, report);
-    certificates
+    warn_of_ends(&certificates, domains, now, report);
+    warn_of_open_keys(&certificates, &store, domains, report);
+    (certificates, store)
 }
 
-/// Loads the trust anchors.
-pub(super) fn trust(section: &mut Section<'_>, base: &Base, report: &mut Report) -> TrustRoots {
+fn directory(
+    named: &str,
+    place: &Place,
+    domains: &[domains::Read],
+    base: &Base,
+    report: &mut Report,
+) -> Option<PathBuf> {
+    let directory = base.path(named);
+    match std::fs::read_dir(&directory) {
+        Ok(_) => Some(directory),
+        Err(_) if domains.is_empty() => None,
+        Err(error) => {
+            let shown = printable(&directory.display().to_string());
+            report
+                .error(place, format!("the certificates in `{shown}` cannot be read: {}", secrets::cause(&error)))
+                .suggest("`[tls] certificates` is a directory with DOMAIN.pem (chain and key) for each domain");
+            None
+        }
+    }
+}
+
+/// Loads the trust anchors and the lists of what they revoked.
+pub(super) fn trust(
+    section: &mut Section<'_>,
+    base: &Base,
+    report: &mut Report,
+) -> (TrustRoots, TrustFiles) {
+    let (roots, system, files) = roots(section, base, report);
+    let mut lists = Vec::new();
+    let mut read = Vec::new();
+    let items = section
+        .get("crls")
+        .map(|node| node.texts(report))
+        .unwrap_or_default();
+    for (item, text) in items {
+        let file = base.path(text);
+        // One at a time, so that the complaint stands where the file is named.
+        match RevocationLists::load(std::slice::from_ref(&file)) {
+            Ok(list) => {
+                for (file, day) in list.overdue(SystemTime::now()) {
+                    let (message, suggestion) = split(&expiry::overdue(file, &day));
+                    report
+                        .warning(&item.place(), message)
+                        .suggest(suggestion.unwrap_or_default());
+                }
+                read.push(file.clone());
+            }
+            Err(error) => {
+                report.error(&item.place(), split(&error.to_string()).0);
+            }
+        }
+        lists.push(file);
+    }
+    let revoked = RevocationLists::load(&read).unwrap_or_default();
+    (
+        roots.revoking(revoked),
+        TrustFiles::new(system, files, lists),
+    )
+}
+
+/// Loads the trust anchors; and whether those of the system are among them, and from which files the others came.
+fn roots(
+    section: &mut Section<'_>,
+    base: &Base,
+    report: &mut Report,
+) -> (TrustRoots, bool, Vec<PathBuf>) {
     let Some(node) = section.get("trust") else {
-        return TrustRoots::load(true, &[]).unwrap_or_else(|error| {
+        let roots = TrustRoots::load(true, &[]).unwrap_or_else(|error| {
             // Nobody asked for it by name, and dialback works without.
             let (message, suggestion) = split(&error.to_string());
             report
@@ -63,6 +131,7 @@ pub(super) fn trust(section: &mut Section<'_>, base: &Base, report: &mut Report)
                 .suggest(suggestion.unwrap_or_else(|| TRUST_HINT.to_owned()));
             TrustRoots::default()
         });
+        return (roots, true, Vec::new());
     };
     let items = node.texts(report);
     if items.is_empty() && !report.has_errors() {
@@ -90,7 +159,8 @@ pub(super) fn trust(section: &mut Section<'_>, base: &Base, report: &mut Report)
         system |= is_system;
         files.extend(file);
     }
-    TrustRoots::load(system, &files).unwrap_or_default()
+    let roots = TrustRoots::load(system, &files).unwrap_or_default();
+    (roots, system, files)
 }
 
 fn tell(
@@ -140,14 +210,51 @@ fn split(sentence: &str) -> (String, Option<String>) {
     }
 }
 
-fn warn_of_open_keys(directory: &Path, domains: &[domains::Read], report: &mut Report) {
+/// Those that end soon; that one has ended is told already.
+fn warn_of_ends(
+    certificates: &Certificates,
+    domains: &[domains::Read],
+    now: SystemTime,
+    report: &mut Report,
+) {
+    for read in domains {
+        let Some(own) = certificates.get(&read.domain.name) else {
+            continue;
+        };
+        match Stage::of(own, now) {
+            Stage::Fine | Stage::Expired => {}
+            Stage::Soon | Stage::VerySoon => {
+                let (message, suggestion) = split(&expiry::ends(own, &read.domain.name, now));
+                report
+                    .warning(&read.place, message)
+                    .suggest(suggestion.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Keys that everybody may read: of what is shown, and of what would be if it could be used; each told of once.
+fn warn_of_open_keys(
+    certificates: &Certificates,
+    store: &CertificateStore,
+    domains: &[domains::Read],
+    report: &mut Report,
+) {
+    let mut seen = BTreeSet::new();
     for read in domains {
         let name = read.domain.name.ascii();
-        for file in [
-            directory.join(format!("{name}.pem")),
-            directory.join(name).join("privkey.pem"),
-        ] {
-            secrets::warn_if_world_readable(&file, "key", &read.place, report);
+        let named = store.directories().iter().flat_map(|directory| {
+            [
+                directory.join(format!("{name}.pem")),
+                directory.join(name).join("privkey.pem"),
+            ]
+        });
+        let shown = certificates.get(&read.domain.name);
+        let shown = shown.map(|own| own.key_file().to_owned());
+        for file in named.chain(shown) {
+            if seen.insert(file.clone()) {
+                secrets::warn_if_world_readable(&file, "key", &read.place, report);
+            }
         }
     }
 }

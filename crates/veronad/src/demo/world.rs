@@ -191,6 +191,7 @@ impl Server {
 
     fn admin(&self) -> Admin {
         Admin {
+            renewal: crate::renewal::Report::default(),
             handle: self.engine.handle(),
             token: None,
             domains: self

@@ -14,11 +14,12 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use sha1::{Digest as _, Sha1};
 
@@ -70,19 +71,58 @@ impl Authority {
 
     /// Chain and key for `names`.
     pub(crate) fn issue(&self, names: &[&str], expired: bool) -> (String, String) {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = if expired {
+        let end = if expired {
             date_time_ymd(2020, 1, 2)
         } else {
             date_time_ymd(4000, 1, 1)
         };
+        self.issue_until(names, |params| params.not_after = end)
+    }
+
+    /// The same, with anything changed.
+    pub(crate) fn issue_until(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (String, String) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = date_time_ymd(2020, 1, 1);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
+}
+
+impl Authority {
+    /// A list of what it has revoked, which was to be replaced in 2020.
+    pub(crate) fn list(&self, numbers: &[u64]) -> String {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2020, 2, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: numbers
+                .iter()
+                .map(|number| RevokedCertParams {
+                    serial_number: SerialNumber::from(*number),
+                    revocation_time: date_time_ymd(2020, 1, 1),
+                    reason_code: None,
+                    invalidity_date: None,
+                })
+                .collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).unwrap().pem().unwrap()
+    }
+}
+
+/// So many seconds from now, on the clock that begins in 1970.
+pub(crate) fn since_1970(seconds: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now + Duration::from_secs(seconds)
 }
 
 /// A file that only its owner reads.
@@ -110,6 +150,11 @@ pub(crate) fn machine() -> tempfile::TempDir {
     write(&at("certs/keyless.lit/fullchain.pem"), &chain);
     let (chain, key) = authority.issue(&["expired.lit"], true);
     write(&at("certs/expired.lit.pem"), &format!("{chain}{key}"));
+    let (chain, key) = authority.issue_until(&["soon.lit"], |params| {
+        params.not_after = date_time_ymd(1970, 1, 1) + since_1970(10 * 24 * 60 * 60 + 60);
+    });
+    write(&at("certs/soon.lit.pem"), &format!("{chain}{key}"));
+    write(&at("old.crl"), &authority.list(&[]));
     write(&at("rooms.secret"), "s3cr3t\n");
     write(&at("empty.secret"), "\n");
     write(

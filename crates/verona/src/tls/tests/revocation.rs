@@ -95,6 +95,11 @@ fn whom_a_list_names_is_not_trusted() {
         ),
         Ok(())
     );
+    // What is loaded again is known again.
+    let (one, two) = (list(&root, &[3], 2026), list(&root, &[4], 2026));
+    let (one, two) = (by(&[one]), by(&[two]));
+    assert!(one.are_same_as(&one.clone()) && !one.are_same_as(&two));
+    assert!(!one.are_same_as(&root.trust()) && !root.trust().are_same_as(&middle.trust()));
     // In both encodings.
     let der = load(list(&root, &[3], 2026).der()).unwrap();
     assert_eq!(
