@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, SerialNumber,
 };
 
 /// What the certificates say that they are for.
@@ -90,6 +90,35 @@ impl Issued {
         purposes: Purposes,
         authority: Option<&Authority>,
     ) -> Result<Self> {
+        Self::make(names, purposes, authority, None)
+    }
+
+    /// A certificate for a server, with a number by which it is known again.
+    ///
+    /// # Errors
+    /// The key cannot be made.
+    pub fn numbered(name: &str, number: u64, authority: &Authority) -> Result<Self> {
+        Self::make(&[name], Purposes::ServerOnly, Some(authority), Some(number))
+    }
+
+    /// The certificate, PEM.
+    #[must_use]
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The private key, PEM.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn make(
+        names: &[&str],
+        purposes: Purposes,
+        authority: Option<&Authority>,
+        number: Option<u64>,
+    ) -> Result<Self> {
         let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(all)?;
         limit_validity(&mut params);
@@ -103,6 +132,7 @@ impl Issued {
             Purposes::ServerOnly => vec![ExtendedKeyUsagePurpose::ServerAuth],
         };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.serial_number = number.map(SerialNumber::from);
         let key = KeyPair::generate()?;
         let certificate = match authority {
             Some(authority) => params.signed_by(&key, &authority.issuer)?,

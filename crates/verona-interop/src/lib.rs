@@ -24,6 +24,7 @@ pub mod matrix;
 pub mod namespace;
 pub mod process;
 pub mod prosody;
+pub mod rotation;
 pub mod scene;
 pub mod signed;
 pub mod sockets;

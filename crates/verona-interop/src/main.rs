@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             return verona_interop::matrix::command::run(rest);
         }
         Some((first, rest)) if first == "crossing" => return verona_interop::crossing::run(rest),
+        Some((first, rest)) if first == "rotation" => return verona_interop::rotation::run(rest),
         _ => {}
     }
     let arguments = Arguments::parse();
