@@ -75,7 +75,8 @@ cargo xtask spec    every requirement of docs/spec against the code and the test
                     --write   also writes docs/compliance.md
                     --mutants [ID…]   breaks the code at its citations, and sees whether a test fails
 cargo xtask interop the interop suite alone; `--newer` with servers of newer Debians, which are fetched
-cargo xtask soak    what takes long: both sides dialling at once, 1,000 times with each peer and proof
+cargo xtask soak    what takes long: both sides dialling at once, 1,000 times with each peer and proof, and 1,000
+                    certificates replaced under traffic
 cargo xtask help    this text
 
 `test` runs every stage even when one fails, lists them with their minutes, and ends with one line

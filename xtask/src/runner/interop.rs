@@ -27,6 +27,11 @@ pub(super) fn crossing(place: &Place, times: &str) -> Outcome {
     part(place, &["crossing", "--times", times])
 }
 
+/// Replaces so many certificates under two veronas that talk.
+pub(super) fn rotation(place: &Place, times: &str) -> Outcome {
+    part(place, &["rotation", "--times", times])
+}
+
 /// Runs the matrix with servers of newer Debians, each in a folder.
 pub(super) fn newer(place: &Place) -> Outcome {
     let roots = place.target.join("debian");

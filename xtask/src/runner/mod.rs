@@ -100,6 +100,7 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
             ("interop", interop::run),
             ("interop matrix", interop::matrix),
             ("interop crossing", |place| interop::crossing(place, "20")),
+            ("rotation", |place| interop::rotation(place, "20")),
         ],
         Servers::Newer => &[("interop newer", interop::newer)],
     };
@@ -111,13 +112,18 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
     }
 }
 
-/// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times.
+/// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times, and a
+/// thousand certificates replaced under traffic.
 pub(crate) fn soak(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
     let is_built = prepare(&place, &mut report);
     report.stage("crossing", || match is_built {
         true => interop::crossing(&place, "1000"),
+        false => Outcome::failed("not run: there is no binary"),
+    });
+    report.stage("rotation", || match is_built {
+        true => interop::rotation(&place, "1000"),
         false => Outcome::failed("not run: there is no binary"),
     });
     report.conclude()
