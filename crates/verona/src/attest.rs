@@ -211,8 +211,10 @@ async fn posh(
     };
     let asked = shared.posh.fingerprints(shared, domain, errand);
     match timeout(patience, asked).await {
-        Ok(Ok(named)) if named.matches(leaf) => Posh::Matches { until: named.until },
-        Ok(Ok(_)) => Posh::Differs,
+        Ok(Ok(named)) => match named.holds_until(leaf) {
+            Some(until) => Posh::Matches { until },
+            None => Posh::Differs,
+        },
         Ok(Err(failure)) => Posh::Failed(failure.to_string()),
         Err(_) => Posh::Failed(format!("the web server of {domain} did not answer in time")),
     }

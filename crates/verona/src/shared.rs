@@ -190,6 +190,9 @@ impl Shared {
             ..StreamConfig::clone(&current.streams)
         });
         current.tls = Arc::new(tls);
+        drop(current);
+        // It stood on authorities that may be others now.
+        self.posh.forget();
     }
 
     /// A name for a connection that begins.

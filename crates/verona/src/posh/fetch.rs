@@ -8,7 +8,6 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,11 +19,8 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use verona_proto::addr::Domain;
 use verona_proto::discovery::DiscoveryErrorKind;
@@ -35,6 +31,7 @@ use super::document::Document;
 use super::url::Url;
 use crate::dialer::guard::Guard;
 use crate::resolver::Resolver;
+use crate::tls::{Tls, WebTlsError};
 
 /// What is needed to reach a web server, and for whose sake it is reached.
 #[derive(Clone, Copy)]
@@ -45,7 +42,7 @@ pub(super) struct Way<'a> {
     pub(super) guard: &'a Guard,
     /// Where our connections come from; at most one of each family.
     pub(super) sources: &'a [IpAddr],
-    pub(super) tls: &'a Arc<ClientConfig>,
+    pub(super) tls: &'a Tls,
 }
 
 /// What one look-up may still cause, all its documents together.
@@ -177,37 +174,18 @@ impl Way<'_> {
         }
     }
 
-    /// TLS with a server that proves to be the URI's host (RFC 2818 §3.1, RFC 7711 §10).
+    /// TLS with a server that proves to be the URI's host (RFC 7711 §10). A wrong certificate stays wrong until somebody
+    /// does something.
     async fn secure(&self, url: &Url, tcp: TcpStream) -> Result<TlsStream<TcpStream>, PoshFailure> {
         //= DNS-21
-        let name = ServerName::try_from(url.host.ascii().to_owned()).map_err(|_| {
-            PoshFailure::definite(format!(
-                "{url} cannot be believed: no certificate can name that host"
-            ))
-        })?;
-        TlsConnector::from(Arc::clone(self.tls))
-            .connect(name, tcp)
-            .await
-            .map_err(|cause| disbelief(url, &cause))
-    }
-}
-
-/// Why TLS failed: a wrong certificate stays wrong until somebody does something.
-fn disbelief(url: &Url, cause: &io::Error) -> PoshFailure {
-    let text = |why: &dyn fmt::Display| format!("{url} cannot be believed: {why}");
-    match cause.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            PoshFailure::definite(text(
-                &"its certificate is self-signed, or no authority that is trusted here issued it",
-            ))
-        }
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            PoshFailure::definite(text(&format_args!("its certificate is of no use ({why})")))
-        }
-        Some(rustls::Error::InvalidMessage(_)) => {
-            PoshFailure::passing(text(&"it answered with something that is not TLS"))
-        }
-        Some(_) | None => PoshFailure::passing(text(cause)),
+        let secured = self.tls.connect_to_web(tcp, &url.host).await;
+        secured.map_err(|why| {
+            let text = format!("{url} cannot be believed: {why}");
+            match why {
+                WebTlsError::NotBelieved(_) => PoshFailure::definite(text),
+                WebTlsError::Handshake(_) => PoshFailure::passing(text),
+            }
+        })
     }
 }
 

@@ -56,6 +56,11 @@ impl Memory {
         }
     }
 
+    /// Forgets what is known. Fetches that are under way tell those who wait for them, and nobody else.
+    pub(super) fn forget(&self) {
+        *lock(&self.entries) = Entries::default();
+    }
+
     fn spawn<F>(&self, domain: Domain, tell: watch::Sender<Option<Outcome>>, fetch: F)
     where
         F: Future<Output = Outcome> + Send + 'static,
@@ -66,21 +71,21 @@ impl Memory {
         while under_way.try_join_next().is_some() {}
         under_way.spawn(async move {
             let outcome = fetch.await;
-            lock(&entries).settle(domain, began, &outcome);
+            lock(&entries).settle(domain, began, &tell.subscribe(), &outcome);
             tell.send_replace(Some(outcome));
         });
     }
 }
 
+/// Tells those who wait what came of a fetch.
+type News = watch::Receiver<Option<Outcome>>;
+
 /// What there is about a domain.
 enum Look {
     Known(Outcome),
-    UnderWay(watch::Receiver<Option<Outcome>>),
+    UnderWay(News),
     /// Nothing, and there is room for asking.
-    Ask(
-        watch::Sender<Option<Outcome>>,
-        watch::Receiver<Option<Outcome>>,
-    ),
+    Ask(watch::Sender<Option<Outcome>>, News),
 }
 
 #[derive(Default)]
@@ -91,7 +96,7 @@ struct Entries {
 }
 
 enum Entry {
-    UnderWay(watch::Receiver<Option<Outcome>>),
+    UnderWay(News),
     Known(Known),
 }
 
@@ -131,7 +136,12 @@ impl Entries {
         Look::Ask(tell, news)
     }
 
-    fn settle(&mut self, domain: Domain, began: Instant, outcome: &Outcome) {
+    /// A fetch is over. What everybody forgot about meanwhile stays forgotten.
+    fn settle(&mut self, domain: Domain, began: Instant, news: &News, outcome: &Outcome) {
+        match self.by_domain.get(&domain) {
+            Some(Entry::UnderWay(other)) if other.same_channel(news) => {}
+            Some(Entry::UnderWay(_) | Entry::Known(_)) | None => return,
+        }
         let again = match outcome {
             Ok(found) => found.until.max(began + PAUSE),
             Err(failure) => match failure.cause {
@@ -202,7 +212,7 @@ impl Known {
 }
 
 /// Whether somebody will still tell: a fetch that panicked does not.
-fn is_alive(news: &watch::Receiver<Option<Outcome>>) -> bool {
+fn is_alive(news: &News) -> bool {
     news.has_changed().is_ok()
 }
 
@@ -223,7 +233,7 @@ fn site(domain: &Domain) -> &str {
 
 /// Domains of which something is known: a few kilobytes each at worst.
 const ENTRIES_MAX: usize = 2048;
-/// Fetches under way, all domains together: what a flood can occupy, for [`LOOK_UP`](super::LOOK_UP) each.
+/// Fetches under way, all domains together: what a flood can occupy, for `attestation_seconds` each.
 const UNDER_WAY_MAX: usize = 64;
 /// As many as that stops only what strangers want: they do not use up what we need ourselves.
 const UNDER_WAY_FOR_STRANGERS_MAX: usize = 48;

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use verona_proto::addr::Domain;
 use verona_proto::federation::Errand;
+use verona_proto::limits::seconds;
 
 use crate::shared::Shared;
-use crate::tls::is_valid_at;
+use crate::tls::valid_until;
 use document::{Document, Fingerprint};
 use fetch::{Budget, Way};
 use memory::Memory;
@@ -39,7 +40,13 @@ impl Posh {
         }
     }
 
-    /// The certificates that `domain` names: remembered, or fetched within [`LOOK_UP`] however many ask at once.
+    /// Forgets everything: the authorities by which web servers were believed are others from now on.
+    pub(crate) fn forget(&self) {
+        self.memory.forget();
+    }
+
+    /// The certificates that `domain` names: remembered, or fetched within `attestation_seconds`, once
+    /// however many ask.
     ///
     /// Giving up the wait does not end the fetch: whoever comes and goes must not cause one each time.
     ///
@@ -61,10 +68,10 @@ impl Posh {
                     resolver: &shared.resolver,
                     guard: &shared.guard,
                     sources: &shared.config.s2s.bind,
-                    tls: tls.web(),
+                    tls: &tls,
                 };
                 let port = shared.config.s2s.https_port.unwrap_or(url::HTTPS);
-                look_up(way, port).await
+                look_up(way, port, seconds(shared.limits.attestation_seconds)).await
             }
         };
         self.memory.get(domain, errand, fetch).await
@@ -78,13 +85,13 @@ impl fmt::Debug for Posh {
 }
 
 /// Asks the domain's web server, and where that refers to, once.
-async fn look_up(way: Way<'_>, port: u16) -> Result<Fingerprints, PoshFailure> {
+async fn look_up(way: Way<'_>, port: u16, within: Duration) -> Result<Fingerprints, PoshFailure> {
     let began = crate::shared::now();
     let domain = way.domain;
-    let (list, expires) = tokio::time::timeout(LOOK_UP, ask(way, port))
+    let (list, expires) = tokio::time::timeout(within, ask(way, port))
         .await
         .map_err(|_| {
-            let waited = LOOK_UP.as_secs();
+            let waited = within.as_secs();
             PoshFailure::passing(format!(
                 "the web server of {domain} did not come up with its POSH document within {waited} s"
             ))
@@ -126,16 +133,19 @@ async fn ask(way: Way<'_>, port: u16) -> Result<(Vec<Fingerprint>, Duration), Po
 pub(crate) struct Fingerprints {
     list: Arc<[Fingerprint]>,
     /// When they are stale.
-    pub(crate) until: Instant,
+    until: Instant,
 }
 
 impl Fingerprints {
-    /// Whether the certificate, a peer's own in DER, is among them and is valid at this time of day: an expired one proves
-    /// nobody, whoever lists it (RFC 7711 §6).
-    pub(crate) fn matches(&self, leaf_der: &[u8]) -> bool {
+    /// Until when they prove a peer by its own certificate in DER, if they do: until they are stale, or until it expires.
+    /// One that has expired proves nobody, whoever lists it (RFC 7711 §6).
+    pub(crate) fn holds_until(&self, leaf_der: &[u8]) -> Option<Instant> {
         //= DNS-23
-        self.list.iter().any(|one| one.matches(leaf_der))
-            && is_valid_at(leaf_der, SystemTime::now())
+        if !self.list.iter().any(|one| one.matches(leaf_der)) {
+            return None;
+        }
+        let expires = valid_until(leaf_der, SystemTime::now(), crate::shared::now())?;
+        Some(expires.min(self.until))
     }
 }
 
@@ -197,8 +207,6 @@ impl fmt::Display for PoshFailure {
 
 impl std::error::Error for PoshFailure {}
 
-/// For everything: DNS, connections, redirects and a reference. A peer that dials us waits so long for its features.
-const LOOK_UP: Duration = Duration::from_secs(6);
 /// Redirects of one look-up, those behind a reference included. RFC 7711 §10 bears ten; each is another connection that
 /// a stranger makes us open.
 const REDIRECTS_MAX: usize = 3;

@@ -7,16 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use verona_proto::addr::Domain;
 
 use super::certificates::{Certificates, OwnCertificate};
 use super::verify::DeferredVerifier;
-use super::{TlsError, TrustRoots};
 
 /// For peers that connect to us by STARTTLS.
 pub(super) fn server(
@@ -79,24 +78,11 @@ pub(super) fn client(
     Ok(config)
 }
 
-/// For web servers, which are judged in the handshake as every web client does: by a path to `trust` and the name that was
-/// asked for. They are shown no certificate of ours.
-///
-/// # Errors
-/// [`TlsError::Setup`] when the cryptographic library cannot be used.
-pub(super) fn web_client(trust: &TrustRoots) -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = RootCertStore {
-        roots: trust.anchors().to_vec(),
-    };
-    //= DNS-21
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+/// As `base`, for web servers: they speak another protocol.
+pub(super) fn web(base: &ClientConfig) -> ClientConfig {
+    let mut config = base.clone();
     config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
-    config.resumption = Resumption::disabled();
-    config.enable_early_data = false;
-    Ok(Arc::new(config))
+    config
 }
 
 /// As `base`, showing a certificate to a server that asks for one.

@@ -12,6 +12,7 @@ mod revocation;
 mod store;
 mod trust;
 mod verify;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,8 @@ pub use trust::{TrustFiles, TrustRoots};
 pub use verify::{DeferredVerifier, evidence};
 
 pub(crate) use dane::compare;
-pub(crate) use verify::is_valid_at;
+pub(crate) use verify::valid_until;
+pub(crate) use web::WebTlsError;
 
 use config::Dialling;
 
@@ -55,7 +57,7 @@ pub struct Tls {
     /// By our own domain; those without a certificate share `dialling_bare`.
     dialling: BTreeMap<Domain, Dialling>,
     dialling_bare: Dialling,
-    /// For the web servers of domains, which are believed by the same authorities (RFC 7711).
+    /// For web servers.
     web: Arc<rustls::ClientConfig>,
 }
 
@@ -81,9 +83,9 @@ impl Tls {
         Ok(Self {
             accepting_direct: config::direct(&accepting),
             accepting,
+            web: Arc::new(config::web(&bare)),
             dialling,
             dialling_bare: Dialling::new(bare),
-            web: config::web_client(&trust)?,
             certificates,
             trust,
         })
@@ -99,11 +101,6 @@ impl Tls {
     #[must_use]
     pub fn trust(&self) -> &TrustRoots {
         &self.trust
-    }
-
-    /// How web servers are asked: they are believed by the authorities that peers are believed by (RFC 7711 §10).
-    pub(crate) fn web(&self) -> &Arc<rustls::ClientConfig> {
-        &self.web
     }
 
     /// Makes the TLS handshake with a peer that connected to us.

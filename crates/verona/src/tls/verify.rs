@@ -480,13 +480,18 @@ pub(super) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certi
     }
 }
 
-/// Whether `now` lies within the dates of a certificate in DER; one that cannot be read has none.
-pub(crate) fn is_valid_at(certificate: &[u8], now: SystemTime) -> bool {
+/// Until when a certificate in DER is valid by its dates alone, on our clock; `None` if it is not valid at the moment that
+/// is `now_wall` and `now` on the two clocks. One that cannot be read has no dates.
+pub(crate) fn valid_until(
+    certificate: &[u8],
+    now_wall: SystemTime,
+    now: Instant,
+) -> Option<Instant> {
     let certificate = CertificateDer::from(certificate);
-    parse(&certificate).is_some_and(|parsed| {
-        let dates = parsed.validity();
-        moment(dates.not_before.timestamp()) <= now && now <= moment(dates.not_after.timestamp())
-    })
+    let dates = parse(&certificate)?.validity().clone();
+    let (from, to) = (dates.not_before.timestamp(), dates.not_after.timestamp());
+    let is_valid = moment(from) <= now_wall && now_wall <= moment(to);
+    is_valid.then(|| on_our_clock(to, now_wall, now))
 }
 
 fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {

@@ -213,6 +213,27 @@ async fn a_fetch_that_panics_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_forgotten_is_asked_for_anew_whatever_was_under_way() {
+    let posh = Counted::new();
+    let first = posh.get("montague.lit", || found(100)).await.unwrap();
+    let (answer, answered) = oneshot::channel();
+    let slow = || async { answered.await.unwrap() };
+    let asked = posh.memory_get("capulet.lit", slow);
+    let forget = async {
+        tokio::task::yield_now().await;
+        posh.memory.forget();
+        answer.send(found(100)).unwrap();
+    };
+    // Who waited is told, and nobody else.
+    assert!(tokio::join!(asked, forget).0.is_ok());
+    advance(Duration::from_secs(1)).await;
+    let anew = posh.get("montague.lit", || found(100)).await.unwrap();
+    assert!(anew.until > first.until);
+    let failure = || Err(PoshFailure::definite("answered 404"));
+    assert!(posh.get("capulet.lit", failure).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_under_way_ends_with_the_memory() {
     let memory = Memory::new();
     let (guard, ended) = oneshot::channel::<()>();

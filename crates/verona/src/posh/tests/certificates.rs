@@ -1,14 +1,16 @@
 //! Certificates of web servers, and which of them are believed.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 
 use super::*;
+use crate::tls::RevocationLists;
 
 /// A certificate authority made for one test.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -24,6 +26,25 @@ impl Authority {
 
     pub(super) fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// A list that revokes the certificate of this number.
+    pub(super) fn revoke(&self, number: u8) -> String {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(vec![number]),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2096, 1, 1),
+            crl_number: SerialNumber::from(vec![1]),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     /// A certificate for `names`, with its key.
@@ -109,19 +130,19 @@ async fn a_web_server_is_believed_by_a_certificate_for_the_name_that_was_asked()
     for (why, said) in [
         (
             disbelief(|world| world.authority.issue(&[HOSTING], |_| {})).await,
-            "not valid for name \"montague.lit\"",
+            "is for hosting.lit, not for montague.lit",
         ),
         (
             disbelief(|world| world.authority.issue(&["*.montague.lit"], |_| {})).await,
-            "not valid for name \"montague.lit\"",
+            "is for *.montague.lit, not for montague.lit",
         ),
         (
             disbelief(|_| self_signed(&[DOMAIN])).await,
-            "is self-signed, or no authority that is trusted here",
+            "is not trusted: self-signed",
         ),
         (
             disbelief(|_| Authority::new("Nobody").issue(&[DOMAIN], |_| {})).await,
-            "is self-signed, or no authority that is trusted here",
+            "is not trusted: issued by an unknown authority",
         ),
         (
             disbelief(|world| {
@@ -131,7 +152,7 @@ async fn a_web_server_is_believed_by_a_certificate_for_the_name_that_was_asked()
                 })
             })
             .await,
-            "expired",
+            "is not trusted: expired on 2002-01-01",
         ),
         (
             disbelief(|world| {
@@ -141,7 +162,7 @@ async fn a_web_server_is_believed_by_a_certificate_for_the_name_that_was_asked()
                 })
             })
             .await,
-            "not valid yet",
+            "is not trusted: not valid before 2096-01-01",
         ),
         (
             disbelief(|world| {
@@ -150,7 +171,7 @@ async fn a_web_server_is_believed_by_a_certificate_for_the_name_that_was_asked()
                 })
             })
             .await,
-            "its certificate is of no use",
+            "not for server authentication",
         ),
     ] {
         let start = "https://montague.lit:";
@@ -178,21 +199,52 @@ async fn where_a_domain_refers_to_must_prove_its_own_name() {
         world.web.serve(DOMAIN, PATH, answer);
         world.web.serve(HOSTING, "/a", ok(&document(&LEAF, 600)));
         let why = world.look_up().await.unwrap_err().to_string();
-        assert!(why.contains("not valid for name \"hosting.lit\""), "{why}");
+        assert!(
+            why.contains("is for montague.lit, not for hosting.lit"),
+            "{why}"
+        );
         assert_eq!(world.web.heads().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn who_trusts_nobody_believes_no_web_server() {
+async fn other_authorities_count_as_soon_as_they_are_there() {
     //= DNS-21
     let world = World::new().await;
-    world
-        .engine
-        .handle()
-        .replace_tls(Certificates::default(), TrustRoots::default())
-        .unwrap();
     world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
+    let trusts = |trust| {
+        let handle = world.engine.handle();
+        handle.replace_tls(Certificates::default(), trust).unwrap();
+    };
+    trusts(TrustRoots::default());
     let why = world.look_up().await.unwrap_err().to_string();
-    assert!(why.contains("cannot be believed"), "{why}");
+    assert!(why.contains("issued by an unknown authority"), "{why}");
+    trusts(TrustRoots::from_pem(&world.authority.pem()).unwrap());
+    assert!(world.look_up().await.unwrap().matches(&LEAF));
+    trusts(TrustRoots::default());
+    assert!(world.look_up().await.is_err());
+}
+
+#[tokio::test]
+async fn a_web_server_whose_certificate_was_revoked_is_not_believed() {
+    //= DNS-21
+    //= TLS-24
+    let world = World::new().await;
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
+    let numbered = |params: &mut CertificateParams| {
+        params.serial_number = Some(SerialNumber::from(vec![3]));
+    };
+    let certificate = world.authority.issue(&[DOMAIN], numbered);
+    world.web.certify(DOMAIN, certificate);
+    assert!(world.look_up().await.unwrap().matches(&LEAF));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authority.crl");
+    std::fs::write(&file, world.authority.revoke(3)).unwrap();
+    let revoked = RevocationLists::load(&[file]).unwrap();
+    let trust = TrustRoots::from_pem(&world.authority.pem()).unwrap();
+    let handle = world.engine.handle();
+    let replaced = handle.replace_tls(Certificates::default(), trust.revoking(revoked));
+    replaced.unwrap();
+    let why = world.look_up().await.unwrap_err().to_string();
+    assert!(why.contains("is not trusted: revoked"), "{why}");
 }

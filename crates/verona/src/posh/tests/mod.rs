@@ -68,13 +68,12 @@ impl World {
                 ..S2s::default()
             },
             certificates: Certificates::default(),
-            trust: trust.clone(),
+            trust,
             dns_servers: vec![dns.address()],
             dnssec: crate::config::Dnssec::Off,
             dialback_secret: None,
             dialback_previous_secret: None,
             issued_keys: IssuedKeys::default(),
-            component_proxies: Vec::new(),
             components: Vec::new(),
             policy: Policy::default(),
             addresses: Vec::new(),
@@ -118,6 +117,12 @@ impl World {
     /// A URI of the web server, its port written out.
     fn url(&self, host: &str, path: &str) -> String {
         format!("https://{host}:{}{path}", self.web.port())
+    }
+}
+
+impl Fingerprints {
+    fn matches(&self, leaf: &[u8]) -> bool {
+        self.holds_until(leaf).is_some()
     }
 }
 
