@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::components::{self, Software};
+use crate::haproxy;
 use crate::judge::{self, Expected};
 use crate::process::{Script, tail};
-use crate::scene::{Implementation, Names, Near, Plan, SECRET, Scene};
+use crate::scene::{Implementation, Names, Near, Plan, SECRET, Scene, Transport};
 use crate::wire::{self, Connection, Side};
 
 /// One case.
@@ -86,8 +87,11 @@ impl Case {
     /// What it wants beyond what all cases want and this machine lacks, in words.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
+        let proxy = haproxy::PROGRAM;
+        let lacks_proxy = self.plan.transport == Transport::Proxied && !Path::new(proxy).exists();
         match self.kind {
             Kind::Software(software) => components::missing(software),
+            Kind::Talk { .. } if lacks_proxy => vec![format!("{proxy} (Debian package haproxy)")],
             Kind::Talk { .. } | Kind::WrongSecret | Kind::Bounce { .. } => Vec::new(),
         }
     }
@@ -210,6 +214,7 @@ impl Case {
         let far_log = scene.far.wire_log.clone();
         let listeners = scene.listeners;
         judge::clean(&connections)?;
+        judge::began_by(self.plan.transport, &connections)?;
         judge::dialled_first(first, &connections)?;
         match wanted {
             Wanted::OneConnection => judge::one_connection_per_pair(&connections)?,
@@ -225,7 +230,7 @@ impl Case {
         judge::complete(expected(behind, first), &connections)?;
         if let Some(links) = links {
             judge::verifying_connections_do_nothing_else(&connections)?;
-            judge::links_agree(self.plan.auth, &connections, &links)?;
+            judge::links_agree(self.plan.auth, self.plan.transport, &connections, &links)?;
         }
 
         client.leave();
@@ -421,6 +426,7 @@ fn logs(dir: &Path) -> String {
         "mu-conference.log",
         "go-sendxmpp.log",
         "listener.log",
+        "haproxy.log",
     ] {
         let end = tail(&dir.join(name), 25);
         if !end.is_empty() {

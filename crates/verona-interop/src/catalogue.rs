@@ -4,7 +4,7 @@
 use crate::cases::{Behind, Case, Kind, Wanted};
 use crate::certs::Purposes;
 use crate::components;
-use crate::scene::{Auth, Implementation, Names, Plan};
+use crate::scene::{Auth, Implementation, Names, Plan, Transport};
 use crate::wire::Side;
 
 /// The cases, in the order in which they run.
@@ -51,6 +51,39 @@ pub fn all() -> Vec<Case> {
             name: "external-server-purpose-prosody-first",
             about: "the same, Prosody dials: verona takes such a client certificate",
             plan: server_only,
+            kind: talk(Side::Far),
+        },
+        Case {
+            name: "direct-external-verona-first",
+            about: "direct TLS, SASL EXTERNAL, the component behind verona greets first",
+            plan: direct(Auth::External),
+            kind: talk(Side::Near),
+        },
+        Case {
+            name: "direct-external-prosody-first",
+            about: "direct TLS, SASL EXTERNAL, the client on Prosody speaks first",
+            plan: direct(Auth::External),
+            kind: talk(Side::Far),
+        },
+        Case {
+            name: "direct-dialback-verona-first",
+            about: "direct TLS, dialback, the component behind verona greets first; keys are checked over direct TLS as well",
+            plan: direct(Auth::Dialback),
+            kind: talk(Side::Near),
+        },
+        Case {
+            name: "direct-dialback-prosody-first",
+            about: "direct TLS, dialback, the client on Prosody speaks first; keys are checked over direct TLS as well",
+            plan: direct(Auth::Dialback),
+            kind: talk(Side::Far),
+        },
+        Case {
+            name: "proxied-external-prosody-first",
+            about: "haproxy before verona: the peer's address is Prosody's, and nobody minds the health checks",
+            plan: Plan {
+                transport: Transport::Proxied,
+                ..plan(Implementation::Verona, Auth::External, CESARIO)
+            },
             kind: talk(Side::Far),
         },
         Case {
@@ -159,11 +192,19 @@ const fn described(
 const fn plan(near: Implementation, auth: Auth, names: Names) -> Plan {
     Plan {
         near,
+        transport: Transport::StartTls,
         auth,
         purposes: Purposes::ServerAndClient,
         names,
         far_certificate: names.far,
         peers: "",
+    }
+}
+
+const fn direct(auth: Auth) -> Plan {
+    Plan {
+        transport: Transport::DirectTls,
+        ..plan(Implementation::Verona, auth, SEBASTIAN)
     }
 }
 
@@ -176,6 +217,16 @@ const TYBALTS: Names = Names {
     near: "tybalt.lit",
     echo: "echo.tybalt.lit",
     far: "benvolio.lit",
+};
+const SEBASTIAN: Names = Names {
+    near: "sebastian.lit",
+    echo: "echo.sebastian.lit",
+    far: "antonio.lit",
+};
+const CESARIO: Names = Names {
+    near: "cesario.lit",
+    echo: "echo.cesario.lit",
+    far: "olivia.lit",
 };
 const VERONESE: Names = Names {
     near: "paris.lit",

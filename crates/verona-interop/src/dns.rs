@@ -17,6 +17,8 @@ pub struct Service {
     pub domain: String,
     /// Address and port of its S2S listener.
     pub address: SocketAddr,
+    /// Whether it is one for direct TLS (`_xmpps-server`), and no other.
+    pub direct_tls: bool,
 }
 
 /// A running unbound.
@@ -81,9 +83,16 @@ fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> Strin
         address.port(),
         dir.display()
     );
-    for Service { domain, address } in services {
+    for service in services {
+        let Service {
+            domain, address, ..
+        } = service;
+        let kind = match service.direct_tls {
+            true => "_xmpps-server",
+            false => "_xmpp-server",
+        };
         text.push_str(&format!(
-            "\x20 local-data: \"_xmpp-server._tcp.{domain}. 60 IN SRV 0 5 {} xmpp.{domain}.\"\n\
+            "\x20 local-data: \"{kind}._tcp.{domain}. 60 IN SRV 0 5 {} xmpp.{domain}.\"\n\
              \x20 local-data: \"xmpp.{domain}. 60 IN A {}\"\n",
             address.port(),
             address.ip()

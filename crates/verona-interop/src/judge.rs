@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::scene::Auth;
+use crate::scene::{Auth, Transport};
 use crate::sockets::{Account, Ends};
 use crate::wire::{Connection, Pair, Side};
 
@@ -175,6 +175,30 @@ pub fn clean(connections: &[Connection]) -> Result<()> {
     Ok(())
 }
 
+/// Every connection began as `transport` says: with TLS, or in the clear and then with STARTTLS.
+///
+/// # Errors
+/// One did not.
+pub fn began_by(transport: Transport, connections: &[Connection]) -> Result<()> {
+    for (number, connection) in connections.iter().enumerate() {
+        let what = || one_line(number, connection);
+        let in_the_clear = connection.elements.iter().any(|passed| !passed.protected);
+        let starttls = connection
+            .by(connection.opener)
+            .any(|element| element.is("urn:ietf:params:xml:ns:xmpp-tls", "starttls"));
+        match transport {
+            Transport::DirectTls => {
+                ensure!(!starttls, "STARTTLS inside direct TLS: {}", what());
+                ensure!(!in_the_clear, "something was in the clear: {}", what());
+            }
+            Transport::StartTls | Transport::Proxied => {
+                ensure!(starttls && in_the_clear, "no STARTTLS: {}", what());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The first connection was opened by `side`.
 ///
 /// # Errors
@@ -272,7 +296,16 @@ pub fn kernel_agrees(
 ///
 /// # Errors
 /// A link is missing or differs from the wire.
-pub fn links_agree(auth: Auth, connections: &[Connection], links: &[Value]) -> Result<()> {
+pub fn links_agree(
+    auth: Auth,
+    transport: Transport,
+    connections: &[Connection],
+    links: &[Value],
+) -> Result<()> {
+    let transport = match transport {
+        Transport::DirectTls => "tls",
+        Transport::StartTls | Transport::Proxied => "starttls",
+    };
     let mut told = 0;
     for (number, connection) in payload(connections) {
         let what = one_line(number, connection);
@@ -286,7 +319,7 @@ pub fn links_agree(auth: Auth, connections: &[Connection], links: &[Value]) -> R
         };
         let differs = |field: &str| format!("{field} differs: {link} and {what}");
         ensure!(text(link, "role") == role, differs("role"));
-        ensure!(text(link, "transport") == "starttls", differs("transport"));
+        ensure!(text(link, "transport") == transport, differs("transport"));
         ensure!(
             link.get("tls").is_some_and(|tls| !tls.is_null()),
             differs("tls")
@@ -570,6 +603,17 @@ mod tests {
     }
 
     #[test]
+    fn how_a_connection_began_is_noticed() {
+        let protected = connection(Side::Far, &[back()]);
+        let direct = std::slice::from_ref(&protected);
+        began_by(Transport::DirectTls, direct).unwrap();
+        assert!(began_by(Transport::StartTls, direct).is_err());
+        let mut bare = protected.clone();
+        bare.elements.first_mut().unwrap().protected = false;
+        assert!(began_by(Transport::DirectTls, &[bare]).is_err());
+    }
+
+    #[test]
     fn links_have_to_tell_what_was_on_the_wire() {
         let one = connection(Side::Far, &[(Side::Far, bidi()), back(), there()]);
         let link = serde_json::json!({
@@ -579,8 +623,22 @@ mod tests {
                 "send": {"by": "dialback", "inverse": true}, "receive": {"by": "dialback", "inverse": false}}],
         });
         let wire = std::slice::from_ref(&one);
-        links_agree(Auth::Dialback, wire, std::slice::from_ref(&link)).unwrap();
-        assert!(links_agree(Auth::External, wire, std::slice::from_ref(&link)).is_err());
+        links_agree(
+            Auth::Dialback,
+            Transport::StartTls,
+            wire,
+            std::slice::from_ref(&link),
+        )
+        .unwrap();
+        assert!(
+            links_agree(
+                Auth::External,
+                Transport::StartTls,
+                wire,
+                std::slice::from_ref(&link)
+            )
+            .is_err()
+        );
         for (field, wrong) in [
             ("role", serde_json::json!("initiating")),
             ("peer_address", serde_json::json!("127.0.0.3:1")),
@@ -593,11 +651,13 @@ mod tests {
             let mut other = link.clone();
             *other.get_mut(field).unwrap() = wrong;
             assert!(
-                links_agree(Auth::Dialback, wire, &[other]).is_err(),
+                links_agree(Auth::Dialback, Transport::StartTls, wire, &[other]).is_err(),
                 "{field}"
             );
         }
-        assert!(links_agree(Auth::Dialback, wire, &[]).is_err());
+        assert!(links_agree(Auth::Dialback, Transport::StartTls, wire, &[]).is_err());
+        let direct = links_agree(Auth::Dialback, Transport::DirectTls, wire, &[link]);
+        assert!(direct.is_err());
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Settings<'a> {
     pub name: &'a str,
     /// Loopback address of its S2S listener.
     pub address: SocketAddr,
+    /// Whether that is one for direct TLS.
+    pub direct_tls: bool,
     /// The domain with accounts.
     pub domain: &'a str,
     /// Its certificate.
@@ -123,6 +125,10 @@ fn configuration(
         ..
     } = settings;
     let home = home.display();
+    let port = |is_there: bool| match is_there {
+        true => address.port().to_string(),
+        false => String::new(),
+    };
     let mut text = format!(
         r#"run_as_root = true
 daemonize = false
@@ -155,8 +161,11 @@ authentication = "insecure"
 insecure_open_authentication = "Yes please, I know what I'm doing!"
 
 s2s_interfaces = {{ "{s2s_ip}" }}
-s2s_ports = {{ {s2s_port} }}
-s2s_direct_tls_ports = {{ }}
+s2s_ports = {{ {starttls_port} }}
+s2s_direct_tls_interfaces = {{ "{s2s_ip}" }}
+s2s_direct_tls_ports = {{ {direct_port} }}
+-- A port's certificate is looked for neither with the hosts nor in what is said of all.
+s2s_direct_tls_ssl = {{ certificate = "{crt}", key = "{key}"; {authority} }}
 legacy_ssl_ports = {{ }}
 s2s_require_encryption = true
 s2s_secure_auth = {secure}
@@ -173,7 +182,8 @@ VirtualHost "{domain}"
         dns_port = dns.port(),
         c2s = clients.port(),
         s2s_ip = address.ip(),
-        s2s_port = address.port(),
+        starttls_port = port(!settings.direct_tls),
+        direct_port = port(settings.direct_tls),
         secure = settings.secure,
         global = settings.global,
         component = components.port(),

@@ -2,7 +2,7 @@
 //! Why near and far: the server under test is one of several, so the assertions can be tried on one that must fail them.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::certs::{Authority, Issued, Purposes};
 use crate::dns::{NameServer, Service};
+use crate::haproxy::Haproxy;
 use crate::process::{Script, free_ports};
 use crate::prosody::{self, Prosody};
 use crate::sockets::SocketWatch;
@@ -22,6 +23,17 @@ pub enum Auth {
     External,
     /// Self-signed certificates; dialback (XEP-0220).
     Dialback,
+}
+
+/// How servers reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// STARTTLS.
+    StartTls,
+    /// TLS from the first byte (XEP-0368): DNS names no other way.
+    DirectTls,
+    /// STARTTLS, and to the near server through a proxy that sends PROXY headers.
+    Proxied,
 }
 
 /// The program that is under test.
@@ -49,6 +61,8 @@ pub struct Names {
 pub struct Plan {
     /// The server under test.
     pub near: Implementation,
+    /// The way there.
+    pub transport: Transport,
     /// The proof.
     pub auth: Auth,
     /// What the certificates are for.
@@ -77,13 +91,14 @@ pub struct Scene {
     pub near: Near,
     /// The Prosody that keeps the wire log.
     pub far: Prosody,
-    /// The S2S listeners, near and far.
+    /// Where DNS says that they listen, near and far.
     pub listeners: [SocketAddr; 2],
     /// The kernel's account.
     pub sockets: SocketWatch,
     /// The domains.
     pub names: Names,
     dir: PathBuf,
+    _proxy: Option<Haproxy>,
     _dns: NameServer,
 }
 
@@ -96,15 +111,22 @@ impl Scene {
         let names = plan.names;
         let near_address = one_port([127, 0, 0, 2])?;
         let far_address = one_port([127, 0, 0, 3])?;
+        let direct_tls = plan.transport == Transport::DirectTls;
+        let proxy = match plan.transport {
+            Transport::Proxied => Some((one_port([127, 0, 0, 4])?, IpAddr::from([127, 0, 0, 5]))),
+            Transport::StartTls | Transport::DirectTls => None,
+        };
+        let near_published = proxy.map_or(near_address, |(listen, _)| listen);
         let service = |domain: &str, address| Service {
             domain: domain.to_owned(),
             address,
+            direct_tls,
         };
         let dns = NameServer::start(
             dir,
             &[
-                service(names.near, near_address),
-                service(names.echo, near_address),
+                service(names.near, near_published),
+                service(names.echo, near_published),
                 service(names.far, far_address),
             ],
         )?;
@@ -128,6 +150,7 @@ impl Scene {
             &prosody::Settings {
                 name: "far",
                 address: far_address,
+                direct_tls,
                 domain: names.far,
                 certificate: &far_certificate,
                 component: None,
@@ -149,6 +172,8 @@ impl Scene {
                     &verona::Settings {
                         program: program.context("no verona program")?,
                         address: near_address,
+                        direct_tls,
+                        proxy: proxy.map(|(_, source)| source),
                         local: &[names.near],
                         component: Some((names.echo, SECRET)),
                         certificates: &certificates,
@@ -166,6 +191,7 @@ impl Scene {
                     &prosody::Settings {
                         name: "near",
                         address: near_address,
+                        direct_tls,
                         domain: names.near,
                         certificate: &domain,
                         component: Some((names.echo, SECRET, &echo)),
@@ -179,13 +205,18 @@ impl Scene {
                 )?)
             }
         };
+        let proxy = match proxy {
+            Some((listen, source)) => Some(Haproxy::start(dir, listen, near_address, source)?),
+            None => None,
+        };
         Ok(Self {
             near,
             far,
-            listeners: [near_address, far_address],
+            listeners: [near_published, far_address],
             sockets,
             names,
             dir: dir.to_owned(),
+            _proxy: proxy,
             _dns: dns,
         })
     }

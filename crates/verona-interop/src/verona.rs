@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +20,10 @@ pub struct Settings<'a> {
     pub program: &'a Path,
     /// Its S2S listener; also the source of its own connections.
     pub address: SocketAddr,
+    /// Whether that is one for direct TLS.
+    pub direct_tls: bool,
+    /// The proxy through which servers reach it.
+    pub proxy: Option<IpAddr>,
     /// Hosted domains with local services only.
     pub local: &'a [&'a str],
     /// A component's domain and secret.
@@ -181,11 +185,17 @@ impl Verona {
 
 /// The file of contract §3.
 fn text(settings: &Settings<'_>, components: SocketAddr, admin: SocketAddr) -> String {
+    let quoted = |text: Option<&IpAddr>| text.map_or(String::new(), |text| format!("\"{text}\""));
+    let listener = |is_there: bool| match is_there {
+        true => format!("\"{}\"", settings.address),
+        false => String::new(),
+    };
     let mut text = format!(
         r#"[s2s]
-listen = ["{address}"]
-listen_tls = []
+listen = [{starttls}]
+listen_tls = [{direct}]
 bind = ["{ip}"]
+proxy_protocol = [{proxy}]
 allow_networks = ["127.0.0.0/8"]
 
 [tls]
@@ -204,7 +214,9 @@ listen = "{admin}"
 [log]
 level = "debug"
 "#,
-        address = settings.address,
+        starttls = listener(!settings.direct_tls),
+        direct = listener(settings.direct_tls),
+        proxy = quoted(settings.proxy.as_ref()),
         ip = settings.address.ip(),
         certificates = settings.certificates.display(),
         authority = settings.authority.display(),

@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "expat",
     "libxml2-utils",
     "iproute2",
+    "haproxy",
     "biboumi",
     "ngircd",
     "jabber-muc",
@@ -42,6 +43,7 @@ const PROGRAMS: &[(&str, &str)] = &[("nodejs", "/usr/bin/node"), ("npm", "/usr/b
 const SERVICES: &[&str] = &[
     "prosody",
     "unbound",
+    "haproxy",
     "biboumi",
     "ngircd",
     "epmd",

@@ -20,7 +20,7 @@ use crate::cases::{Case, Kind};
 use crate::certs::Purposes;
 use crate::clients::{Driven, Role, WAIT, go_sendxmpp};
 use crate::judge;
-use crate::scene::{Auth, Implementation, Names, Near, Plan, SECRET, Scene};
+use crate::scene::{Auth, Implementation, Names, Near, Plan, SECRET, Scene, Transport};
 use crate::verona::Verona;
 use crate::wire;
 
@@ -46,6 +46,7 @@ pub(crate) fn cases() -> Vec<Case> {
         about,
         plan: Plan {
             near: Implementation::Verona,
+            transport: Transport::StartTls,
             auth: auth(software),
             purposes: Purposes::ServerAndClient,
             names,
@@ -147,7 +148,7 @@ pub(crate) fn converse(
     let Near::Verona(verona) = &scene.near else {
         bail!("these cases are about verona");
     };
-    judge::links_agree(auth(software), &connections, &verona.links()?)?;
+    judge::links_agree(auth(software), Transport::StartTls, &connections, &verona.links()?)?;
     let (far_log, listeners) = (scene.far.wire_log.clone(), scene.listeners);
     let sockets = scene.strike()?;
     // The kernel tells of a socket when it ends.

@@ -134,6 +134,7 @@ impl World {
             .map(|(domain, address)| Service {
                 domain: domain.clone(),
                 address,
+                direct_tls: false,
             })
             .collect();
         let dns = NameServer::start_at(dir, namespace::NAME_SERVER, &services)?;
@@ -460,6 +461,7 @@ limits = {{ streams_per_address_max = 4096, negotiations_max = 4096, component_c
             &prosody::Settings {
                 name,
                 address,
+                direct_tls: false,
                 domain: "prosody.lit",
                 certificate: &own,
                 component: None,
