@@ -77,6 +77,7 @@ enum Search {
     Looking,
     Dialling {
         targets: Vec<Target>,
+        until: Instant,
         purpose: Purpose,
     },
 }
@@ -388,7 +389,12 @@ impl World {
                 let failed = targets.into_iter().map(|target| unreached(target, choices));
                 Signal::Connected(attempt, Err(failed.collect()))
             }
-            (Search::Dialling { targets, purpose }, _) => {
+            (
+                Search::Dialling {
+                    targets, purpose, ..
+                },
+                _,
+            ) => {
                 let stream = self.begin(Some(purpose));
                 Signal::Connected(attempt, Ok(reached(stream, targets, choices)))
             }
@@ -431,13 +437,17 @@ impl World {
             Command::Connect {
                 attempt,
                 targets,
+                until,
                 purpose,
             } => {
                 assert!(!self.is_over, "a dial begins after the end");
                 assert!(!targets.is_empty(), "nothing is to be dialled");
-                let former = self
-                    .searches
-                    .insert(attempt.0, Search::Dialling { targets, purpose });
+                let dialling = Search::Dialling {
+                    targets,
+                    until,
+                    purpose,
+                };
+                let former = self.searches.insert(attempt.0, dialling);
                 assert!(former.is_none(), "an attempt dials twice at once");
             }
             Command::Request { stream, pair } => {
@@ -540,21 +550,29 @@ impl World {
             self.gone + queued + pulled,
             "stanzas came from nowhere, or went there"
         );
-        let dials = |search: &&Search| match search {
-            Search::Dialling {
-                purpose: Purpose::Carry { .. },
-                ..
-            } => true,
-            Search::Dialling {
-                purpose: Purpose::Verify { .. },
-                ..
+        let (mut carrying, mut verifying) = (0, 0);
+        for search in self.searches.values() {
+            match search {
+                // Whoever dials has given up by then.
+                Search::Dialling { until, .. } if *until <= self.now => {}
+                Search::Dialling {
+                    purpose: Purpose::Carry { .. },
+                    ..
+                } => carrying += 1,
+                Search::Dialling {
+                    purpose: Purpose::Verify { .. },
+                    ..
+                } => verifying += 1,
+                Search::Looking => {}
             }
-            | Search::Looking => false,
-        };
-        let dialling = self.searches.values().filter(dials).count() as u64;
+        }
         assert!(
-            dialling <= self.limits.attempts_concurrent_max.max(12),
-            "{dialling} dials at once"
+            carrying <= self.limits.attempts_concurrent_max.max(12),
+            "{carrying} dials at once"
+        );
+        assert!(
+            verifying <= self.limits.verifications_pending_max,
+            "{verifying} dials for keys at once"
         );
     }
 

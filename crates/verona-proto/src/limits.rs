@@ -72,11 +72,16 @@ pub struct Limits {
     pub sasl_failures_max: u64,
     /// Keys of peers at one address that await their verdict (DB-53): nobody may use up what all share.
     pub verifications_per_address_max: u64,
-    /// Verification connections under way at once, all peers together (DB-53).
+    /// Verifications under way at once, those that wait for their turn included, all peers together (DB-53); a quarter
+    /// of them at most for domains that end in the same two labels.
     pub verifications_pending_max: u64,
+    /// Seconds for which a domain that could not be asked about a key is not asked again, whoever names it (DB-53). Short,
+    /// for a server that has just started may claim its domain a moment before it listens.
+    pub verification_retry_seconds: u64,
     /// Attempts to reach a domain under way at once (reliability, reconnect storms).
     pub attempts_concurrent_max: u64,
-    /// Of them, towards domains that end in the same two labels: one site cannot use up what all share.
+    /// Of them, and apart from them of verifications under way, towards domains that end in the same two labels: one site
+    /// cannot use up what all share.
     pub attempts_per_site_max: u64,
     /// Connections that we open to one address (IPv4, or an IPv6 /64) within any second, whatever leads there; half of
     /// them at most for peers that have proven nothing. A domain's owner can make a thousand others point at a victim.
@@ -146,6 +151,7 @@ impl Default for Limits {
             sasl_failures_max: 3,
             verifications_per_address_max: 16,
             verifications_pending_max: 256,
+            verification_retry_seconds: 5,
             attempts_concurrent_max: 200,
             attempts_per_site_max: 25,
             dials_per_address_max: 10,
@@ -260,6 +266,7 @@ impl Limits {
             "sasl_failures_max" => &mut self.sasl_failures_max,
             "verifications_per_address_max" => &mut self.verifications_per_address_max,
             "verifications_pending_max" => &mut self.verifications_pending_max,
+            "verification_retry_seconds" => &mut self.verification_retry_seconds,
             "attempts_concurrent_max" => &mut self.attempts_concurrent_max,
             "attempts_per_site_max" => &mut self.attempts_per_site_max,
             "dials_per_address_max" => &mut self.dials_per_address_max,
@@ -341,6 +348,7 @@ const NAMES: &[&str] = &[
     "sasl_failures_max",
     "verifications_per_address_max",
     "verifications_pending_max",
+    "verification_retry_seconds",
     "attempts_concurrent_max",
     "attempts_per_site_max",
     "dials_per_address_max",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 use verona_proto::addr::Domain;
 use verona_proto::dane::Tlsa;
 use verona_proto::discovery::{DiscoveryError, OtherHost, Target};
@@ -74,22 +75,20 @@ pub(crate) async fn connect(
     shared: Arc<Shared>,
     attempt: AttemptKey,
     targets: Vec<Target>,
+    until: Instant,
     purpose: Purpose,
 ) {
     let remote = purpose.pair().remote().domain();
-    let (errand, time) = match purpose {
-        Purpose::Carry { .. } => (Errand::Own, shared.limits.attempt_seconds),
-        Purpose::Verify { .. } => (
-            Errand::Stranger,
-            shared.policy.for_peer(remote).limits.verification_seconds,
-        ),
+    let errand = match purpose {
+        Purpose::Carry { .. } => Errand::Own,
+        Purpose::Verify { .. } => Errand::Stranger,
     };
     let way = Way {
         guard: &shared.guard,
         remote,
         errand,
         each: seconds(shared.limits.connect_seconds),
-        whole: seconds(time),
+        until,
     };
     let won = way.reach(targets, |address| dial(&shared, address)).await;
     let reached = match won {
@@ -125,7 +124,7 @@ struct Way<'a> {
     /// For one connection.
     each: Duration,
     /// For all together.
-    whole: Duration,
+    until: Instant,
 }
 
 impl Way<'_> {
@@ -168,7 +167,7 @@ impl Way<'_> {
                 })
             }
         };
-        race(targets, self.whole, open).await
+        race(targets, self.until, open).await
     }
 }
 

@@ -82,12 +82,14 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
         Command::Connect {
             attempt,
             targets,
+            until,
             purpose,
         } => {
             tokio::spawn(dialer::connect(
                 Arc::clone(shared),
                 attempt,
                 targets,
+                until.into(),
                 purpose,
             ));
             None

@@ -148,7 +148,12 @@ pub(crate) fn converse(
     let Near::Verona(verona) = &scene.near else {
         bail!("these cases are about verona");
     };
-    judge::links_agree(auth(software), Transport::StartTls, &connections, &verona.links()?)?;
+    judge::links_agree(
+        auth(software),
+        Transport::StartTls,
+        &connections,
+        &verona.links()?,
+    )?;
     let (far_log, listeners) = (scene.far.wire_log.clone(), scene.listeners);
     let sockets = scene.strike()?;
     // The kernel tells of a socket when it ends.

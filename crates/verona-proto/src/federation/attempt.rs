@@ -1,6 +1,7 @@
 //! One search for a stream: discovery, targets in order, negotiation, and what to try when one fails.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::verification::VerificationKey;
 use super::{Reached, StreamKey, Unreached};
@@ -17,6 +18,8 @@ pub(super) struct Attempt {
     pub(super) pair: DomainPair,
     pub(super) aim: Aim,
     pub(super) state: State,
+    /// When it has taken long enough.
+    pub(super) until: Option<Instant>,
     /// Why the last target failed: what the sender of a stanza is told.
     failure: Option<Failure>,
     /// What was given up on the way because the peer hung up on it: a lesson, if the attempt succeeds without.
@@ -99,6 +102,7 @@ impl Attempt {
             pair,
             aim,
             state: State::Waiting,
+            until: None,
             failure: None,
             given_up: Vec::new(),
             left_out: Vec::new(),
@@ -141,9 +145,6 @@ impl Attempt {
 
     /// None of the dialled servers answered.
     pub(super) fn on_unconnected(&mut self, failed: &[Unreached]) -> Option<Vec<Target>> {
-        if !matches!(self.state, State::Connecting) {
-            return None;
-        }
         self.state = State::Exhausted;
         self.note_unreached(failed);
         self.connect(Vec::new())
@@ -151,7 +152,7 @@ impl Attempt {
 
     /// A connection stands and a stream begins on it.
     pub(super) fn on_connected(&mut self, reached: Reached) -> bool {
-        if !matches!(self.state, State::Connecting) {
+        if !self.is_dialling() {
             return false;
         }
         self.note_unreached(&reached.failed);
@@ -289,15 +290,32 @@ impl Attempt {
 
     /// Its time is up; what failed last is the better explanation, if anything did.
     pub(super) fn on_late(&mut self) {
-        if self.failure.is_none() {
+        if matches!(self.state, State::Waiting) {
+            let text = "too many keys of this and of neighbouring domains are being checked";
+            self.note(Step::Busy, text.into());
+        } else if self.failure.is_none() {
             self.note(Step::Local, "its servers did not answer in time".into());
         }
     }
 
-    /// Whether it has one of the places of attempts to carry stanzas.
-    pub(super) fn is_carrying(&self) -> bool {
-        let started = !matches!(self.state, State::Waiting);
-        started && matches!(self.aim, Aim::Carry { .. })
+    /// Whether it waits for DNS.
+    pub(super) fn is_looking(&self) -> bool {
+        match self.state {
+            State::Discovering | State::Redirected(_) => true,
+            State::Waiting | State::Connecting | State::Negotiating { .. } | State::Exhausted => {
+                false
+            }
+        }
+    }
+
+    /// Whether it waits for a connection.
+    pub(super) fn is_dialling(&self) -> bool {
+        matches!(self.state, State::Connecting)
+    }
+
+    /// Whether it has begun.
+    pub(super) fn has_started(&self) -> bool {
+        !matches!(self.state, State::Waiting)
     }
 
     pub(super) fn stream(&self) -> Option<StreamKey> {
@@ -360,15 +378,16 @@ impl Attempt {
         Some(targets)
     }
 
-    /// The last one to fail explains best: it was waited for.
+    /// The last one to fail explains best: it was waited for. Where we kept ourselves from dialling one, nothing is known
+    /// of the domain.
     fn note_unreached(&mut self, failed: &[Unreached]) {
-        let theirs = failed
+        let ours = failed
             .iter()
             .rev()
-            .find(|unreached| unreached.fault != Fault::Local);
-        match (theirs, failed.last()) {
-            (Some(unreached), _) => self.note(Step::Connect, unreached.text.clone()),
-            (None, Some(unreached)) => self.note(Step::Busy, unreached.text.clone()),
+            .find(|unreached| unreached.fault == Fault::Local);
+        match (ours, failed.last()) {
+            (Some(unreached), _) => self.note(Step::Busy, unreached.text.clone()),
+            (None, Some(unreached)) => self.note(Step::Connect, unreached.text.clone()),
             (None, None) => {}
         }
     }
@@ -410,6 +429,28 @@ impl Failure {
             )
             | Step::Invalid
             | Step::Local => false,
+        }
+    }
+
+    /// Whether the domain itself could not be reached or does not speak XMPP, and would not a moment later either.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self.step {
+            Step::NotFound
+            | Step::Discovery
+            | Step::Connect
+            | Step::Stream(Cause::Tls | Cause::Stream)
+            // It took longer than there is time.
+            | Step::Local => true,
+            Step::Stream(
+                Cause::Restart
+                | Cause::Sasl
+                | Cause::Dialback
+                | Cause::Identity
+                | Cause::Established
+                | Cause::Idle,
+            )
+            | Step::Invalid
+            | Step::Busy => false,
         }
     }
 

@@ -4,12 +4,13 @@
 
 use std::time::Instant;
 
-use super::attempt::{Aim, Attempt};
+use super::attempt::{Aim, Attempt, Failure};
 use super::verification::VerificationKey;
 use super::{Command, Federation, Phase, StreamKey};
+use crate::addr::Domain;
 use crate::dialback::Verdict;
 use crate::grounds::Assurance;
-use crate::limits::size;
+use crate::limits::{seconds, size};
 use crate::stanza::condition::StanzaCondition;
 use crate::stream::{Check, KeyCheck};
 
@@ -20,14 +21,23 @@ impl Federation {
             stream,
             pair: check.pair.clone(),
         };
-        //= DB-53
-        if self.verifications.len() >= size(self.limits.verifications_pending_max)
-            || self.phase == Phase::ShuttingDown
-        {
+        let remote = check.pair.remote().domain();
+        let refusal = if self.phase == Phase::ShuttingDown {
+            Some(StanzaCondition::ResourceConstraint)
+        } else if let Some(failure) = self.legs.unreachable(remote, now) {
+            // It was asked a moment ago, on whoever's behalf.
+            Some(failure.dialback_condition())
+        } else {
+            //= DB-53
+            let most = size(self.limits.verifications_pending_max);
+            let has_room = self.verifications.len() < most && self.legs.has_room(remote, most);
+            (!has_room).then_some(StanzaCondition::ResourceConstraint)
+        };
+        if let Some(condition) = refusal {
             self.commands.push_back(Command::Verdict {
                 stream,
                 pair: check.pair,
-                verdict: Verdict::Error(StanzaCondition::ResourceConstraint),
+                verdict: Verdict::Error(condition),
                 assurance: Assurance::Dns,
             });
             return;
@@ -40,11 +50,12 @@ impl Federation {
                 key: check.key,
             },
         );
-        let attempt = self.attempt(Attempt::new(check.pair, aim), now);
+        let attempt = self.add_attempt(Attempt::new(check.pair, aim), now);
         // The stream asks again where it gave up waiting: the first attempt answers nobody.
         if let Some(before) = self.verifications.begin(question, attempt) {
             self.abandon(before, now);
         }
+        self.start_waiting(now);
     }
 
     pub(super) fn on_verified(
@@ -71,6 +82,22 @@ impl Federation {
         let question = question.clone();
         self.drop_attempt(key, now);
         self.answer(question, from_authority(verdict), assurance);
+    }
+
+    /// The domain could not be asked: whoever waits to ask it gets the same answer, and so does who asks soon.
+    pub(super) fn on_unreachable(&mut self, remote: &Domain, failure: &Failure, now: Instant) {
+        if !failure.is_lasting() {
+            return;
+        }
+        let until = now + seconds(self.limits.verification_retry_seconds);
+        for key in self.legs.note_unreachable(remote, failure, until, now) {
+            if let Some(attempt) = self.attempts.remove(&key)
+                && let Aim::Verify(question, _) = attempt.aim
+            {
+                let verdict = Verdict::Error(failure.dialback_condition());
+                self.answer(question, verdict, Assurance::Dns);
+            }
+        }
     }
 
     pub(super) fn answer(

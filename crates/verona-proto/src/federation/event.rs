@@ -1,5 +1,7 @@
 //! What the federation is told, and what it wants done.
 
+use std::time::Instant;
+
 use crate::addr::{Domain, DomainPair};
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, OtherHost, Target};
@@ -106,6 +108,8 @@ pub enum Command {
         attempt: AttemptKey,
         /// Where, the preferred one in front; at least one.
         targets: Vec<Target>,
+        /// Until when: then the attempt is given up.
+        until: Instant,
         /// What for.
         purpose: Purpose,
     },

@@ -8,6 +8,7 @@ mod backoff;
 mod checking;
 mod event;
 mod experience;
+mod legs;
 mod redirecting;
 mod reuse;
 mod route;
@@ -36,6 +37,7 @@ use crate::stanza::condition::{StanzaCondition, StreamCondition};
 use crate::stream::{Event, Granted, StreamError};
 use attempt::{Attempt, Step};
 use backoff::Backoff;
+use legs::Legs;
 use streams::Streams;
 use turns::Turns;
 use verification::Verifications;
@@ -55,6 +57,7 @@ pub struct Federation {
     /// starve the other.
     carrying: usize,
     verifications: Verifications,
+    legs: Legs,
     backoff: Backoff,
     /// The pairs that rest, by remote domain: its next sign of life wakes them.
     resting: BTreeMap<RemoteDomain, BTreeSet<DomainPair>>,
@@ -90,6 +93,7 @@ impl Federation {
             turns: Turns::default(),
             carrying: 0,
             verifications: Verifications::default(),
+            legs: Legs::default(),
             backoff: Backoff::default(),
             resting: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -133,7 +137,8 @@ impl Federation {
     pub fn deadline(&self) -> Option<Instant> {
         let routes = self.deadlines.first().map(|(at, _)| *at);
         let attempts = self.attempt_deadlines.first().map(|(at, _)| *at);
-        routes.into_iter().chain(attempts).min()
+        let places = self.legs.deadline();
+        routes.into_iter().chain(attempts).chain(places).min()
     }
 
     /// How every pair is served, for status.
@@ -156,6 +161,7 @@ impl Federation {
                 pair, direction, ..
             }) => {
                 self.backoff.succeeded(&pair);
+                self.legs.note_reached(pair.remote().domain());
                 match direction {
                     Direction::Outbound => {
                         self.on_able(stream, &pair, now);
@@ -425,6 +431,7 @@ impl Federation {
             };
             self.on_attempt_late(key, now);
         }
+        self.start_waiting(now);
     }
 
     /// All servers of the domain together took too long.
@@ -494,6 +501,7 @@ impl Federation {
             }
         }
         self.turns.clear();
+        self.legs.clear();
         self.carrying = 0;
         self.attempts.clear();
         self.attempt_deadlines.clear();

@@ -60,7 +60,7 @@ impl Federation {
             return self.on_discovered(key, Ok(vec![target]), now);
         }
         if !self.is_wanted(key) {
-            return self.drop_attempt(key, now);
+            return self.proceed(key, None, now);
         }
         let direct_tls = match way.host.port() {
             Some(_) => way.by.direct_tls,

@@ -17,16 +17,25 @@ use crate::policy::DirectTls;
 
 impl Federation {
     pub(super) fn attempt(&mut self, attempt: Attempt, now: Instant) -> AttemptKey {
+        let key = self.add_attempt(attempt, now);
+        self.start_waiting(now);
+        key
+    }
+
+    /// One more, which waits for its turn.
+    pub(super) fn add_attempt(&mut self, attempt: Attempt, now: Instant) -> AttemptKey {
         self.last_attempt += 1;
         let key = AttemptKey(self.last_attempt);
         let remote = attempt.pair.remote().domain().clone();
         let verifies = matches!(attempt.aim, Aim::Verify(..));
         self.attempts.insert(key, attempt);
         if verifies {
-            self.start(key, now);
+            //= LIM-14
+            let time = self.policy.for_peer(&remote).limits.verification_seconds;
+            self.legs.push(&remote, key);
+            self.limit_attempt(key, now + seconds(time));
         } else {
             self.turns.push(&remote, key);
-            self.start_waiting(now);
         }
         key
     }
@@ -34,6 +43,9 @@ impl Federation {
     /// Starts what waits, as far as the limits allow.
     pub(super) fn start_waiting(&mut self, now: Instant) {
         let per_site = size(self.limits.attempts_per_site_max);
+        while let Some(key) = self.legs.next(per_site, now) {
+            self.start(key);
+        }
         while self.carrying < size(self.limits.attempts_concurrent_max) {
             let Some(key) = self.turns.next(per_site) else {
                 return;
@@ -42,30 +54,35 @@ impl Federation {
             if let Some(attempt) = self.attempts.get(&key) {
                 self.turns.begin(attempt.pair.remote().domain());
                 self.carrying += 1;
-                self.start(key, now);
+                //= LIM-14
+                // Its time counts from here, for it is not to blame for having waited.
+                self.limit_attempt(key, now + seconds(self.limits.attempt_seconds));
+                self.start(key);
             }
         }
     }
 
-    /// Begins one; its time counts from here, for it is not to blame for having waited.
-    pub(super) fn start(&mut self, key: AttemptKey, now: Instant) {
+    /// Begins one.
+    fn start(&mut self, key: AttemptKey) {
         let Some(attempt) = self.attempts.get_mut(&key) else {
             return;
         };
         attempt.state = attempt::State::Discovering;
         let remote = attempt.pair.remote().domain().clone();
         let policy = self.policy.for_peer(&remote);
-        //= LIM-14
-        let time = match attempt.aim {
-            Aim::Carry { .. } => self.limits.attempt_seconds,
-            Aim::Verify(..) => policy.limits.verification_seconds,
-        };
-        self.attempt_deadlines.insert((now + seconds(time), key));
         self.commands.push_back(Command::Discover {
             attempt: key,
             remote,
             direct_tls: policy.direct_tls == DirectTls::Auto,
         });
+    }
+
+    /// Sets the time of an attempt.
+    fn limit_attempt(&mut self, key: AttemptKey, until: Instant) {
+        if let Some(attempt) = self.attempts.get_mut(&key) {
+            attempt.until = Some(until);
+            self.attempt_deadlines.insert((until, key));
+        }
     }
 
     pub(super) fn on_discovered(
@@ -77,6 +94,9 @@ impl Federation {
         let Some(attempt) = self.attempts.get_mut(&key) else {
             return;
         };
+        if !attempt.is_looking() {
+            return;
+        }
         let targets = attempt.on_discovered(result);
         self.proceed(key, targets, now);
     }
@@ -88,31 +108,37 @@ impl Federation {
         now: Instant,
     ) {
         match result {
-            Ok(reached) => self.on_reached(key, reached),
+            Ok(reached) => self.on_reached(key, reached, now),
             Err(failed) => {
                 self.report_unreached(key, &failed);
-                let targets = self
-                    .attempts
-                    .get_mut(&key)
-                    .and_then(|attempt| attempt.on_unconnected(&failed));
-                self.proceed(key, targets, now);
+                let Some(attempt) = self.attempts.get_mut(&key) else {
+                    return;
+                };
+                if attempt.is_dialling() {
+                    let targets = attempt.on_unconnected(&failed);
+                    self.proceed(key, targets, now);
+                }
             }
         }
     }
 
-    fn on_reached(&mut self, key: AttemptKey, reached: Reached) {
+    fn on_reached(&mut self, key: AttemptKey, reached: Reached, now: Instant) {
         self.report_unreached(key, &reached.failed);
         let stream = reached.stream;
         self.streams.begin(stream, true);
-        let wanted = self
-            .attempts
-            .get_mut(&key)
-            .is_some_and(|attempt| attempt.on_connected(reached));
-        match wanted && self.phase == Phase::Serving {
-            true => {
-                self.negotiating.insert(stream, key);
-            }
-            false => self.close(stream, "nobody needs the connection any more"),
+        let begins = self.is_wanted(key)
+            && self.phase == Phase::Serving
+            && self
+                .attempts
+                .get_mut(&key)
+                .is_some_and(|attempt| attempt.on_connected(reached));
+        if begins {
+            self.negotiating.insert(stream, key);
+            return;
+        }
+        self.close(stream, "nobody needs the connection any more");
+        if !self.is_wanted(key) {
+            self.proceed(key, None, now);
         }
     }
 
@@ -129,7 +155,8 @@ impl Federation {
     /// Dials what is to be dialled next, or gives up where there is nothing.
     pub(super) fn proceed(&mut self, key: AttemptKey, targets: Option<Vec<Target>>, now: Instant) {
         if !self.is_wanted(key) {
-            return self.drop_attempt(key, now);
+            self.drop_failed(key, now);
+            return self.start_waiting(now);
         }
         let (Some(targets), Some(attempt)) = (targets, self.attempts.get(&key)) else {
             return self.give_up(key, now);
@@ -138,6 +165,7 @@ impl Federation {
         self.commands.push_back(Command::Connect {
             attempt: key,
             targets,
+            until: attempt.until.unwrap_or(now),
             purpose,
         });
     }
@@ -152,16 +180,18 @@ impl Federation {
                 .routes
                 .get(&attempt.pair)
                 .is_some_and(|route| seeks(route, key)),
-            Aim::Verify(_, _) => true,
+            Aim::Verify(question, _) => self.verifications.waits_for(question, key),
         }
     }
 
     /// Nothing is left to try: the pair's queue goes back to its senders, the asking peer gets its error.
     pub(super) fn give_up(&mut self, key: AttemptKey, now: Instant) {
-        let Some(attempt) = self.drop_attempt_quietly(key) else {
+        let wanted = self.is_wanted(key);
+        let Some(attempt) = self.drop_failed(key, now) else {
             return;
         };
         let failure = attempt.failure();
+        self.on_unreachable(attempt.pair.remote().domain(), &failure, now);
         match attempt.aim {
             Aim::Carry { .. } => {
                 let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {
@@ -195,6 +225,7 @@ impl Federation {
                     }));
                 self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
             }
+            Aim::Verify(..) if !wanted => {}
             Aim::Verify(question, _) => {
                 self.commands
                     .push_back(Command::Report(Report::VerificationFailed {
@@ -208,27 +239,64 @@ impl Federation {
         self.start_waiting(now);
     }
 
+    /// The attempt is over, and brought what it was for, or nobody needs that.
     pub(super) fn drop_attempt(&mut self, key: AttemptKey, now: Instant) {
         self.drop_attempt_quietly(key);
         self.start_waiting(now);
     }
 
-    pub(super) fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
-        let attempt = self.attempts.remove(&key)?;
-        if let Some(stream) = attempt.stream() {
-            self.negotiating.remove(&stream);
+    /// The attempt is over and brought nothing.
+    fn drop_failed(&mut self, key: AttemptKey, now: Instant) -> Option<Attempt> {
+        let attempt = self.attempts.get(&key)?;
+        if attempt.has_started() && matches!(attempt.aim, Aim::Verify(..)) {
+            let remote = attempt.pair.remote().domain().clone();
+            self.legs.fail(&remote, key, now);
+            return self.take_attempt(key);
         }
-        if attempt.is_carrying() {
-            self.carrying = self.carrying.saturating_sub(1);
-            self.turns.end(attempt.pair.remote().domain());
+        self.drop_attempt_quietly(key)
+    }
+
+    fn drop_attempt_quietly(&mut self, key: AttemptKey) -> Option<Attempt> {
+        let attempt = self.take_attempt(key)?;
+        let remote = attempt.pair.remote().domain();
+        match &attempt.aim {
+            Aim::Carry { .. } if attempt.has_started() => {
+                self.carrying = self.carrying.saturating_sub(1);
+                self.turns.end(remote);
+            }
+            Aim::Verify(..) if attempt.has_started() => self.legs.end(remote),
+            Aim::Verify(..) => self.legs.forget(key),
+            // Its turn is passed over.
+            Aim::Carry { .. } => {}
         }
         Some(attempt)
     }
 
-    /// The attempt serves nobody any more: its connection, if there is one, is closed.
+    fn take_attempt(&mut self, key: AttemptKey) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&key)?;
+        if let Some(stream) = attempt.stream() {
+            self.negotiating.remove(&stream);
+        }
+        Some(attempt)
+    }
+
+    /// The attempt serves nobody any more: its connection, if there is one, is closed. A verification that waits for DNS
+    /// or for a connection keeps its place until that is over: who asks and leaves again and again is not to have us
+    /// do ever more at once.
     pub(super) fn abandon(&mut self, key: AttemptKey, now: Instant) {
-        let stream = self.attempts.get(&key).and_then(Attempt::stream);
-        self.drop_attempt(key, now);
+        let Some(attempt) = self.attempts.get(&key) else {
+            return;
+        };
+        let verifies = matches!(attempt.aim, Aim::Verify(..));
+        if verifies && (attempt.is_looking() || attempt.is_dialling()) {
+            return;
+        }
+        let stream = attempt.stream();
+        match verifies {
+            true => drop(self.drop_failed(key, now)),
+            false => drop(self.drop_attempt_quietly(key)),
+        }
+        self.start_waiting(now);
         if let Some(stream) = stream {
             self.close(stream, "nobody needs the connection any more");
         }

@@ -37,6 +37,11 @@ impl Verifications {
         self.pending.remove(key).is_some()
     }
 
+    /// Whether the attempt's answer is still waited for.
+    pub(super) fn waits_for(&self, key: &VerificationKey, attempt: AttemptKey) -> bool {
+        self.pending.get(key) == Some(&attempt)
+    }
+
     /// The asking stream is gone: its questions are dropped, their attempts are of no use.
     pub(super) fn forget(&mut self, stream: StreamKey) -> Vec<AttemptKey> {
         let keys: Vec<VerificationKey> = self

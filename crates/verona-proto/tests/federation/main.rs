@@ -7,6 +7,7 @@
 )]
 
 mod crossing;
+mod flood;
 mod learning;
 mod redirects;
 mod routes;

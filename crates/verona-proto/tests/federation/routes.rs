@@ -415,24 +415,28 @@ fn a_key_that_cannot_be_checked_is_answered_by_the_reason() {
         world.undiscovered(1, DiscoveryError::not_found("no such name")),
         ["verdict montague.lit~capulet.lit on 3 remote-server-not-found"]
     );
+    world.pass(5);
     world.key_received(3, PAIR, "M2");
     world.discovered(2, &["192.0.2.1:5269"]);
     assert_eq!(
         world.connected(2, None),
         ["verdict montague.lit~capulet.lit on 3 remote-connection-failed"]
     );
+    world.pass(5);
     world.key_received(3, PAIR, "M2");
     world.reach(3, 7, "capulet.lit");
     assert_eq!(
         world.end(7, &[]),
         ["verdict montague.lit~capulet.lit on 3 remote-server-timeout"]
     );
+    world.pass(5);
     world.key_received(3, PAIR, "M2");
     world.reach(4, 8, "capulet.lit");
     assert_eq!(
         world.failed(8, Cause::Tls),
         ["verdict montague.lit~capulet.lit on 3 policy-violation"]
     );
+    world.pass(5);
     world.key_received(3, PAIR, "M2");
     world.reach(5, 9, "capulet.lit");
     let unknown = Verdict::Error(StanzaCondition::ItemNotFound);

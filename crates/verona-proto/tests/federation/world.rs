@@ -93,6 +93,7 @@ impl World {
                 attempt,
                 targets,
                 purpose,
+                ..
             } => {
                 let addresses: Vec<String> = targets
                     .iter()

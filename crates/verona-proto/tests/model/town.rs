@@ -489,6 +489,7 @@ impl Town {
                 attempt,
                 targets,
                 purpose,
+                ..
             } => self.connect(server, attempt, targets, purpose, tally),
             Command::Request { stream, pair } => {
                 tally.count("town", "request on a live stream");

@@ -33,18 +33,16 @@ pub(super) struct Failed {
 }
 
 /// Dials `targets` in their order until the first connection stands; the others are dropped then, before a byte was
-/// written to them. What has not answered after `time` has failed, and nothing more is dialled.
+/// written to them. What has not answered by `until` has failed, and nothing more is dialled.
 pub(super) async fn race<T, F>(
     targets: Vec<Target>,
-    time: Duration,
+    until: Instant,
     connect: impl Fn(&Target) -> F,
 ) -> Result<Won<T>, Vec<Unreached>>
 where
     F: Future<Output = Result<T, Failed>>,
 {
-    let begun = Instant::now();
-    let end = begun + time;
-    let mut next_at = begun;
+    let mut next_at = Instant::now();
     let mut waiting: VecDeque<Target> = targets.into();
     let mut under_way: Vec<(Target, Pin<Box<F>>)> = Vec::new();
     let mut failed = Vec::new();
@@ -79,8 +77,8 @@ where
                     next_at = Instant::now();
                 }
             },
-            () = sleep_until(end) => {
-                failed.extend(under_way.into_iter().map(|(target, _)| late(target, time)));
+            () = sleep_until(until) => {
+                failed.extend(under_way.into_iter().map(|(target, _)| late(target)));
                 return Err(failed);
             }
             () = sleep_until(next_at), if more => {}
@@ -102,11 +100,10 @@ async fn first<F: Future>(under_way: &mut Vec<(Target, Pin<Box<F>>)>) -> (Target
     .await
 }
 
-fn late(target: Target, time: Duration) -> Unreached {
+fn late(target: Target) -> Unreached {
     let text = format!(
-        "no connection to {} within the {} s that there were for all servers together",
-        target.address,
-        time.as_secs()
+        "no connection to {} in the time that there was for all servers together",
+        target.address
     );
     Unreached {
         target,

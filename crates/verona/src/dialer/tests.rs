@@ -4,7 +4,6 @@
 
 use std::sync::Mutex;
 
-use tokio::time::Instant;
 use verona_proto::limits::Limits;
 use verona_proto::policy::DomainPattern;
 
@@ -41,7 +40,7 @@ fn way<'a>(guard: &'a Guard, remote: &'a Domain, errand: Errand) -> Way<'a> {
         remote,
         errand,
         each: Duration::from_secs(10),
-        whole: Duration::from_secs(60),
+        until: Instant::now() + Duration::from_secs(60),
     }
 }
 

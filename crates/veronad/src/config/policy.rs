@@ -342,6 +342,7 @@ const WEAKER: &[(&str, Weaker)] = &[("refuse", Weaker::Refuse), ("allow", Weaker
 const OF_EVERYBODY: &[&str] = &[
     "verifications_per_address_max",
     "verifications_pending_max",
+    "verification_retry_seconds",
     "attempts_concurrent_max",
     "attempts_per_site_max",
     "dials_per_address_max",
