@@ -1,6 +1,7 @@
 //! A name server for one case: unbound on a loopback port that knows the case's domains and nothing else.
 //! Why not `/etc/hosts` or fixed addresses: SRV lookups and their failures are part of what federation does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::process::{Process, free_ports};
 
-/// Where the servers of one domain listen.
+/// Where the servers of one domain listen; a domain may be there several times, each with another address.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// The domain.
@@ -83,6 +84,7 @@ fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> Strin
         address.port(),
         dir.display()
     );
+    let mut served = BTreeSet::new();
     for service in services {
         let Service {
             domain, address, ..
@@ -91,10 +93,15 @@ fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> Strin
             true => "_xmpps-server",
             false => "_xmpp-server",
         };
+        if served.insert((domain, kind, address.port())) {
+            text.push_str(&format!(
+                "\x20 local-data: \"{kind}._tcp.{domain}. 60 IN SRV 0 5 {} xmpp.{domain}.\"\n",
+                address.port()
+            ));
+        }
+        let family = if address.is_ipv6() { "AAAA" } else { "A" };
         text.push_str(&format!(
-            "\x20 local-data: \"{kind}._tcp.{domain}. 60 IN SRV 0 5 {} xmpp.{domain}.\"\n\
-             \x20 local-data: \"xmpp.{domain}. 60 IN A {}\"\n",
-            address.port(),
+            "\x20 local-data: \"xmpp.{domain}. 60 IN {family} {}\"\n",
             address.ip()
         ));
     }

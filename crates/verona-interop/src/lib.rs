@@ -18,6 +18,7 @@ pub mod crossing;
 pub mod dns;
 pub mod ejabberd;
 pub mod elements;
+pub mod eyeballs;
 pub mod haproxy;
 pub mod jabberd2;
 pub mod judge;

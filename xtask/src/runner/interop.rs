@@ -32,6 +32,11 @@ pub(super) fn rotation(place: &Place, times: &str) -> Outcome {
     part(place, &["rotation", "--times", times])
 }
 
+/// Measures what a dead IPv6 address costs.
+pub(super) fn eyeballs(place: &Place) -> Outcome {
+    part(place, &["eyeballs"])
+}
+
 /// Runs the matrix with servers of newer Debians, each in a folder.
 pub(super) fn newer(place: &Place) -> Outcome {
     let roots = place.target.join("debian");

@@ -112,8 +112,8 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
     }
 }
 
-/// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times, and a
-/// thousand certificates replaced under traffic.
+/// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times, a thousand
+/// certificates replaced under traffic, and what is measured.
 pub(crate) fn soak(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
@@ -126,7 +126,24 @@ pub(crate) fn soak(root: &Path) -> bool {
         true => interop::rotation(&place, "1000"),
         false => Outcome::failed("not run: there is no binary"),
     });
+    measure_eyeballs(&place, &mut report, is_built);
     report.conclude()
+}
+
+/// How much later a first stanza arrives because of a dead IPv6 address.
+pub(crate) fn eyeballs(root: &Path) -> bool {
+    let place = Place::new(root);
+    let mut report = Report::default();
+    let is_built = prepare(&place, &mut report);
+    measure_eyeballs(&place, &mut report, is_built);
+    report.conclude()
+}
+
+fn measure_eyeballs(place: &Place, report: &mut Report, is_built: bool) {
+    report.stage("eyeballs", || match is_built {
+        true => interop::eyeballs(place),
+        false => Outcome::failed("not run: there is no binary"),
+    });
 }
 
 fn prepare(place: &Place, report: &mut Report) -> bool {
