@@ -237,7 +237,7 @@ async fn everything_together_has_a_deadline() {
             why.contains("of montague.lit") && why.contains("within 5 s"),
             "{why}"
         );
-        assert!((4.9..6.5).contains(&took), "{took}");
+        assert!((4.9..9.0).contains(&took), "{took}");
     }
 }
 
@@ -278,5 +278,5 @@ async fn a_server_that_never_speaks_tls_is_left_in_time() {
     world.web.serve(DOMAIN, PATH, redirect("302 Found", &place));
     let (why, took) = timed(&world).await;
     assert!(why.contains("within 5 s"), "{why}");
-    assert!((4.9..6.5).contains(&took), "{took}");
+    assert!((4.9..9.0).contains(&took), "{took}");
 }

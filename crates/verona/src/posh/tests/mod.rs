@@ -75,6 +75,7 @@ impl World {
             dialback_previous_secret: None,
             issued_keys: IssuedKeys::default(),
             components: Vec::new(),
+            component_proxies: Vec::new(),
             policy: Policy::default(),
             addresses: Vec::new(),
             version: None,
