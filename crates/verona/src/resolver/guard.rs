@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_core::Stream;
 use hickory_resolver::config::ConnectionConfig;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsExchange, DnsHandle};
-use hickory_resolver::proto::op::{DnsRequest, DnsResponse};
+use hickory_resolver::proto::op::{DnsRequest, DnsResponse, Query};
 use hickory_resolver::{ConnectionProvider, PoolContext};
 
 use super::relevant::{keep_relevant, signature};
@@ -97,30 +98,54 @@ pub(super) struct Guarded {
 }
 
 impl DnsHandle for Guarded {
-    type Response = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
+    type Response = Answers;
     type Runtime = TokioRuntimeProvider;
 
-    fn send(&self, request: DnsRequest) -> Self::Response {
-        let Some(question) = request.queries.first().cloned() else {
-            return Box::pin(self.connection.send(request));
+    fn send(&self, request: DnsRequest) -> Answers {
+        let question = request.queries.first().cloned();
+        Answers {
+            question,
+            validates: self.validates,
+            seen: Arc::clone(&self.seen),
+            answers: Box::pin(self.connection.send(request)),
+        }
+    }
+}
+
+/// The answers to one question.
+pub(super) struct Answers {
+    question: Option<Query>,
+    /// Whether the validator will see what comes.
+    validates: bool,
+    seen: Arc<Seen>,
+    answers: Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>,
+}
+
+impl Stream for Answers {
+    type Item = Result<DnsResponse, NetError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let answer = ready!(self.answers.as_mut().poll_next(cx));
+        let (Some(question), Some(Ok(response))) = (&self.question, &answer) else {
+            return Poll::Ready(answer);
         };
-        let (validates, seen) = (self.validates, Arc::clone(&self.seen));
-        Box::pin(self.connection.send(request).map(move |answer| {
-            let answer = answer?;
-            // What is silence to the library makes it ask the next server.
-            check(&question, &answer).map_err(|_| NetError::Timeout)?;
-            if !validates {
-                return Ok(answer);
-            }
-            let mut message = answer.into_message();
-            if message
-                .all_sections()
-                .any(|record| signature(record).is_some())
-            {
-                seen.signature.store(true, Ordering::Relaxed);
-            }
-            keep_relevant(&question, &mut message);
-            Ok(DnsResponse::from_message(message)?)
-        }))
+        // What is silence to the library makes it ask the next server.
+        if check(question, response).is_err() {
+            return Poll::Ready(Some(Err(NetError::Timeout)));
+        }
+        if !self.validates {
+            return Poll::Ready(answer);
+        }
+        let mut message = response.clone().into_message();
+        if message
+            .all_sections()
+            .any(|record| signature(record).is_some())
+        {
+            self.seen.signature.store(true, Ordering::Relaxed);
+        }
+        keep_relevant(question, &mut message);
+        Poll::Ready(Some(
+            DnsResponse::from_message(message).map_err(NetError::from),
+        ))
     }
 }

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -74,10 +73,20 @@ impl Resolver {
         let mut found = self.addresses(host).await?;
         //= DNS-14
         if found.assurance == Assurance::Dnssec {
-            let asked = ports
-                .into_iter()
-                .map(async |port| (port, self.tlsa(host, port).await));
-            found.tlsa = join_all(asked).await.into_iter().collect();
+            let mut asked = JoinSet::new();
+            for port in ports {
+                let (resolver, host) = (self.clone(), host.to_owned());
+                asked.spawn(async move { (port, resolver.tlsa(&host, port).await) });
+            }
+            while let Some(answer) = asked.join_next().await {
+                // A lookup that panicked takes its server out: nobody may think that it found nothing.
+                let (port, tlsa) = answer.map_err(|_| {
+                    DiscoveryError::temporary(format!(
+                        "the look-up of {host}'s TLSA records broke off"
+                    ))
+                })?;
+                found.tlsa.insert(port, tlsa);
+            }
         }
         Ok(found)
     }
