@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::components::{self, Software};
-use crate::haproxy;
 use crate::judge::{self, Expected};
 use crate::process::{Script, tail};
 use crate::scene::{Implementation, Names, Near, Plan, SECRET, Scene, Transport};
 use crate::wire::{self, Connection, Side};
+use crate::{ejabberd_direct, haproxy, namespace};
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,8 @@ pub(crate) enum Kind {
         condition: &'static str,
         words: &'static [&'static str],
     },
+    /// ejabberd behind direct TLS, with components on both sides.
+    EjabberdDirect,
     /// A component or a client that people run has a conversation.
     Software(Software),
 }
@@ -91,6 +93,13 @@ impl Case {
         let lacks_proxy = self.plan.transport == Transport::Proxied && !Path::new(proxy).exists();
         match self.kind {
             Kind::Software(software) => components::missing(software),
+            Kind::EjabberdDirect if !Path::new(EJABBERD).exists() => {
+                vec![format!("{EJABBERD} (Debian package ejabberd)")]
+            }
+            Kind::EjabberdDirect => namespace::available()
+                .err()
+                .map(|error| vec![format!("{error:#}")])
+                .unwrap_or_default(),
             Kind::Talk { .. } if lacks_proxy => vec![format!("{proxy} (Debian package haproxy)")],
             Kind::Talk { .. } | Kind::WrongSecret | Kind::Bounce { .. } => Vec::new(),
         }
@@ -133,8 +142,12 @@ impl Case {
     }
 
     fn play(&self, dir: &Path, program: Option<&Path>, evidence: &mut Vec<String>) -> Result<()> {
+        if let Kind::EjabberdDirect = self.kind {
+            return ejabberd_direct::play(self.name, dir, &self.plan, program, evidence);
+        }
         let scene = Scene::set(dir, &self.plan, program)?;
         match self.kind {
+            Kind::EjabberdDirect => bail!("it has a scene of its own"),
             Kind::Talk {
                 first,
                 behind,
@@ -427,6 +440,8 @@ fn logs(dir: &Path) -> String {
         "go-sendxmpp.log",
         "listener.log",
         "haproxy.log",
+        "ejabberd.log",
+        "ejabberd/ejabberd.log",
     ] {
         let end = tail(&dir.join(name), 25);
         if !end.is_empty() {
@@ -443,6 +458,8 @@ fn logs(dir: &Path) -> String {
     text
 }
 
+/// Debian's package ejabberd.
+const EJABBERD: &str = "/usr/sbin/ejabberdctl";
 /// How many messages, and pings, go there and back.
 const MANY: usize = 1_000;
 /// For a script to be connected.

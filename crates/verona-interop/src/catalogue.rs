@@ -78,6 +78,24 @@ pub fn all() -> Vec<Case> {
             kind: talk(Side::Far),
         },
         Case {
+            name: "direct-external-ejabberd",
+            about: "direct TLS with ejabberd in both directions, SASL EXTERNAL",
+            plan: Plan {
+                names: VALENTINE,
+                ..direct(Auth::External)
+            },
+            kind: Kind::EjabberdDirect,
+        },
+        Case {
+            name: "direct-dialback-ejabberd",
+            about: "direct TLS with ejabberd in both directions, dialback; keys are checked over direct TLS as well",
+            plan: Plan {
+                names: VALENTINE,
+                ..direct(Auth::Dialback)
+            },
+            kind: Kind::EjabberdDirect,
+        },
+        Case {
             name: "proxied-external-prosody-first",
             about: "haproxy before verona: the peer's address is Prosody's, and nobody minds the health checks",
             plan: Plan {
@@ -222,6 +240,11 @@ const SEBASTIAN: Names = Names {
     near: "sebastian.lit",
     echo: "echo.sebastian.lit",
     far: "antonio.lit",
+};
+const VALENTINE: Names = Names {
+    near: "curio.lit",
+    echo: "echo.curio.lit",
+    far: "valentine.lit",
 };
 const CESARIO: Names = Names {
     near: "cesario.lit",

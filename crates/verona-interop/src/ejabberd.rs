@@ -19,6 +19,8 @@ pub struct Settings<'a> {
     pub root: Option<&'a Path>,
     /// Its S2S listener.
     pub address: SocketAddr,
+    /// Whether that is one for direct TLS.
+    pub direct_tls: bool,
     /// Where components connect.
     pub components: SocketAddr,
     /// Its own domain, which nobody talks to; components have the others.
@@ -158,6 +160,7 @@ listen:
   - port: {s2s_port}
     ip: "{s2s_ip}"
     module: ejabberd_s2s_in
+    tls: {direct_tls}
   - port: {component_port}
     ip: "{component_ip}"
     module: ejabberd_service
@@ -167,6 +170,7 @@ listen:
     hosts:
 "#,
         authority = settings.authority.display(),
+        direct_tls = settings.direct_tls,
         s2s_port = address.port(),
         s2s_ip = address.ip(),
         component_port = components.port(),

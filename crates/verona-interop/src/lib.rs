@@ -17,6 +17,7 @@ pub mod components;
 pub mod crossing;
 pub mod dns;
 pub mod ejabberd;
+mod ejabberd_direct;
 pub mod elements;
 pub mod eyeballs;
 pub mod haproxy;

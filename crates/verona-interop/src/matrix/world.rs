@@ -505,6 +505,7 @@ limits = {{ streams_per_address_max = 4096, negotiations_max = 4096, component_c
                 name,
                 root,
                 address,
+                direct_tls: false,
                 components,
                 domain: "ejabberd.lit",
                 hosts: &hosts,
