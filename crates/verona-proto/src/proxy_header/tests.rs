@@ -1,5 +1,5 @@
 //! Headers made from the specification (haproxy's `proxy-protocol.txt`), whole, cut anywhere, and spoilt.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use proptest::prelude::*;
 

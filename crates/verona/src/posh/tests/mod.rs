@@ -21,8 +21,6 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256, Sha512};
-use verona_proto::dialback::IssuedKeys;
-use verona_proto::policy::Policy;
 
 use super::*;
 use crate::Engine;
@@ -70,17 +68,7 @@ impl World {
             certificates: Certificates::default(),
             trust,
             dns_servers: vec![dns.address()],
-            dnssec: crate::config::Dnssec::Off,
-            dialback_secret: None,
-            dialback_previous_secret: None,
-            issued_keys: IssuedKeys::default(),
-            components: Vec::new(),
-            component_proxies: Vec::new(),
-            policy: Policy::default(),
-            addresses: Vec::new(),
-            version: None,
-            learned: Vec::new(),
-            trace: None,
+            ..Config::default()
         })
         .await
         .unwrap();
