@@ -630,7 +630,7 @@ fn unreached(target: Target, choices: &mut Choices<'_>) -> Unreached {
     Unreached {
         target,
         text: "refused".to_owned(),
-        fault: choices.one_of(&[Fault::Peer, Fault::Local]),
+        fault: choices.one_of(&[Fault::Peer, Fault::Local, Fault::Policy]),
     }
 }
 

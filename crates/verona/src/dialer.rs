@@ -145,7 +145,7 @@ impl Way<'_> {
                     text: refusal.to_string(),
                     fault: match refusal.is_ours() {
                         true => Fault::Local,
-                        false => Fault::Peer,
+                        false => Fault::Policy,
                     },
                 };
                 self.guard

@@ -166,6 +166,30 @@ async fn by_certificate_one_connection_carries_both_directions() {
 }
 
 #[tokio::test]
+async fn whom_the_configuration_places_nobody_looks_up() {
+    //= DNS-09
+    let ca = Ca::new();
+    let name_server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    capulet.dns_servers = vec![name_server.local_addr().unwrap()];
+    let montague = config(&["montague.lit"], vec![ca.issue("montague.lit")], &ca.pem());
+    let (capulet, _montague) = start(capulet, montague, &["montague.lit"]).await;
+    ping(&capulet, "capulet.lit", "montague.lit").await;
+    let mut question = [0; 512];
+    assert!(name_server.try_recv(&mut question).is_err());
+    // It would have heard one.
+    let (handle, elsewhere) = (capulet.handle(), Jid::parse("elsewhere.lit").unwrap());
+    tokio::spawn(async move {
+        let patience = Duration::from_secs(10);
+        handle
+            .ping(&domain("capulet.lit"), &elsewhere, patience)
+            .await
+    });
+    let heard = tokio::time::timeout(Duration::from_secs(10), name_server.recv(&mut question));
+    assert!(heard.await.unwrap().unwrap() > 0);
+}
+
+#[tokio::test]
 async fn by_dialback_a_second_domain_proves_itself_in_the_reverse_direction() {
     let capulet = config(&["capulet.lit"], vec![self_signed("capulet.lit")], "");
     let montague = config(

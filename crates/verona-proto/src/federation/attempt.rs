@@ -378,17 +378,22 @@ impl Attempt {
         Some(targets)
     }
 
-    /// The last one to fail explains best: it was waited for. Where we kept ourselves from dialling one, nothing is known
-    /// of the domain.
+    /// The last one to fail explains best: it was waited for. Where we kept ourselves from dialling one for the time
+    /// being, nothing is known of the domain; where none may ever be dialled, it has no server.
     fn note_unreached(&mut self, failed: &[Unreached]) {
-        let ours = failed
-            .iter()
-            .rev()
-            .find(|unreached| unreached.fault == Fault::Local);
-        match (ours, failed.last()) {
-            (Some(unreached), _) => self.note(Step::Busy, unreached.text.clone()),
-            (None, Some(unreached)) => self.note(Step::Connect, unreached.text.clone()),
-            (None, None) => {}
+        let last = |fault| failed.iter().rfind(|unreached| unreached.fault == fault);
+        let step = if last(Fault::Local).is_some() {
+            Step::Busy
+        } else if last(Fault::Peer).is_some() || self.failure.is_some() {
+            Step::Connect
+        } else {
+            Step::NotFound
+        };
+        let told = last(Fault::Local)
+            .or(last(Fault::Peer))
+            .or(last(Fault::Policy));
+        if let Some(unreached) = told {
+            self.note(step, unreached.text.clone());
         }
     }
 

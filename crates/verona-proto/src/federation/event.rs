@@ -69,7 +69,8 @@ pub struct Unreached {
     pub target: Target,
     /// Why.
     pub text: String,
-    /// Whose fault it is: where it is ours, nothing is learned about the server.
+    /// Whose fault it is. `Local`: we were too busy, and nothing is learned about the server. `Policy`: it may not be dialled
+    /// at all.
     pub fault: Fault,
 }
 

@@ -113,6 +113,7 @@ impl Attempt {
                 return self.connect(Vec::new());
             }
         };
+        //= STREAM-51
         let left: Vec<Target> = found
             .into_iter()
             .filter(|target| !self.sent_by.contains(&target.address))
@@ -165,5 +166,6 @@ fn unvouched(target: Target) -> Target {
     }
 }
 
+//= STREAM-51
 /// How often one attempt is sent on: the most that RFC 6120 §4.9.3.19 suggests.
 const REDIRECTS_MAX: usize = 5;

@@ -3,10 +3,10 @@
 use verona_proto::addr::{Direction, DomainPair};
 use verona_proto::dialback::{Answer, Verdict};
 use verona_proto::discovery::DiscoveryError;
-use verona_proto::federation::{AttemptKey, Reached, Signal, StreamKey};
+use verona_proto::federation::{AttemptKey, Reached, Signal, StreamKey, Unreached};
 use verona_proto::policy::{Federate, Multiplex, PeerPolicy};
 use verona_proto::stanza::condition::StanzaCondition;
-use verona_proto::stream::{Cause, Event};
+use verona_proto::stream::{Cause, Event, Fault};
 
 use crate::world::{CONFERENCE, PAIR, World, limits};
 
@@ -65,6 +65,34 @@ fn servers_that_lost_the_race_are_tried_when_the_winner_is_of_no_use() {
         world.failed(8, Cause::Identity),
         ["return montague.lit~capulet.lit remote-server-timeout: 1"]
     );
+}
+
+#[test]
+fn a_domain_whose_servers_may_not_be_dialled_has_none() {
+    //= DNS-27
+    let own = |fault| {
+        move |target| Unreached {
+            target,
+            text: "is our own listener".into(),
+            fault,
+        }
+    };
+    for (faults, expected) in [
+        ([Fault::Policy, Fault::Policy], "remote-server-not-found"),
+        ([Fault::Policy, Fault::Peer], "remote-server-timeout"),
+        ([Fault::Local, Fault::Policy], "remote-server-timeout"),
+    ] {
+        let mut world = World::new();
+        world.want(PAIR, &["1"]);
+        world.discovered(1, &["192.0.2.1:5269", "192.0.2.2:5269"]);
+        let targets = world.dialled.remove(&1).unwrap();
+        let failed = targets.into_iter().zip(faults);
+        let failed = failed.map(|(target, fault)| own(fault)(target)).collect();
+        assert_eq!(
+            world.tell(Signal::Connected(AttemptKey(1), Err(failed))),
+            [format!("return montague.lit~capulet.lit {expected}: 1")]
+        );
+    }
 }
 
 #[test]

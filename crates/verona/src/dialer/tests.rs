@@ -156,7 +156,7 @@ async fn no_packet_leaves_for_an_address_that_a_stranger_has_no_business_to_name
             assert_eq!(unreached.target.address, address);
             let text = &unreached.text;
             assert!(text.starts_with(&address.to_string()), "{address}: {text}");
-            assert_eq!(unreached.fault, Fault::Peer);
+            assert_eq!(unreached.fault, Fault::Policy);
         }
     }
 }
