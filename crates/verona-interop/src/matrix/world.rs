@@ -526,7 +526,7 @@ fn anywhere(port: u16) -> SocketAddr {
 /// Below the ranges from which the kernel takes ports for those who dial, and the suite for those who may listen anywhere.
 const fn server_port(instance: Instance) -> u16 {
     let by_peer = match instance.peer {
-        Peer::Verona => 6_000,
+        Peer::Verona => 9_000,
         Peer::Prosody => 7_000,
         Peer::Ejabberd => 8_000,
         Peer::Jabberd2 => 14_000,

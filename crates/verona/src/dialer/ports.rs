@@ -83,7 +83,7 @@ const OTHER_SERVICES: &[(u16, u16, &str)] = &[
     (5671, 5672, "AMQP"),
     (5900, 5903, "VNC"),
     (5984, 5984, "CouchDB"),
-    (6000, 6063, "X11"),
+    (6000, 6007, "X11"),
     (6379, 6380, "Redis, which acts on lines of text"),
     (6443, 6443, "Kubernetes"),
     (6514, 6514, "syslog"),
