@@ -437,25 +437,16 @@ impl Failure {
         }
     }
 
-    /// Whether the domain itself could not be reached or does not speak XMPP, and would not a moment later either.
+    /// Whether the domain itself could not be reached, and would not be a moment later either, whoever of ours asks. What
+    /// came after a connection may be about the pair.
     pub(super) fn is_lasting(&self) -> bool {
         match self.step {
             Step::NotFound
             | Step::Discovery
             | Step::Connect
-            | Step::Stream(Cause::Tls | Cause::Stream)
             // It took longer than there is time.
             | Step::Local => true,
-            Step::Stream(
-                Cause::Restart
-                | Cause::Sasl
-                | Cause::Dialback
-                | Cause::Identity
-                | Cause::Established
-                | Cause::Idle,
-            )
-            | Step::Invalid
-            | Step::Busy => false,
+            Step::Stream(_) | Step::Invalid | Step::Busy => false,
         }
     }
 

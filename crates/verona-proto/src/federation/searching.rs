@@ -191,7 +191,9 @@ impl Federation {
             return;
         };
         let failure = attempt.failure();
-        self.on_unreachable(attempt.pair.remote().domain(), &failure, now);
+        if attempt.stream().is_none() {
+            self.on_unreachable(attempt.pair.remote().domain(), &failure, now);
+        }
         match attempt.aim {
             Aim::Carry { .. } => {
                 let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {

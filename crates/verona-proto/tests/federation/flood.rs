@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::DiscoveryError;
 use verona_proto::federation::{AttemptKey, Remains, Signal, StreamKey, Unreached};
-use verona_proto::stream::Fault;
+use verona_proto::stream::{Cause, Fault};
 
 use crate::world::{World, limits};
 
@@ -207,6 +207,24 @@ fn that_we_are_busy_is_not_held_against_a_domain() {
         world.tell(failed),
         [format!("verdict {VICTIM} on 1 {BUSY}")]
     );
+    assert_eq!(searches(&key(&mut world, 2, "victim.example")).len(), 1);
+}
+
+#[test]
+fn what_a_server_says_to_one_of_us_is_not_held_against_the_others() {
+    // It may refuse montague.lit and speak with conference.montague.lit; strangers name whom they like.
+    for cause in [Cause::Stream, Cause::Tls, Cause::Identity, Cause::Dialback] {
+        let mut world = World::new();
+        key(&mut world, 1, "victim.example");
+        world.reach(1, 9, "victim.example");
+        assert_eq!(world.failed(9, cause).len(), 1);
+        assert_eq!(searches(&key(&mut world, 2, "victim.example")).len(), 1);
+    }
+    // Nor that it lets one wait.
+    let mut world = World::new();
+    key(&mut world, 1, "victim.example");
+    world.reach(1, 9, "victim.example");
+    world.wait();
     assert_eq!(searches(&key(&mut world, 2, "victim.example")).len(), 1);
 }
 

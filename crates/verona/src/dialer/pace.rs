@@ -49,6 +49,10 @@ impl Pace {
             .given
             .entry((neighbourhood(address), errand))
             .or_default();
+        // What lies a second back counts no more, however many a second may have.
+        while lane.front().is_some_and(|first| *first + SECOND <= now) {
+            lane.pop_front();
+        }
         let free_at = match lane.front() {
             Some(first) if lane.len() >= self.per_second => *first + SECOND,
             Some(_) | None => now,
@@ -138,6 +142,17 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let next = pace.reserve(address("192.0.2.1"), Errand::Own);
         assert_eq!(next, Ok(now + Duration::from_secs(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_high_limit_does_not_make_the_past_be_kept() {
+        let pace = Pace::new(usize::MAX, Duration::from_secs(1));
+        for _ in 0..10_000 {
+            pace.reserve(address("192.0.2.1"), Errand::Own).unwrap();
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        let kept: usize = lock(&pace.lanes).given.values().map(VecDeque::len).sum();
+        assert!(kept <= 10, "{kept}");
     }
 
     #[tokio::test(start_paused = true)]
