@@ -8,9 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::components::{self, Software};
+use crate::dane;
 use crate::judge::{self, Expected};
 use crate::process::{Script, tail};
 use crate::scene::{Implementation, Names, Near, Plan, SECRET, Scene, Transport};
+use crate::signed;
 use crate::wire::{self, Connection, Side};
 use crate::{ejabberd_direct, haproxy, namespace};
 
@@ -46,6 +48,8 @@ pub(crate) enum Kind {
     EjabberdDirect,
     /// A component or a client that people run has a conversation.
     Software(Software),
+    /// Two veronas know each other by DNS alone; the plan counts for nothing.
+    Dane,
 }
 
 /// Who answers behind the near server.
@@ -101,6 +105,7 @@ impl Case {
                 .map(|error| vec![format!("{error:#}")])
                 .unwrap_or_default(),
             Kind::Talk { .. } if lacks_proxy => vec![format!("{proxy} (Debian package haproxy)")],
+            Kind::Dane => signed::missing().into_iter().map(str::to_owned).collect(),
             Kind::Talk { .. } | Kind::WrongSecret | Kind::Bounce { .. } => Vec::new(),
         }
     }
@@ -145,6 +150,9 @@ impl Case {
         if let Kind::EjabberdDirect = self.kind {
             return ejabberd_direct::play(self.name, dir, &self.plan, program, evidence);
         }
+        if matches!(self.kind, Kind::Dane) {
+            return dane::play(dir, program, evidence);
+        }
         let scene = Scene::set(dir, &self.plan, program)?;
         match self.kind {
             Kind::EjabberdDirect => bail!("it has a scene of its own"),
@@ -160,6 +168,7 @@ impl Case {
                 words,
             } => bounce(&scene, to, condition, words, evidence),
             Kind::Software(software) => components::converse(software, scene, dir, evidence),
+            Kind::Dane => Ok(()),
         }
     }
 

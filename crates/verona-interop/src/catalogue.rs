@@ -135,6 +135,12 @@ pub fn all() -> Vec<Case> {
             },
         },
         Case {
+            name: "dane",
+            about: "two veronas with self-signed certificates and TLSA records below a private root: EXTERNAL both ways, and what is wrong, forged or unsigned is refused",
+            plan: plan(Implementation::Verona, Auth::External, CAPULETS),
+            kind: Kind::Dane,
+        },
+        Case {
             name: "control-external",
             about: "two Prosodys with certificates share one connection: the claims hold for somebody else's server too",
             plan: plan(Implementation::Prosody, Auth::External, VERONESE),

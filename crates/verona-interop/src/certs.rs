@@ -9,8 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SerialNumber,
+    KeyPair, KeyUsagePurpose, PublicKeyData as _, SerialNumber,
 };
+use sha2::{Digest as _, Sha256};
 
 /// What the certificates say that they are for.
 ///
@@ -70,6 +71,7 @@ pub struct CertificateFiles {
 pub struct Issued {
     certificate: String,
     key: String,
+    public_key: Vec<u8>,
 }
 
 impl Issued {
@@ -141,7 +143,20 @@ impl Issued {
         Ok(Self {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
+            public_key: key.subject_public_key_info(),
         })
+    }
+
+    /// The SHA-256 of its key, as a TLSA record `3 1 1` names it.
+    #[must_use]
+    pub fn key_digest(&self) -> String {
+        use std::fmt::Write as _;
+        Sha256::digest(&self.public_key)
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
     }
 
     /// Writes `NAME.pem`, chain and key in one file, as verona reads it.

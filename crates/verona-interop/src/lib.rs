@@ -15,6 +15,7 @@ pub mod certs;
 pub mod clients;
 pub mod components;
 pub mod crossing;
+pub mod dane;
 pub mod dns;
 pub mod ejabberd;
 mod ejabberd_direct;

@@ -72,10 +72,12 @@ impl Resolver {
 /// The answer about names of which DNS must not be asked (RFC 6761, RFC 7686).
 fn without_dns(name: &Name, kind: RecordType) -> Option<Answer> {
     if LOCALHOST.zone_of(name) {
-        let loopback = match kind {
-            RecordType::A => RData::A(A(Ipv4Addr::LOCALHOST)),
-            RecordType::AAAA => RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)),
-            _ => return Some(Answer::Absent(Assurance::Dns)),
+        let loopback = if kind == RecordType::A {
+            RData::A(A(Ipv4Addr::LOCALHOST))
+        } else if kind == RecordType::AAAA {
+            RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))
+        } else {
+            return Some(Answer::Absent(Assurance::Dns));
         };
         return Some(Answer::Records(vec![loopback], Assurance::Dns));
     }

@@ -148,9 +148,10 @@ impl Memory {
 
 /// About what a record takes to remember.
 fn bytes(data: &RData) -> usize {
-    let more = match data {
-        RData::TLSA(tlsa) => tlsa.cert_data.len(),
-        _ => 0,
+    let more = if let RData::TLSA(tlsa) = data {
+        tlsa.cert_data.len()
+    } else {
+        0
     };
     128 + more
 }

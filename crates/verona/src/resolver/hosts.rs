@@ -128,10 +128,10 @@ impl Resolver {
                 Answer::Records(records, worth) => {
                     assurance = assurance.min(worth);
                     for data in records {
-                        match data {
-                            RData::AAAA(address) => ipv6.push(address.0),
-                            RData::A(address) => ipv4.push(address.0),
-                            _ => {}
+                        if let RData::AAAA(address) = data {
+                            ipv6.push(address.0);
+                        } else if let RData::A(address) = data {
+                            ipv4.push(address.0);
                         }
                     }
                 }

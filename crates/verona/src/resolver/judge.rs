@@ -159,9 +159,11 @@ impl Reading<'_> {
             .or_else(|| {
                 self.records(owner, RecordType::CNAME)
                     .into_iter()
-                    .find_map(|record| match &record.data {
-                        RData::CNAME(target) => Some((record, target.0.clone())),
-                        _ => None,
+                    .find_map(|record| {
+                        let RData::CNAME(target) = &record.data else {
+                            return None;
+                        };
+                        Some((record, target.0.clone()))
                     })
             })
     }
@@ -232,9 +234,11 @@ impl Reading<'_> {
         let soa = authorities
             .iter()
             .find(|record| record.record_type() == RecordType::SOA);
-        let lifetime = soa.map_or(0, |record| match &record.data {
-            RData::SOA(soa) => record.ttl.min(soa.minimum),
-            _ => 0,
+        let lifetime = soa.map_or(0, |record| {
+            let RData::SOA(soa) = &record.data else {
+                return 0;
+            };
+            record.ttl.min(soa.minimum)
         });
         let absent = |assurance| {
             Step::Absent(Worth {
@@ -268,12 +272,12 @@ impl Reading<'_> {
 
 /// The target of a DNAME record, a type that the library does not read.
 fn dname(record: &Record) -> Option<Name> {
-    match &record.data {
-        RData::Unknown { code, rdata } if *code == RecordType::DNAME => {
-            Name::from_bytes(&rdata.anything).ok()
-        }
-        _ => None,
-    }
+    let RData::Unknown { code, rdata } = &record.data else {
+        return None;
+    };
+    (*code == RecordType::DNAME)
+        .then(|| Name::from_bytes(&rdata.anything).ok())
+        .flatten()
 }
 
 fn indefinite(name: &Name) -> String {
@@ -328,12 +332,11 @@ mod tests {
             Record::from_rdata(name("capulet.lit."), ttl, data)
         };
         for (ttl, lifetime) in [(0, 0), (7, 7), (604_800, 3_600)] {
-            match read(vec![address(ttl), address(604_800)], Vec::new()) {
-                Step::Records(_, worth) => {
-                    assert_eq!(worth.lifetime, Duration::from_secs(lifetime));
-                }
-                step => panic!("{step:?}"),
-            }
+            let step = read(vec![address(ttl), address(604_800)], Vec::new());
+            let Step::Records(_, worth) = step else {
+                panic!("{step:?}");
+            };
+            assert_eq!(worth.lifetime, Duration::from_secs(lifetime));
         }
         let soa = |ttl, minimum| {
             let data = SOA::new(name("ns.lit."), name("x.lit."), 1, 60, 60, 60, minimum);
@@ -345,12 +348,11 @@ mod tests {
             (vec![soa(604_800, 604_800)], 60),
             (Vec::new(), 0),
         ] {
-            match read(Vec::new(), authorities) {
-                Step::Absent(worth) => {
-                    assert_eq!(worth.lifetime, Duration::from_secs(lifetime));
-                }
-                step => panic!("{step:?}"),
-            }
+            let step = read(Vec::new(), authorities);
+            let Step::Absent(worth) = step else {
+                panic!("{step:?}");
+            };
+            assert_eq!(worth.lifetime, Duration::from_secs(lifetime));
         }
     }
 }

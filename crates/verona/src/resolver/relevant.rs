@@ -62,9 +62,11 @@ fn names(question: &Query, answers: &[Record]) -> Vec<Name> {
         return names;
     }
     for _ in 0..super::ALIASES_MAX {
-        let alias = answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(alias) if Some(&record.name) == names.last() => Some(alias.0.clone()),
-            _ => None,
+        let alias = answers.iter().find_map(|record| {
+            let RData::CNAME(alias) = &record.data else {
+                return None;
+            };
+            (Some(&record.name) == names.last()).then(|| alias.0.clone())
         });
         match alias {
             Some(alias) => names.push(alias),
@@ -151,9 +153,10 @@ fn base32hex(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn signature(record: &Record) -> Option<&RRSIG> {
-    match &record.data {
-        RData::DNSSEC(DNSSECRData::RRSIG(signature)) => Some(signature),
-        _ => None,
+    if let RData::DNSSEC(DNSSECRData::RRSIG(signature)) = &record.data {
+        Some(signature)
+    } else {
+        None
     }
 }
 

@@ -298,45 +298,41 @@ async fn a_parent_that_leaves_room_for_unsigned_zones_leaves_none_inside_a_signe
             if question.name != name(VICTIM) {
                 return;
             }
-            match question.query_type() {
-                RecordType::TLSA => {
-                    let data = TLSA::new(
-                        CertUsage::DaneEe,
-                        Selector::Spki,
-                        Matching::Sha256,
-                        vec![0x66; 32],
-                    );
-                    deny(message, ResponseCode::NoError, Vec::new());
-                    message.add_answer(Record::from_rdata(name(VICTIM), 60, RData::TLSA(data)));
-                }
+            let kind = question.query_type();
+            if kind == RecordType::TLSA {
+                let data = TLSA::new(
+                    CertUsage::DaneEe,
+                    Selector::Spki,
+                    Matching::Sha256,
+                    vec![0x66; 32],
+                );
+                deny(message, ResponseCode::NoError, Vec::new());
+                message.add_answer(Record::from_rdata(name(VICTIM), 60, RData::TLSA(data)));
+            } else if kind == RecordType::NS {
                 // As if a zone of its own began there …
-                RecordType::NS => {
-                    deny(message, ResponseCode::NoError, Vec::new());
-                    let server = RData::NS(NS(name("ns.evil.")));
-                    message.add_answer(Record::from_rdata(name(VICTIM), 60, server));
-                }
+                deny(message, ResponseCode::NoError, Vec::new());
+                let server = RData::NS(NS(name("ns.evil.")));
+                message.add_answer(Record::from_rdata(name(VICTIM), 60, server));
+            } else if kind == RecordType::DS {
                 // … of which the grandparent has no digest: some hash of its covers any name.
-                RecordType::DS => {
-                    let mut proof = Vec::new();
-                    for n in 0..200 {
-                        proof.extend(
-                            world
-                                .truth(&format!("n{n}.optout."), RecordType::DS)
-                                .authorities,
-                        );
-                    }
-                    let mut kept: Vec<Record> = Vec::new();
-                    for record in proof {
-                        if !kept
-                            .iter()
-                            .any(|known| known.name == record.name && known.data == record.data)
-                        {
-                            kept.push(record);
-                        }
-                    }
-                    deny(message, ResponseCode::NoError, kept);
+                let mut proof = Vec::new();
+                for n in 0..200 {
+                    proof.extend(
+                        world
+                            .truth(&format!("n{n}.optout."), RecordType::DS)
+                            .authorities,
+                    );
                 }
-                _ => {}
+                let mut kept: Vec<Record> = Vec::new();
+                for record in proof {
+                    if !kept
+                        .iter()
+                        .any(|known| known.name == record.name && known.data == record.data)
+                    {
+                        kept.push(record);
+                    }
+                }
+                deny(message, ResponseCode::NoError, kept);
             }
         })
         .await;

@@ -72,6 +72,7 @@ pub(super) fn zones() -> Vec<Zone> {
 }
 
 /// Whether the name servers are installed, as they must be in CI.
+#[allow(clippy::print_stderr, reason = "whoever runs the tests should know")]
 pub(super) fn has_programs() -> bool {
     let missing = signed::missing();
     let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
