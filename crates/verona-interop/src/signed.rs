@@ -297,7 +297,7 @@ fn sign(dir: &Path, zone: &Zone, below: &str) -> Result<String> {
         Signing::Unsigned | Signing::Nsec | Signing::Rollover => {}
         Signing::Nsec3 => arguments.extend(["-n", "-t", "1", "-s", "aabb"]),
         Signing::OptOut => arguments.extend(["-n", "-p", "-t", "1", "-s", "aabb"]),
-        Signing::Nsec3Costly => arguments.extend(["-n", "-t", "150", "-s", "aabb"]),
+        Signing::Nsec3Costly => arguments.extend(["-n", "-t", "200", "-s", "aabb"]),
     }
     let name = file_name(&zone.name);
     arguments.push(&name);

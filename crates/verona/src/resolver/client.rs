@@ -16,11 +16,11 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use tokio::time::Instant;
 
-use super::POSITIVE_TTL_SECONDS_MAX;
 use super::anchors::TrustAnchors;
 use super::guard::{Guard, Seen};
 use super::judge::{Step, Worth, judge};
 use super::unusable::told;
+use super::{HASH_ITERATIONS_MAX, POSITIVE_TTL_SECONDS_MAX};
 use crate::shared::lock;
 
 /// Asks name servers. Cheap to clone; clones share one memory.
@@ -63,6 +63,9 @@ impl Client {
             None => Way::Plain(plain),
             Some(anchors) => Way::Validating(Box::new(
                 DnssecDnsHandle::with_trust_anchor(plain, anchors.keys())
+                    // Between the two limits a denial would count as one of an unsigned zone, whosever it is: that of a
+                    // parent would do for all its children.
+                    .nsec3_iteration_limits(Some(HASH_ITERATIONS_MAX), Some(HASH_ITERATIONS_MAX))
                     .validation_cache_size(VERDICTS_MAX)
                     .positive_validation_ttl(
                         Duration::ZERO..=Duration::from_secs(POSITIVE_TTL_SECONDS_MAX.into()),

@@ -47,16 +47,9 @@ pub(super) fn judge(
 ) -> Step {
     let (message, denial) = match answer {
         Ok(response) => (response.into_message(), Denial::Checked),
-        Err(NetError::Dns(DnsError::Nsec {
-            response, proof, ..
-        })) => (
-            response.into_message(),
-            if proof.is_insecure() {
-                Denial::TooCostly
-            } else {
-                Denial::Wrong
-            },
-        ),
+        Err(NetError::Dns(DnsError::Nsec { response, .. })) => {
+            (response.into_message(), Denial::Wrong)
+        }
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) if !is_validated => {
             let is_referral = none.soa.is_none() && none.ns.is_some();
             if is_referral {
@@ -85,8 +78,6 @@ enum Denial {
     Checked,
     /// It is not.
     Wrong,
-    /// It would take too long to check, so the zone counts as unsigned (RFC 9276 §3.2).
-    TooCostly,
 }
 
 struct Reading<'a> {
@@ -184,12 +175,8 @@ impl Reading<'_> {
             }
         }
         let first = records.first()?;
-        if first.proof.is_secure() && !self.is_closest(first) {
-            match self.denial {
-                Denial::Checked => {}
-                Denial::TooCostly => worth.assurance = Assurance::Dns,
-                Denial::Wrong => return None,
-            }
+        if first.proof.is_secure() && self.denial == Denial::Wrong && !self.is_closest(first) {
+            return None;
         }
         Some(worth)
     }
@@ -249,10 +236,8 @@ impl Reading<'_> {
         if !self.message.answers.is_empty() {
             return Step::Failed(format!("DNS contradicts itself about {name}"));
         }
-        match self.denial {
-            Denial::Wrong => return Step::Bogus,
-            Denial::TooCostly => return absent(Assurance::Dns),
-            Denial::Checked => {}
+        if self.denial == Denial::Wrong {
+            return Step::Bogus;
         }
         let has_proof = authorities.iter().any(|record| {
             record.proof.is_secure()

@@ -367,6 +367,8 @@ fn random(bound: u32) -> u32 {
 const ALIASES_MAX: usize = 8;
 /// However long a record says that it holds (DNS-10).
 const POSITIVE_TTL_SECONDS_MAX: u32 = 60 * 60;
+/// How often a zone may have its names hashed; one that wants more proves nothing (RFC 9276 §3.2).
+const HASH_ITERATIONS_MAX: u16 = 150;
 /// However long a zone says that its absences hold: an operator who adds the record should not wait an hour.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
 

@@ -12,7 +12,10 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 pub(super) fn keep_relevant(question: &Query, message: &mut Message) {
     let names = names(question, &message.answers);
     let last = names.last().unwrap_or(&question.name);
-    message.answers.retain(|record| answers(record, &names));
+    message
+        .answers
+        .retain(|record| answers(question, record, &names));
+    message.authorities.truncate(AUTHORITIES_MAX);
     // Only the zone that was asked, or the one whose wildcard answered, can say that there is nothing closer.
     let zone = if is_answered(question, last, &message.answers) {
         wildcard_signer(&message.answers).cloned()
@@ -76,11 +79,15 @@ fn names(question: &Query, answers: &[Record]) -> Vec<Name> {
     names
 }
 
-fn answers(record: &Record, names: &[Name]) -> bool {
-    let is_dname = record.record_type() == RecordType::DNAME
-        || signature(record)
-            .is_some_and(|signature| signature.input().type_covered == RecordType::DNAME);
-    names.contains(&record.name) || (is_dname && names.iter().any(|name| record.name.zone_of(name)))
+/// Whether a record, or what a signature covers, is what was asked for, or an alias on the way.
+fn answers(question: &Query, record: &Record, names: &[Name]) -> bool {
+    let kind = signature(record).map_or(record.record_type(), |signature| {
+        signature.input().type_covered
+    });
+    if kind == RecordType::DNAME {
+        return names.iter().any(|name| record.name.zone_of(name));
+    }
+    (kind == question.query_type() || kind == RecordType::CNAME) && names.contains(&record.name)
 }
 
 fn is_answered(question: &Query, last: &Name, answers: &[Record]) -> bool {
@@ -89,13 +96,14 @@ fn is_answered(question: &Query, last: &Name, answers: &[Record]) -> bool {
         .any(|record| record.record_type() == question.query_type() && record.name == *last)
 }
 
-/// Who signed the answer that a wildcard gave, if one did.
+/// Who signed the answer that a wildcard gave, if one did; nobody if two claim to, of which one must be lying.
 fn wildcard_signer(answers: &[Record]) -> Option<&Name> {
-    answers.iter().find_map(|record| {
+    let mut signers = answers.iter().filter_map(|record| {
         let input = signature(record)?.input();
-        (input.num_labels < record.name.num_labels() && input.signer_name.zone_of(&record.name))
-            .then_some(&input.signer_name)
-    })
+        (input.num_labels < record.name.num_labels()).then_some(&input.signer_name)
+    });
+    let first = signers.next()?;
+    signers.all(|signer| signer == first).then_some(first)
 }
 
 /// The zone that says that there is nothing.
@@ -121,7 +129,7 @@ fn opts_out_too_much(question: &Query, record: &Record) -> bool {
 }
 
 fn is_hash_of(nsec3: &NSEC3, record: &Record, name: &Name) -> bool {
-    if nsec3.iterations() > HASH_ITERATIONS_MAX {
+    if nsec3.iterations() > super::HASH_ITERATIONS_MAX {
         return false;
     }
     let Ok(hash) = nsec3
@@ -164,12 +172,132 @@ fn is_denial(kind: RecordType) -> bool {
     matches!(kind, RecordType::NSEC | RecordType::NSEC3)
 }
 
-/// Beyond these a zone counts as unsigned anyway (RFC 9276 §3.2).
-const HASH_ITERATIONS_MAX: u16 = 100;
+/// Records of an authority section that are looked at; an honest one has a dozen.
+const AUTHORITIES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::dnssec::Algorithm;
+    use hickory_resolver::proto::dnssec::rdata::{NSEC, SigInput};
+    use hickory_resolver::proto::rr::SerialNumber;
+    use hickory_resolver::proto::rr::rdata::{A, CNAME, SOA};
+
     use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap_or_default()
+    }
+
+    fn signed(owner: &str, covers: RecordType, labels: u8, signer: &str) -> Record {
+        let input = SigInput {
+            type_covered: covers,
+            algorithm: Algorithm::ECDSAP256SHA256,
+            num_labels: labels,
+            original_ttl: 60,
+            sig_expiration: SerialNumber::new(0),
+            sig_inception: SerialNumber::new(0),
+            key_tag: 0,
+            signer_name: name(signer),
+        };
+        let signature = RRSIG::from_sig(input, Vec::new());
+        let data = RData::DNSSEC(DNSSECRData::RRSIG(signature));
+        Record::from_rdata(name(owner), u32::MAX, data)
+    }
+
+    fn nsec(owner: &str) -> Record {
+        let data = NSEC::new(name("zzz."), [RecordType::NSEC]);
+        Record::from_rdata(name(owner), 60, RData::DNSSEC(DNSSECRData::NSEC(data)))
+    }
+
+    fn address(owner: &str) -> Record {
+        Record::from_rdata(name(owner), 60, RData::A(A::new(192, 0, 2, 1)))
+    }
+
+    fn alias(owner: &str, target: &str) -> Record {
+        Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name(target))))
+    }
+
+    fn kept(kind: RecordType, answers: Vec<Record>, authorities: Vec<Record>) -> Vec<String> {
+        let mut message = Message::query();
+        message.answers = answers;
+        message.authorities = authorities;
+        message.additionals = vec![address("x.capulet.lit.")];
+        keep_relevant(&Query::query(name("x.capulet.lit."), kind), &mut message);
+        assert!(message.additionals.is_empty());
+        message
+            .all_sections()
+            .map(|record| {
+                assert!(record.ttl <= 3_600);
+                format!("{} {}", record.name, record.record_type())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn answers_are_what_was_asked_for_and_the_aliases_on_the_way() {
+        let answers = vec![
+            alias("x.capulet.lit.", "y.lit."),
+            signed("x.capulet.lit.", RecordType::CNAME, 3, "capulet.lit."),
+            address("y.lit."),
+            address("evil.lit."),
+            signed("y.lit.", RecordType::TXT, 2, "lit."),
+            alias("evil.lit.", "x.capulet.lit."),
+        ];
+        assert_eq!(
+            kept(RecordType::A, answers.clone(), Vec::new()),
+            ["x.capulet.lit. CNAME", "x.capulet.lit. RRSIG", "y.lit. A"]
+        );
+        // The chain of trust has no aliases.
+        assert_eq!(
+            kept(RecordType::DS, answers, Vec::new()),
+            ["x.capulet.lit. CNAME", "x.capulet.lit. RRSIG"]
+        );
+    }
+
+    #[test]
+    fn only_the_zone_that_was_asked_denies() {
+        let soa = |owner: &str| {
+            let data = SOA::new(name("ns.lit."), name("x.lit."), 1, 60, 60, 60, 60);
+            Record::from_rdata(name(owner), 60, RData::SOA(data))
+        };
+        let denial = |zone: &str| {
+            vec![
+                nsec("capulet.lit."),
+                signed("capulet.lit.", RecordType::NSEC, 2, zone),
+            ]
+        };
+        let says = |soa: Vec<Record>, zone: &str| {
+            kept(RecordType::A, Vec::new(), [soa, denial(zone)].concat())
+        };
+        assert_eq!(
+            says(vec![soa("capulet.lit.")], "capulet.lit."),
+            [
+                "capulet.lit. SOA",
+                "capulet.lit. NSEC",
+                "capulet.lit. RRSIG"
+            ]
+        );
+        assert_eq!(
+            says(vec![soa("capulet.lit.")], "lit."),
+            ["capulet.lit. SOA"]
+        );
+        let nothing: [&str; 0] = [];
+        assert_eq!(says(vec![soa("evil.lit.")], "evil.lit."), nothing);
+        assert_eq!(says(Vec::new(), "capulet.lit."), nothing);
+    }
+
+    #[test]
+    fn two_that_claim_a_wildcard_are_both_not_believed() {
+        let wildcard = |zone: &str| signed("x.capulet.lit.", RecordType::A, 2, zone);
+        let denial = vec![
+            nsec("capulet.lit."),
+            signed("capulet.lit.", RecordType::NSEC, 2, "capulet.lit."),
+        ];
+        let one = vec![address("x.capulet.lit."), wildcard("capulet.lit.")];
+        let two = [one.clone(), vec![wildcard("lit.")]].concat();
+        assert_eq!(kept(RecordType::A, one, denial.clone()).len(), 4);
+        assert_eq!(kept(RecordType::A, two, denial).len(), 3);
+    }
 
     #[test]
     fn hashes_are_written_as_rfc_5155_writes_them() {

@@ -286,18 +286,21 @@ async fn a_server_whose_tlsa_records_are_forged_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_costly_to_prove_counts_as_unsigned() {
+async fn what_is_too_costly_to_prove_is_not_proven() {
     let Some(world) = World::start() else { return };
     for (way, resolver) in world.ways() {
-        for (domain, expected) in [
-            (
-                "aliased.costly",
-                "192.0.2.8:5269 aliased.costly dnssec [aa]",
-            ),
-            ("nosrv.costly", "192.0.2.6:5269 nosrv.costly dns []"),
-            ("any.costly", "192.0.2.7:5269 some.any.costly dns []"),
-        ] {
-            assert_eq!(find(&resolver, domain).await, expected, "{way}");
+        // Where nothing is denied it does not matter.
+        let found = find(&resolver, "full.costly").await;
+        assert!(
+            found.starts_with("[2001:db8::1]:5269 xmpp.costly dnssec [aa]"),
+            "{way}: {found}"
+        );
+        for domain in ["aliased.costly", "nosrv.costly", "nobody.costly"] {
+            let found = find(&resolver, domain).await;
+            assert!(
+                found.starts_with("Temporary: DNSSEC disproves"),
+                "{domain} by {way}: {found}"
+            );
         }
     }
 }
