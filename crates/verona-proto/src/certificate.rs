@@ -116,12 +116,7 @@ impl PeerCertificate {
         }
         Err(NotCovered::Name {
             domain: domain.clone(),
-            names: self
-                .names
-                .iter()
-                .take(NAMES_SHOWN_MAX)
-                .map(ToString::to_string)
-                .collect(),
+            names: shown(&self.names),
         })
     }
 }
@@ -194,7 +189,8 @@ impl fmt::Display for CertificateName {
 
 /// Compares a DNS-ID, wildcard included, with a domain.
 fn dns_id(name: &str, domain: &Domain) -> bool {
-    if domain.is_address() {
+    // The root's dot, with which `Domain` copes, has no place in a certificate (RFC 5280 §4.2.1.6).
+    if domain.is_address() || name.ends_with('.') {
         return false;
     }
     match name.strip_prefix("*.") {
@@ -226,7 +222,7 @@ pub enum NotCovered {
     Name {
         /// The domain asked for.
         domain: Domain,
-        /// What it covers, the first few.
+        /// What it covers, the first few, fit for a log.
         names: Vec<String>,
     },
 }
@@ -237,10 +233,16 @@ impl fmt::Display for NotCovered {
             Self::Absent => f.write_str("the peer showed no certificate"),
             Self::Chain(reason) => write!(f, "the peer's certificate is not trusted: {reason}"),
             Self::Expired => f.write_str("the peer's certificate has expired"),
+            Self::Name { domain, .. } if domain.is_address() => {
+                write!(
+                    f,
+                    "the peer's domain is an address ({domain}), which a certificate proves by an XmppAddr alone"
+                )
+            }
             Self::Name { domain, names } if names.is_empty() => {
                 write!(
                     f,
-                    "the peer's certificate has no subjectAltName, so it does not cover {domain}"
+                    "the peer's certificate names no domain in its subjectAltName, so it does not cover {domain}"
                 )
             }
             Self::Name { domain, names } => {
@@ -254,7 +256,34 @@ impl fmt::Display for NotCovered {
     }
 }
 
+/// The first names, and how many there are besides: a stranger wrote them, and they go into a log.
+fn shown(names: &[CertificateName]) -> Vec<String> {
+    let more = names.len().saturating_sub(NAMES_SHOWN_MAX);
+    let first = names.iter().take(NAMES_SHOWN_MAX).map(legible);
+    let rest = (more > 0).then(|| format!("{more} more"));
+    first.chain(rest).collect()
+}
+
+/// One name on one line, not a long one, without characters that a terminal obeys.
+fn legible(name: &CertificateName) -> String {
+    let name = name.to_string();
+    if name.is_empty() {
+        return "an empty name".to_owned();
+    }
+    let mut shown: String = name
+        .chars()
+        .take(NAME_CHARS_MAX)
+        .flat_map(char::escape_debug)
+        .collect();
+    if name.chars().nth(NAME_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 const NAMES_SHOWN_MAX: usize = 5;
+/// What a name of DNS may have, and some more for its kind.
+const NAME_CHARS_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {
@@ -289,6 +318,9 @@ mod tests {
             (dns("r*.capulet.lit"), "rooms.capulet.lit", false),
             (dns("*"), "capulet.lit", false),
             (dns("capulet.lit\u{0}.evil.lit"), "capulet.lit", false),
+            (dns("capulet.lit."), "capulet.lit", false),
+            (dns("*.capulet.lit."), "rooms.capulet.lit", false),
+            (srv("_xmpp-server", "capulet.lit."), "capulet.lit", false),
             (dns("127.0.0.1"), "127.0.0.1", false),
             (srv("_xmpp-server", "capulet.lit"), "capulet.lit", true),
             (srv("_xmpp-client", "capulet.lit"), "capulet.lit", false),
@@ -298,6 +330,35 @@ mod tests {
         ] {
             assert_eq!(name.covers(&domain(target)), covered, "{name} for {target}");
         }
+    }
+
+    #[test]
+    fn what_a_stranger_named_is_told_on_one_line() {
+        let now = Instant::now();
+        let told = |names: &[&str], target: &str| {
+            let certificate = PeerCertificate {
+                chain: Chain::Valid,
+                names: names
+                    .iter()
+                    .map(|name| CertificateName::Dns((*name).into()))
+                    .collect(),
+                expires: Some(now + Duration::from_secs(5)),
+                ..PeerCertificate::absent()
+            };
+            let target = domain(target);
+            certificate.covers(&target, now).unwrap_err().to_string()
+        };
+        assert_eq!(
+            told(
+                &["a.lit\nERROR all is lost", "\u{1b}[2J", "", "\u{202e}"],
+                "capulet.lit"
+            ),
+            "the peer's certificate is for a.lit\\nERROR all is lost, \\u{1b}[2J, an empty name, \\u{202e}, not for \
+             capulet.lit"
+        );
+        let long = "a".repeat(100_000);
+        let told = |names: &[&str]| told(names, "capulet.lit").len();
+        assert!(told(&[&long, &long, &long, &long, &long, &long]) < 1_700);
     }
 
     #[test]
