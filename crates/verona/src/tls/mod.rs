@@ -26,7 +26,7 @@ use std::time::SystemTime;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, CommonState, ProtocolVersion};
+use rustls::{AlertDescription, CommonState, PeerMisbehaved, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use verona_proto::addr::Domain;
@@ -335,6 +335,13 @@ fn explain(cause: &io::Error, direct: bool) -> (String, &'static str) {
         Some(E::InvalidCertificate(_)) => (
             "it did not prove that it has the key of its certificate".to_owned(),
             "its key is another or too weak (RSA needs 2048 bits); its operator must look at the certificate",
+        ),
+        Some(E::PeerMisbehaved(
+            PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme
+            | PeerMisbehaved::SignedKxWithWrongAlgorithm,
+        )) => (
+            "it signs with a key of a kind that is not accepted".to_owned(),
+            "its certificate needs a key that is RSA, ECDSA on a curve of NIST, or Ed25519",
         ),
         Some(other) => (other.to_string(), "its operator's log may say more"),
         None => match cause.kind() {

@@ -274,7 +274,7 @@ pub(super) fn path(
             UnixTime::since_unix_epoch(since_1970),
             KeyUsage::server_auth(),
             revocation,
-            None,
+            Some(&issuers_may_issue),
         )?;
         Ok(summary(leaf, &verified))
     };
@@ -291,6 +291,22 @@ pub(super) fn path(
             Err(revoked(parse(leaf).is_some_and(|c| revocations.name(&c))))
         }
         Err(cause) => Err(explain(cause)),
+    }
+}
+
+/// The library believes basicConstraints alone (RFC 5280 §6.1.4 n).
+fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    let may_issue = path.intermediate_certificates().all(|issuer| {
+        let der = issuer.der();
+        let usage = parse(&der).map(|parsed| match parsed.key_usage() {
+            Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
+            Err(_) => false,
+        });
+        usage == Some(true)
+    });
+    match may_issue {
+        true => Ok(()),
+        false => Err(webpki::Error::EndEntityUsedAsCa),
     }
 }
 
@@ -359,7 +375,7 @@ fn explain(
             let whose = parsed.is_none_or(|c| c.validity().not_before.timestamp() == start);
             format!("{}not valid before {}", whose_prefix(whose), date(start))
         }
-        E::UnknownIssuer | E::CaUsedAsEndEntity if self_signed => "self-signed".to_owned(),
+        E::UnknownIssuer if self_signed => "self-signed".to_owned(),
         E::UnknownIssuer => {
             let issuer = parsed
                 .map(|c| shown(&c.issuer().to_string()))
@@ -371,9 +387,14 @@ fn explain(
             };
             format!("issued by an unknown authority ({issuer}){missing}")
         }
+        E::CaUsedAsEndEntity if self_signed => {
+            "self-signed, and the certificate of an authority (CA:TRUE), not of a server".to_owned()
+        }
         E::CaUsedAsEndEntity => {
             "it is the certificate of an authority (CA:TRUE), not of a server".to_owned()
         }
+        E::InvalidCertValidity => "it ends before it begins".to_owned(),
+        E::ExtensionValueInvalid => "it has an extension twice, or one that is damaged".to_owned(),
         E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {
             "not for server authentication (extendedKeyUsage)".to_owned()
         }
@@ -381,7 +402,17 @@ fn explain(
             "it has names that its authority may not certify (nameConstraints)".to_owned()
         }
         E::PathLenConstraintViolated | E::EndEntityUsedAsCa => {
-            "issued by a certificate that may not issue (basicConstraints)".to_owned()
+            "issued by a certificate that may not issue (basicConstraints, keyUsage)".to_owned()
+        }
+        E::MaximumPathDepthExceeded => {
+            "there are too many intermediates between it and a trusted authority".to_owned()
+        }
+        E::InvalidSignatureForPublicKey if self_signed => {
+            "self-signed, and not with the key of the trusted authority of that name".to_owned()
+        }
+        // Of a key that is too short the library says no more than that.
+        E::InvalidSignatureForPublicKey if any_is_signed_with_rsa(leaf, intermediates) => {
+            "its signature is wrong, or by a key that is too short (RSA needs 2048 bits)".to_owned()
         }
         E::InvalidSignatureForPublicKey | E::SignatureAlgorithmMismatch => {
             "its signature is wrong".to_owned()
@@ -391,12 +422,24 @@ fn explain(
             "signed with an algorithm that is not accepted (such as SHA-1 or RSA below 2048 bits)"
                 .to_owned()
         }
-        E::UnsupportedCertVersion => "it is no X.509 v3 certificate".to_owned(),
+        E::UnsupportedCertVersion => {
+            let whose = whose_prefix(!is_readable(leaf));
+            format!("{whose}it is no X.509 v3 certificate")
+        }
         E::UnsupportedCriticalExtension => {
-            "it has a critical extension that is unknown here".to_owned()
+            let whose = whose_prefix(!is_readable(leaf));
+            format!("{whose}it has a critical extension that is unknown here")
         }
         other => format!("it cannot be used ({other})"),
     }
+}
+
+fn any_is_signed_with_rsa(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> bool {
+    std::iter::once(leaf).chain(intermediates).any(|der| {
+        parse(der).is_some_and(|certificate| {
+            RSA_SIGNATURES.contains(&certificate.signature_algorithm.algorithm)
+        })
+    })
 }
 
 fn whose_prefix(leaf: bool) -> &'static str {
@@ -532,6 +575,13 @@ fn shown(text: &str) -> String {
 const SRV_NAME: Oid<'static> = oid!(1.3.6.1.5.5.7.8.7);
 /// id-on-xmppAddr (RFC 6120 §13.7.1.4).
 const XMPP_ADDR: Oid<'static> = oid!(1.3.6.1.5.5.7.8.5);
+/// PKCS #1 v1.5 with SHA-256, SHA-384 and SHA-512, and RSA-PSS (RFC 8017): what is looked at at all.
+const RSA_SIGNATURES: [Oid<'static>; 4] = [
+    oid!(1.2.840.113549.1.1.11),
+    oid!(1.2.840.113549.1.1.12),
+    oid!(1.2.840.113549.1.1.13),
+    oid!(1.2.840.113549.1.1.10),
+];
 /// A hundred years.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 const SHOWN_CHARS_MAX: usize = 100;
