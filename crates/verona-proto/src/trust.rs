@@ -34,7 +34,7 @@ pub fn certified(
         .find_map(|method| by(method, certificate, domain, policy, now))
         .ok_or_else(|| Unproven::Certificate {
             not: certificate.covers(domain, now).err(),
-            elsewhere: elsewhere(certificate.attestation(domain)),
+            elsewhere: elsewhere(certificate, domain, policy),
         })?;
     let attested = certificate.attestation(domain);
     not_weaker(identity, None, attested, policy, before)
@@ -199,10 +199,12 @@ fn not_weaker(
     }
 }
 
-/// What DNS and the web said, as the rest of a sentence about why a certificate did not do.
-fn elsewhere(attested: Option<&Attestation>) -> Vec<String> {
-    let Some(attested) = attested else {
-        return Vec::new();
+/// What pins, DNS and the web say, as the rest of a sentence about why a certificate did not do.
+fn elsewhere(certificate: &PeerCertificate, domain: &Domain, policy: &PeerPolicy) -> Vec<String> {
+    let pinned = policy.accepts(IdentityMethod::Pin) && certificate.chain != Chain::Absent;
+    let pin = pinned.then(|| "its key is none of those that are pinned for it".to_owned());
+    let Some(attested) = certificate.attestation(domain) else {
+        return pin.into_iter().collect();
     };
     let dane = match &attested.dane {
         Dane::NotLooked | Dane::Matches { .. } => None,
@@ -214,7 +216,7 @@ fn elsewhere(attested: Option<&Attestation>) -> Vec<String> {
         Posh::Differs => Some("its POSH document names other certificates".to_owned()),
         Posh::Failed(why) => Some(format!("POSH: {why}")),
     };
-    dane.into_iter().chain(posh).collect()
+    pin.into_iter().chain(dane).chain(posh).collect()
 }
 
 /// Why a peer is not believed.
