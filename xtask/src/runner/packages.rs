@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "unbound",
     "knot",
     "ldnsutils",
+    "openssl",
     "expat",
     "libxml2-utils",
     "iproute2",

@@ -16,12 +16,13 @@ mod peers;
 mod revocation;
 mod store;
 mod tlsa;
+mod zoo;
 
 use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -38,16 +39,37 @@ struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new(name: &str) -> Self {
+        Self::changed(name, |_| {})
+    }
+
+    fn changed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = Self::params(name);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::self_signed(Self::params(name), key).unwrap())
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
     /// An authority below this one.
     fn intermediate(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        self.intermediate_with(KeyPair::generate().unwrap(), change)
+    }
+
+    fn intermediate_with(&self, key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = Self::params("An Intermediate");
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+    }
+
+    /// Another certificate for this authority, whose name is `name`, by another.
+    fn certified_by(
+        &self,
+        other: &Self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> rcgen::Certificate {
+        let mut params = Self::params(name);
+        change(&mut params);
+        params.signed_by(self.0.key(), &other.0).unwrap()
     }
 
     fn params(name: &str) -> CertificateParams {
@@ -91,11 +113,25 @@ impl Issued {
     }
 
     fn pem(&self) -> String {
-        let mut text = self.key.serialize_pem();
-        for certificate in &self.chain {
-            text.push_str(&pem("CERTIFICATE", certificate));
-        }
-        text
+        self.key.serialize_pem() + &self.pem_of_chain()
+    }
+
+    fn pem_of_chain(&self) -> String {
+        let texts = self
+            .chain
+            .iter()
+            .map(|certificate| pem("CERTIFICATE", certificate));
+        texts.collect()
+    }
+}
+
+/// A certificate of montague.lit that nobody vouches for.
+fn self_signed() -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let certificate = leaf(&["montague.lit"]).self_signed(&key).unwrap();
+    Issued {
+        chain: vec![certificate.der().clone()],
+        key,
     }
 }
 
