@@ -168,7 +168,7 @@ impl Case {
                 words,
             } => bounce(&scene, to, condition, words, evidence),
             Kind::Software(software) => components::converse(software, scene, dir, evidence),
-            Kind::Dane => Ok(()),
+            Kind::Dane => bail!("it has a scene of its own"),
         }
     }
 
