@@ -38,9 +38,9 @@ pub(crate) enum Expect {
     Dials(&'static [&'static str]),
     /// The same in any order.
     DialsInAnyOrder(&'static [&'static str]),
-    /// DNS proves that there is no server; the sender reads this. Nothing is dialled.
+    /// DNS proves that there is no server, or names none that may be dialled; the sender reads this. Nothing is dialled.
     NotFound(&'static str),
-    /// Nothing is proven, or what DNS names may not be dialled; the sender reads this. Nothing is dialled.
+    /// Nothing is proven; the sender reads this. Nothing is dialled.
     Timeout(&'static str),
 }
 

@@ -14,20 +14,20 @@ pub(super) fn cases() -> Vec<Case> {
             "our own loopback, where only the Internet is dialled",
             Zone::good,
         )
-        .timeout("is not a public address (loopback")
+        .not_found("is not a public address (loopback")
         .on_the_internet()
         .why("no network of ours is reached by what a stranger writes"),
         Case::new(
             "the same without SRV, by the domain's address",
             Zone::without_srv,
         )
-        .timeout("is not a public address (loopback")
+        .not_found("is not a public address (loopback")
         .on_the_internet()
         .why("the same"),
         Case::new("our own listener", |place| {
             Zone::good(place).on(HOST_A, A, records(vec![a(HOST_A, place.own())]))
         })
-        .timeout("is our own listener")
+        .not_found("is our own listener")
         .why("we would talk to ourselves"),
         Case::new("our own listener first, then a server", |place| {
             Zone::good(place)
@@ -67,7 +67,7 @@ pub(super) fn cases() -> Vec<Case> {
         .then(Again {
             to: DOMAIN,
             after: std::time::Duration::from_millis(1100),
-            expect: Expect::Timeout("192.168.1.1:15269 is not a public address"),
+            expect: Expect::NotFound("192.168.1.1:15269 is not a public address"),
             asks: false,
         }),
     ];
@@ -97,7 +97,7 @@ pub(super) fn cases() -> Vec<Case> {
         let case = Case::new(what, move |place| {
             Zone::good(place).on(HOST_A, A, records(vec![a(HOST_A, address)]))
         });
-        cases.push(case.timeout(reason).why("no server is there"));
+        cases.push(case.not_found(reason).why("no server is there"));
     }
     for (what, address, reason) in [
         (
@@ -132,7 +132,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .on(HOST_A, AAAA, records(vec![aaaa(HOST_A, address)]))
                 .on(HOST_A, A, no_data())
         });
-        cases.push(case.timeout(reason).why("no server is there"));
+        cases.push(case.not_found(reason).why("no server is there"));
     }
     cases
 }
