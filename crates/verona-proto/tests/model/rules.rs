@@ -264,6 +264,12 @@ impl Certificate {
 
     pub(crate) fn covers(&self, name: Name, now: u64) -> bool {
         let names = self.names.iter().any(|covered| match covered {
+            // The root's dot has no place in a certificate (RFC 5280 §4.2.1.6).
+            Covered::Domain(own, spelling)
+                if own.spelled(*spelling).is_ascii() && own.spelled(*spelling).ends_with('.') =>
+            {
+                false
+            }
             Covered::Domain(own, _) | Covered::ServerService(own) | Covered::Address(own) => {
                 *own == name
             }
