@@ -290,7 +290,7 @@ pub const TARGETS_MAX: usize = 16;
 /// Addresses of one server that are tried, so that others have their turn within [`TARGETS_MAX`].
 pub const ADDRESSES_PER_SERVER_MAX: usize = 8;
 /// The target that says "no such service" (RFC 2782).
-const NO_SERVICE: &str = ".";
+pub const NO_SERVICE: &str = ".";
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ mod unusable;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
@@ -27,8 +28,8 @@ use hickory_resolver::system_conf::read_system_conf;
 use tokio::time::{Instant, timeout_at};
 use verona_proto::addr::Domain;
 use verona_proto::discovery::{
-    DiscoveryError, DiscoveryErrorKind, FALLBACK_PORT, Plan, SrvAnswer, SrvRecord, TARGETS_MAX,
-    Target, plan, targets,
+    DiscoveryError, DiscoveryErrorKind, FALLBACK_PORT, NO_SERVICE, Plan, SrvAnswer, SrvRecord,
+    TARGETS_MAX, Target, plan, targets,
 };
 use verona_proto::grounds::Assurance;
 
@@ -133,13 +134,21 @@ impl Resolver {
         //= DNS-01
         //= DNS-11
         let services = async {
-            tokio::join!(self.services("_xmpp-server._tcp", domain, false), async {
-                if direct_tls {
-                    self.services("_xmpps-server._tcp", domain, true).await
-                } else {
-                    SrvAnswer::NotAsked
+            let mut xmpp = pin!(self.services("_xmpp-server._tcp", domain, false));
+            if !direct_tls {
+                return (xmpp.await, SrvAnswer::NotAsked);
+            }
+            let mut xmpps = pin!(self.services("_xmpps-server._tcp", domain, true));
+            tokio::select! {
+                first = &mut xmpp => {
+                    let second = second_service(&first, xmpps).await;
+                    (first, second)
                 }
-            })
+                first = &mut xmpps => {
+                    let second = second_service(&first, xmpp).await;
+                    (second, first)
+                }
+            }
         };
         let (xmpp, xmpps) = timeout_at(deadline, services)
             .await
@@ -266,6 +275,23 @@ impl fmt::Display for ResolverError {
 
 impl std::error::Error for ResolverError {}
 
+/// Waits for the answer about the other service: briefly once servers are known, else as long as it takes. Both kinds of
+/// servers have the same certificates to show, so whoever suppresses one answer gains nothing.
+async fn second_service(first: &SrvAnswer, second: impl Future<Output = SrvAnswer>) -> SrvAnswer {
+    let are_known = match first {
+        SrvAnswer::Records(records) => records.iter().any(|record| record.target != NO_SERVICE),
+        SrvAnswer::Absent(_) | SrvAnswer::NotAsked | SrvAnswer::Bogus(_) | SrvAnswer::Failed(_) => {
+            false
+        }
+    };
+    match are_known {
+        true => tokio::time::timeout(SECOND_SERVICE, second)
+            .await
+            .unwrap_or_else(|_| SrvAnswer::Failed("DNS was slow to answer".to_owned())),
+        false => second.await,
+    }
+}
+
 /// By UDP, and by TCP for what UDP truncates.
 fn name_server(address: SocketAddr) -> NameServerConfig {
     let at_port = |mut connection: ConnectionConfig| {
@@ -363,6 +389,8 @@ fn random(bound: u32) -> u32 {
     u32::try_from(scaled).unwrap_or(bound)
 }
 
+/// How long the servers of one service wait for those of the other.
+const SECOND_SERVICE: Duration = Duration::from_secs(1);
 /// Aliases that are followed for one question.
 const ALIASES_MAX: usize = 8;
 /// However long a record says that it holds (DNS-10).

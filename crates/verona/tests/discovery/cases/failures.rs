@@ -114,8 +114,9 @@ pub(super) fn cases() -> Vec<Case> {
         waits("silence for `_xmpps-server`, a server at `_xmpp-server`", |place| {
             Zone::good(place).on(XMPPS, SRV, silence())
         })
+        .takes(Takes::AMoment)
         .dials(&["a:15269"])
-        .why("a server that was found is used, once the other question is given up"),
+        .why("a server that was found waits a second for the other answer, and no longer"),
         waits("silence for `_xmpps-server`, nothing at `_xmpp-server`", |place| {
             Zone::without_srv(place).on(XMPPS, SRV, silence())
         })
