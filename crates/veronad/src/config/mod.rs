@@ -133,19 +133,20 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     }
     let domains = domains::read(root.sections("domain", report), base, report);
 
-    let mut section = root.section("defaults", report);
-    let defaults = policy::defaults(&mut section, report);
+    let mut section = root.section("dns", report);
+    let (dns_servers, dnssec) = daemon::dns(&mut section, base, report);
     section.finish(report);
-    let (policy, addresses) = policy::peers(root.sections("peer", report), defaults, report);
+
+    let mut section = root.section("defaults", report);
+    let defaults = policy::defaults(&mut section, &dnssec, report);
+    section.finish(report);
+    let peers = root.sections("peer", report);
+    let (policy, addresses) = policy::peers(peers, defaults, &dnssec, report);
 
     let mut section = root.section("tls", report);
     let (certificates, store) =
         tls::certificates(&mut section, &domains, policy.defaults.tls, base, report);
     let (trust, trust_files) = tls::trust(&mut section, base, report);
-    section.finish(report);
-
-    let mut section = root.section("dns", report);
-    let (dns_servers, dnssec) = daemon::dns(&mut section, base, report);
     section.finish(report);
 
     let mut section = root.section("dialback", report);

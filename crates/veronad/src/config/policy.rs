@@ -2,7 +2,7 @@
 //!
 //! Both tables know the same keys, so both are read by the same function.
 
-use verona::config::PeerAddress;
+use verona::config::{Dnssec, PeerAddress};
 use verona_proto::limits::{BadLimit, Limits};
 use verona_proto::policy::{
     BidiOffer, BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, Multiplex,
@@ -14,8 +14,12 @@ use super::section::{Node, Section};
 use super::{address, suggest};
 
 /// The policy for everybody, from `[defaults]`.
-pub(super) fn defaults(section: &mut Section<'_>, report: &mut Report) -> PeerPolicy {
-    let keys = Keys::read(section, Scope::Everybody, report);
+pub(super) fn defaults(
+    section: &mut Section<'_>,
+    dnssec: &Dnssec,
+    report: &mut Report,
+) -> PeerPolicy {
+    let keys = Keys::read(section, Scope::Everybody, dnssec, report);
     let mut policy = PeerPolicy::default();
     policy.tls = keys.tls.unwrap_or(policy.tls);
     policy.identity = keys.identity.unwrap_or(policy.identity);
@@ -45,6 +49,7 @@ pub(super) fn defaults(section: &mut Section<'_>, report: &mut Report) -> PeerPo
 pub(super) fn peers(
     sections: Vec<Section<'_>>,
     defaults: PeerPolicy,
+    dnssec: &Dnssec,
     report: &mut Report,
 ) -> (Policy, Vec<(DomainPattern, PeerAddress)>) {
     let mut policy = Policy {
@@ -57,7 +62,7 @@ pub(super) fn peers(
         let address = section
             .get("address")
             .and_then(|node| address::peer(&node, node.text(report)?, report));
-        let keys = Keys::read(&mut section, Scope::OnePeer, report);
+        let keys = Keys::read(&mut section, Scope::OnePeer, dnssec, report);
         let pattern = match domain {
             Some(node) => node
                 .text(report)
@@ -110,14 +115,14 @@ struct Keys {
 }
 
 impl Keys {
-    fn read(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Self {
+    fn read(section: &mut Section<'_>, scope: Scope, dnssec: &Dnssec, report: &mut Report) -> Self {
         let pins = match scope {
             Scope::OnePeer => section.get("pins").and_then(|node| pins(&node, report)),
             Scope::Everybody => None,
         };
         let named = section
             .get("identity")
-            .and_then(|node| identity(&node, pins.as_deref(), report));
+            .and_then(|node| identity(&node, pins.as_deref(), dnssec, report));
         Self {
             tls: choice(section, "tls", TLS, report),
             // Whoever names keys and nothing else wants those keys and nothing else.
@@ -168,6 +173,7 @@ fn choice<T: Copy>(
 fn identity(
     node: &Node<'_>,
     pins: Option<&[[u8; 32]]>,
+    dnssec: &Dnssec,
     report: &mut Report,
 ) -> Option<Vec<IdentityMethod>> {
     let items = node.items_or_report(report)?;
@@ -190,9 +196,25 @@ fn identity(
                 .error(&item.place(), "\"pin\" proves nobody without `pins`")
                 .suggest("name the keys in the same `[[peer]]`: pins = [\"sha256:…\"]");
         }
+        if method == IdentityMethod::Dane && matches!(dnssec, Dnssec::Off) {
+            report
+                .warning(
+                    &item.place(),
+                    "\"dane\" proves nobody while DNSSEC is not validated",
+                )
+                .suggest("write `dnssec = \"validate\"` in `[dns]`");
+        }
         if !methods.contains(&method) {
             methods.push(method);
         }
+    }
+    if methods == [IdentityMethod::Dane] && matches!(dnssec, Dnssec::Off) {
+        report
+            .error(
+                &node.place(),
+                "nothing in `identity` is available: no peer could be proven",
+            )
+            .suggest("write `dnssec = \"validate\"` in `[dns]`, or name another method");
     }
     Some(methods)
 }
