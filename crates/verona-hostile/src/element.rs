@@ -172,6 +172,9 @@ impl Heard {
     }
 }
 
+/// How a record with an alert begins (RFC 8446 §5.1): its type, and the major version that never changes.
+const TLS_ALERT: [u8; 2] = [21, 3];
+
 /// Cuts the bytes of one direction into elements, over stream restarts.
 pub struct Reader {
     parser: Parser,
@@ -220,6 +223,11 @@ impl Reader {
 
     /// The next complete thing, if there is one.
     pub fn next_heard(&mut self) -> Option<Heard> {
+        // Whoever takes TLS on the same port answers bad TLS in TLS; a fatal alert is the end of the connection
+        // (RFC 8446 §6.2).
+        if !self.is_in_stream && self.rest.starts_with(&TLS_ALERT) {
+            return Some(Heard::Broken("a TLS alert".to_owned()));
+        }
         loop {
             let mut rest = self.rest.as_slice();
             let before = rest.len();
@@ -337,5 +345,8 @@ mod tests {
         reader.feed(b"<html><head></body>");
         assert!(matches!(reader.next_heard(), Some(Heard::Header(_))));
         assert!(matches!(reader.next_heard(), Some(Heard::Garbled(_))));
+        let mut reader = Reader::default();
+        reader.feed(&[21, 3, 1, 0, 2, 2, 50]);
+        assert!(matches!(reader.next_heard(), Some(Heard::Broken(_))));
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use super::attack::{REFUSED, Step, attack, forbidden_ping};
 use crate::authority::{Order, Purposes, Signer, Validity};
 use crate::case::{Case, Need};
-use crate::element::ns;
+use crate::element::{Heard, ns};
 use crate::scene::{Directions, Scene, auth};
 use crate::verdict::{Expect, Verdict};
 
@@ -647,15 +647,28 @@ fn visitors() -> Vec<Case> {
                     .welcome(&mut wire, &header, crate::neighbour::FEATURE_BIDI)
                     .await?;
                 // It may ask by dialback, since it resolved the name itself; then nothing is claimed here.
-                match scene.element(&mut wire).await {
-                    Ok(element) if element.namespace == ns::DIALBACK || element.is(ns::BIDI, "bidi") => {
+                match wire.hear(crate::scene::STEP_MAX).await {
+                    Heard::Element(element)
+                        if element.namespace == ns::DIALBACK || element.is(ns::BIDI, "bidi") =>
+                    {
                         Ok(Verdict::Closed)
                     }
-                    Ok(element) if element.is(ns::STREAM, "error") => {
+                    Heard::Element(element) if element.is(ns::STREAM, "error") => {
                         Ok(Verdict::StreamError(element.condition()))
                     }
-                    Ok(element) => Ok(Verdict::Other(format!("it says {}", element.short()))),
-                    Err(_) => Ok(scene.judge(&mut wire).await),
+                    Heard::Element(element) => {
+                        Ok(Verdict::Other(format!("it says {}", element.short())))
+                    }
+                    // It says goodbye, waits for ours, and must not have delivered elsewhere.
+                    Heard::End => Ok(match scene.judge(&mut wire).await {
+                        Verdict::Ignored => Verdict::Closed,
+                        other => other,
+                    }),
+                    Heard::Header(_)
+                    | Heard::Eof
+                    | Heard::Broken(_)
+                    | Heard::Garbled(_)
+                    | Heard::Silence => Ok(scene.judge(&mut wire).await),
                 }
             },
         )
