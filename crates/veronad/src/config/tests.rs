@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use verona::config::Dnssec;
 use verona_proto::limits::Limits;
 use verona_proto::policy::PeerPolicy;
 
@@ -78,7 +79,7 @@ fn the_defaults_that_the_starting_point_shows_are_the_defaults() {
     let mut report = Report::new("verona.toml", defaults);
     let root = DeTable::parse(defaults).unwrap();
     let mut section = Section::root(&root);
-    let policy = policy::defaults(&mut section, &mut report);
+    let policy = policy::defaults(&mut section, &Dnssec::Off, &mut report);
     section.finish(&mut report);
     assert!(!report.has_errors(), "{}", report.render(false));
     assert_eq!(
