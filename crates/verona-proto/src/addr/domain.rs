@@ -70,9 +70,17 @@ impl Domain {
     /// The last two labels. Which names belong together is not known; that they end so is close enough for a bound.
     #[must_use]
     pub fn site(&self) -> &str {
+        self.ending(2)
+    }
+
+    /// The last so many labels; all where there are fewer.
+    #[must_use]
+    pub fn ending(&self, labels: usize) -> &str {
         let name = self.ascii();
         let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
-        dots.nth(1)
+        labels
+            .checked_sub(1)
+            .and_then(|before| dots.nth(before))
             .and_then(|at| name.get(at + 1..))
             .unwrap_or(name)
     }

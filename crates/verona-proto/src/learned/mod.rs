@@ -180,7 +180,7 @@ impl Learned {
     /// The peer proved itself by its certificate (contract §3, `weaker`).
     pub fn note_proven(&self, peer: &Domain, strength: Strength, now: Instant) {
         let mut table = self.lock();
-        table.make_room_for_site(peer);
+        table.make_room_to_prove(peer);
         let record = table.record(peer, now);
         let before = record.proven.insert(strength, now);
         // Who proves itself all day long is stored once a day.
@@ -349,49 +349,83 @@ impl Table {
     }
 
     /// A certificate with a wildcard proves as many names as its owner likes: they push out one another and nobody else.
-    fn make_room_for_site(&mut self, peer: &Domain) {
-        if self
-            .peers
-            .get(peer)
-            .is_some_and(|record| !record.proven.is_empty())
-        {
+    fn make_room_to_prove(&mut self, peer: &Domain) {
+        let is_proven = |record: &Record| !record.proven.is_empty();
+        if self.peers.get(peer).is_some_and(is_proven) {
             return;
         }
         let site = peer.site();
-        let mut of_site: Vec<(Instant, &Domain)> = self
-            .peers
-            .iter()
-            .filter(|(domain, record)| !record.proven.is_empty() && domain.site() == site)
-            .map(|(domain, record)| (record.touched, domain))
-            .collect();
-        if of_site.len() < PROVEN_PER_SITE_MAX {
-            return;
-        }
-        of_site.sort_unstable();
-        if let Some(oldest) = of_site.first().map(|(_, domain)| (*domain).clone()) {
-            self.peers.remove(&oldest);
+        let proven = self.peers.iter().filter(|(_, record)| is_proven(record));
+        let (all, of_site) = proven.fold((0, 0), |(all, of_site), (domain, _)| {
+            (all + 1, of_site + usize::from(domain.site() == site))
+        });
+        if of_site >= PROVEN_PER_SITE_MAX {
+            self.forget_one_of_the_most(|domain| domain.site() == site);
+        } else if all >= PROVEN_MAX {
+            self.forget_one_of_the_most(|_| true);
         }
     }
 
-    /// Who was never met but only not reached goes first: anybody can name ten thousand such domains. Then the half of the
-    /// others that was met least recently: seldom, and then at once.
+    /// Of the proven domains among these: one of whichever ending has the most of them, then of whichever longer ending
+    /// within it, down to the one that was met least recently. So a neighbour under the same registry (`co.uk`) does not
+    /// pay for somebody's wildcard.
+    fn forget_one_of_the_most(&mut self, is_among: impl Fn(&Domain) -> bool) {
+        let mut among: Vec<(&Domain, Instant)> = self
+            .peers
+            .iter()
+            .filter(|(domain, record)| !record.proven.is_empty() && is_among(domain))
+            .map(|(domain, record)| (domain, record.touched))
+            .collect();
+        for labels in 2..=LABELS_MAX {
+            let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+            for (domain, _) in &among {
+                *counts.entry(domain.ending(labels)).or_default() += 1;
+            }
+            let most = counts.into_iter().max_by_key(|(_, count)| *count);
+            match most {
+                Some((ending, count)) if count > 1 => {
+                    among.retain(|(domain, _)| domain.ending(labels) == ending);
+                }
+                Some(_) | None => break,
+            }
+        }
+        let oldest = among.into_iter().min_by_key(|(_, touched)| *touched);
+        if let Some(domain) = oldest.map(|(domain, _)| domain.clone()) {
+            self.peers.remove(&domain);
+        }
+    }
+
+    /// Who was never met but only not reached goes first: anybody can name ten thousand such domains. Then the half of
+    /// those that was met least recently: seldom, and then at once. Who proved itself stays, so that nobody can have it
+    /// forgotten by having many others met; they have bounds of their own.
     fn make_room(&mut self, now: Instant) {
         self.forget(now);
         self.peers.retain(|_, record| record.was_met());
         if self.peers.len() < PEERS_MAX {
             return;
         }
-        let mut touched: Vec<Instant> = self.peers.values().map(|record| record.touched).collect();
+        let mut touched: Vec<Instant> = self
+            .peers
+            .values()
+            .filter(|record| record.proven.is_empty())
+            .map(|record| record.touched)
+            .collect();
         touched.sort_unstable();
-        let Some(middle) = touched.get(touched.len() / 2).copied() else {
-            return;
-        };
-        let mut room = PEERS_MAX / 2;
-        self.peers.retain(|_, record| {
-            let kept = record.touched >= middle && room > 0;
-            room -= usize::from(kept);
-            kept
-        });
+        if let Some(middle) = touched.get(touched.len() / 2).copied() {
+            let mut room = touched.len() / 2;
+            self.peers.retain(|_, record| {
+                if !record.proven.is_empty() {
+                    return true;
+                }
+                let kept = record.touched >= middle && room > 0;
+                room -= usize::from(kept);
+                kept
+            });
+        }
+        // Only where a file says so are all of them proven.
+        while self.peers.len() >= PEERS_MAX {
+            self.forget_one_of_the_most(|_| true);
+        }
     }
 
     fn forget(&mut self, now: Instant) {
@@ -442,6 +476,12 @@ pub const PEERS_MAX: usize = 10_000;
 
 /// Domains that end in the same two labels and are held to what they proved.
 pub const PROVEN_PER_SITE_MAX: usize = 200;
+
+/// Domains that are held to what they proved, of all sites: room for others is always left.
+pub const PROVEN_MAX: usize = PEERS_MAX / 2;
+
+/// More labels than a domain has (RFC 1035 §3.1).
+const LABELS_MAX: usize = 128;
 
 /// After how long a repeated experience is worth storing again.
 const REPEATED: Duration = Duration::from_secs(3600);

@@ -202,3 +202,32 @@ fn another_key_is_noticed_once() {
     assert_eq!(learned.note_key(&peer, [2; 32], now), Some([1; 32]));
     assert_eq!(learned.note_key(&peer, [2; 32], now), None);
 }
+
+#[test]
+fn whoever_has_a_zone_cannot_have_forgotten_what_others_proved() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let bank = domain("bank.lit");
+    learned.note_proven(&bank, Strength::Dane, now);
+    // Ten thousand names of one zone, each proven by dialback, with bidi.
+    for number in 0..=PEERS_MAX {
+        let peer = domain(&format!("x{number}.mallory.example"));
+        let later = now + Duration::from_millis(number as u64 + 1);
+        learned.note(&peer, Topic::Bidi, Outcome::Works, "it requested it", later);
+    }
+    let later = now + Duration::from_secs(60);
+    assert_eq!(learned.proven(&bank, later), Some(Strength::Dane));
+}
+
+#[test]
+fn a_wildcard_under_a_public_suffix_does_not_push_out_its_neighbours() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let bank = domain("bank.co.uk");
+    learned.note_proven(&bank, Strength::Dane, now);
+    for number in 0..PROVEN_PER_SITE_MAX {
+        let peer = domain(&format!("x{number}.mallory.co.uk"));
+        let later = now + Duration::from_millis(number as u64 + 1);
+        learned.note_proven(&peer, Strength::Certificate, later);
+    }
+    let later = now + Duration::from_secs(60);
+    assert_eq!(learned.proven(&bank, later), Some(Strength::Dane));
+}
