@@ -108,11 +108,10 @@ pub(crate) async fn of_server(
         }
         //= DNS-15
         (Tlsa::Secure(records), _) => shown.compare(records, &domain, &hosts),
-        (Tlsa::None, Assurance::Dns | Assurance::Dnssec) => Dane::NoRecords,
-        // Nobody asked DNS where it is.
-        (Tlsa::None, Assurance::Redirected | Assurance::Configured | Assurance::Proven) => {
-            Dane::NotLooked
-        }
+        // Of a server that another server names DNS says nothing; whoever proved itself by DANE is not there (STREAM-51).
+        (Tlsa::None, Assurance::Dns | Assurance::Dnssec | Assurance::Redirected) => Dane::NoRecords,
+        // The operator says where it is, and nobody asked DNS.
+        (Tlsa::None, Assurance::Configured | Assurance::Proven) => Dane::NotLooked,
     };
     let mut attestation = Attestation {
         domain,
@@ -164,7 +163,12 @@ async fn published(
     }
     //= DNS-19
     let unknown = |why: &str| Dane::Differs(format!("could not be compared: {why}"));
-    let (dane, hosts) = match timeout(patience, shared.resolver.certificates_of(domain)).await {
+    // Whoever connects causes these questions: all of them together have so many places.
+    let asked = async {
+        let _place = shared.attestation_places.acquire().await;
+        shared.resolver.certificates_of(domain).await
+    };
+    let (dane, hosts) = match timeout(patience, asked).await {
         Ok(Ok(published)) => {
             let hosts = hosts_of(domain, published.hosts.iter().map(String::as_str));
             let dane = shown.compare(&published.tlsa, domain, &hosts);
@@ -230,6 +234,10 @@ fn patience(shared: &Shared, domain: &Domain, policy: &PeerPolicy) -> Duration {
         false => whole,
     }
 }
+
+/// Peers whose certificates DNS is asked about at the same time; one may cost some fifty questions. The others wait, as
+/// long as they would for DNS.
+pub(crate) const LOOKED_UP_MAX: usize = 64;
 
 /// For what would be nice to know.
 const NOT_NEEDED: Duration = Duration::from_secs(1);

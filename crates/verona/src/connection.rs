@@ -697,11 +697,15 @@ impl Connection {
         };
         let (shared, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shown));
         tokio::spawn(async move {
-            let attestation = attest::of_peer(&shared, domain, &shown).await;
-            // A connection that has ended needs no answer.
-            let _ = commands
-                .send(ConnectionCommand::Attested(attestation))
-                .await;
+            // A connection that has ended needs no answer, and nobody asks on for it.
+            tokio::select! {
+                attestation = attest::of_peer(&shared, domain, &shown) => {
+                    let _ = commands
+                        .send(ConnectionCommand::Attested(attestation))
+                        .await;
+                }
+                () = commands.closed() => {}
+            }
         });
     }
 
