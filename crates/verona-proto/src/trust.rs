@@ -177,12 +177,25 @@ fn not_weaker(
     policy: &PeerPolicy,
     before: Option<Strength>,
 ) -> Result<Identity, Unproven> {
-    let looked = attested.is_some_and(|attestation| attestation.dane != Dane::NotLooked);
-    // Where nobody looks for TLSA records their absence says nothing about the peer.
-    let measure = before.map(|before| match looked {
-        true => before,
-        false => Strength::Certificate,
-    });
+    //= TLS-34
+    // Where the operator has nobody look for TLSA records, their absence says nothing about the peer. Where it was merely
+    // not done for this name (a further pair, a server that we were sent to), a stream of its own does it.
+    let looked = policy.accepts(IdentityMethod::Dane)
+        && attested.is_none_or(|attestation| attestation.dane != Dane::NotLooked);
+    let by_certificate = [
+        IdentityMethod::Dane,
+        IdentityMethod::Certificate,
+        IdentityMethod::Posh,
+    ];
+    let measure = match before {
+        Some(before) if looked => Some(before),
+        // What the operator does not accept any more cannot be asked for.
+        Some(_) => by_certificate
+            .into_iter()
+            .any(|method| policy.accepts(method))
+            .then_some(Strength::Certificate),
+        None => None,
+    };
     match measure {
         Some(measure)
             if policy.weaker == Weaker::Refuse

@@ -90,7 +90,10 @@ impl Engine {
                 previous: config.dialback_previous_secret.clone(),
             },
             tls_available: !tls.certificates().is_empty(),
-            attestations: Attestations::Available,
+            attestations: match &config.dnssec {
+                Dnssec::Off => Attestations::Available,
+                Dnssec::Validate(_) => Attestations::WithDnssec,
+            },
             memory,
         });
         let switchboard = Switchboard::new(

@@ -45,8 +45,10 @@ pub enum Attestations {
     /// There is nobody to ask: PKIX and pins decide.
     #[default]
     Unavailable,
-    /// The driver looks them up.
+    /// The driver looks them up: on the web, and in DNS as far as it may be believed.
     Available,
+    /// The driver looks them up, and validates DNSSEC: what no record names may be one that DANE refuses.
+    WithDnssec,
 }
 
 /// What an engine remembers beyond one stream; clones share it.

@@ -350,7 +350,7 @@ impl AwaitAttestation {
     fn enter(self: Box<Self>, context: &mut Context, now: Instant) -> super::Phase {
         //= DNS-19
         //= DNS-24
-        if context.config.attestations == Attestations::Available
+        if context.config.attestations != Attestations::Unavailable
             && let Some(remote) = &self.addresses.remote
             && trust::is_attestation_wanted(
                 &self.secured.certificate,

@@ -254,6 +254,7 @@ fn a_peer_may_not_offer_less_than_it_proved_before() {
     let trusted = || shown(true, "capulet.lit", now);
     let selfsigned = || shown(false, "capulet.lit", now);
     let looked = |certificate| attested(certificate, Dane::NoRecords, Posh::NotLooked);
+    let not_looked = |certificate| attested(certificate, Dane::NotLooked, Posh::NotLooked);
     let dane = |certificate| attested(certificate, MATCHES, Posh::NotLooked);
     let (certificate, stronger) = (Some(Strength::Certificate), Some(Strength::Dane));
     for (case, shown, before, dialled_ok, certified_ok) in [
@@ -283,10 +284,23 @@ fn a_peer_may_not_offer_less_than_it_proved_before() {
         ),
         ("DANE again", dane(selfsigned()), stronger, true, true),
         // Where nobody validates DNSSEC, nobody can say that there is none.
-        ("nobody looked for DANE", trusted(), stronger, true, true),
         (
-            "nobody looked, nothing else",
-            selfsigned(),
+            "nobody looks for DANE",
+            not_looked(trusted()),
+            stronger,
+            true,
+            true,
+        ),
+        (
+            "nobody looks, nothing else",
+            not_looked(selfsigned()),
+            stronger,
+            false,
+            false,
+        ),
+        (
+            "nobody looked on this stream",
+            trusted(),
             stronger,
             false,
             false,

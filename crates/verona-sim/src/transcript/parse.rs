@@ -266,6 +266,7 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
     let attestations = match keys.remove("attestations").as_deref() {
         None | Some("no") => Attestations::Unavailable,
         Some("yes") => Attestations::Available,
+        Some("dnssec") => Attestations::WithDnssec,
         Some(other) => return Err(format!("`attestations` is `yes` or `no`, not `{other}`")),
     };
     let assurance = match keys.remove("way").as_deref() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use verona_xml::Element;
 
-use super::super::context::Context;
+use super::super::context::{Attestations, Context};
 use super::super::{Cause, Event, KeyCheck, Role, StreamError};
 use super::{Open, authority};
 use crate::addr::{Direction, Domain, DomainPair, NotAPair};
@@ -16,7 +16,7 @@ use crate::dialback::{
 };
 use crate::grounds::{Assurance, Identity, Proof};
 use crate::limits::{seconds, size};
-use crate::policy::{BidiPolicy, Federate, IdentityMethod, TlsPolicy};
+use crate::policy::{BidiPolicy, Federate, IdentityMethod, TlsPolicy, Weaker};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
 
 impl Open {
@@ -96,6 +96,17 @@ impl Open {
             return None;
         }
         let certificate = &self.secured.as_ref()?.certificate;
+        //= DNS-15
+        // Where DANE may say no, a stream of its own hears it; nobody asked about this domain here.
+        let is_dane_open = match context.config.attestations {
+            Attestations::WithDnssec => {
+                policy.accepts(IdentityMethod::Dane) && certificate.attestation(remote).is_none()
+            }
+            Attestations::Available | Attestations::Unavailable => false,
+        };
+        if is_dane_open {
+            return None;
+        }
         context.certified(certificate, remote, now).ok()
     }
 
@@ -277,6 +288,17 @@ impl Open {
             return Refuse(
                 StanzaCondition::PolicyViolation,
                 "dialback without TLS, which the policy requires",
+            );
+        }
+        //= DB-41
+        // Nor from one that came with a certificate before: somebody in the way may have taken TLS out.
+        if self.secured.is_none()
+            && policy.weaker == Weaker::Refuse
+            && context.before(from, now).is_some()
+        {
+            return Refuse(
+                StanzaCondition::PolicyViolation,
+                "dialback without TLS, from a domain that proved itself by its certificate before",
             );
         }
         //= BIDI-31

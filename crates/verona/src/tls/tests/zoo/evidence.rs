@@ -280,7 +280,16 @@ pub(super) struct Elsewhere {
     records: Vec<TlsaRecord>,
     /// Hosts that DNSSEC proves to serve the domain.
     hosts: Vec<&'static str>,
+    dnssec: Dnssec,
     web: Web,
+}
+
+/// Whether anybody validates what DNS says.
+#[derive(Clone, Copy, Debug, Default)]
+enum Dnssec {
+    #[default]
+    Validated,
+    Off,
 }
 
 /// What the domain's web server says.
@@ -304,8 +313,8 @@ impl Elsewhere {
     ) -> Attestation {
         let hosts: Vec<Domain> = self.hosts.iter().map(|host| domain(host)).collect();
         let clocks = (SystemTime::now(), now);
-        let dane = match policy.accepts(IdentityMethod::Dane) {
-            true => compare(
+        let dane = match (self.dnssec, policy.accepts(IdentityMethod::Dane)) {
+            (Dnssec::Validated, true) => compare(
                 &self.records,
                 &facts.chain,
                 &facts.evidence,
@@ -313,7 +322,7 @@ impl Elsewhere {
                 &hosts,
                 clocks,
             ),
-            false => Dane::NotLooked,
+            (Dnssec::Off, _) | (Dnssec::Validated, false) => Dane::NotLooked,
         };
         let posh = match self.web {
             _ if !policy.accepts(IdentityMethod::Posh) => Posh::NotLooked,

@@ -15,6 +15,10 @@ pub(super) fn cases(nursery: &Nursery) -> Vec<Case> {
     let good = nursery.server(|_| {});
     let itself = self_signed();
     let no_records = Elsewhere::default;
+    let no_dnssec = || Elsewhere {
+        dnssec: Dnssec::Off,
+        ..Elsewhere::default()
+    };
     let only_dns = |why: &str| less("its certificate", "dns", &format!(" ({why})"));
     let no_tlsa = format!("{SELF_SIGNED}; DNS has no TLSA record for it that may be believed");
     vec![
@@ -39,10 +43,16 @@ pub(super) fn cases(nursery: &Nursery) -> Vec<Case> {
         Case::new(nothing("none at all"), "a certificate", &all)
             .before(Strength::Certificate)
             .connects(Verdict::Dialback, "the peer showed no certificate"),
-        // Where nobody asks DNS, nobody can say that it is less.
-        Case::new(shown("good", &good), "DANE, and DNS is not asked", &all)
+        // Where the operator has nobody validate DNSSEC, nobody can say that it is less.
+        Case::new(shown("good", &good), "DANE, and DNSSEC is off", &all)
             .before(Strength::Dane)
+            .elsewhere(no_dnssec())
             .proves("certificate"),
+        Case::new(shown("good", &good), "DANE, and nobody may ask", &all)
+            .before(Strength::Dane)
+            .connects(Verdict::Dialback, &less("DANE", "certificate", ""))
+            .dialled(Verdict::Refused, &less("DANE", "certificate", ""))
+            .asked(Verdict::Refused, &less("DANE", "certificate", "")),
         Case::new(shown("good", &good), "DANE, and there are no records", &all)
             .before(Strength::Dane)
             .elsewhere(no_records())
