@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use verona_proto::addr::{Direction, DomainPair, Hosts, Jid};
 use verona_proto::dialback::{Answer, Verdict};
+use verona_proto::learned::Learned;
 use verona_proto::stanza::condition::StanzaCondition;
 use verona_proto::stanza::{Destination, Stanza, StanzaKind};
 use verona_proto::stream::{
@@ -85,12 +86,14 @@ impl Connection {
                 Stream::initiating(Arc::clone(config), purpose, ids, None, at)
             }
         };
-        Self::of(stream, rules, part, certificate, start, now)
+        let learned = config.memory.learned.clone();
+        Self::of(stream, learned, rules, part, certificate, start, now)
     }
 
     /// A connection whose stream is there already.
     pub(crate) fn of(
         stream: Stream,
+        learned: Learned,
         rules: &Rc<Rules>,
         part: Part,
         certificate: Rc<Certificate>,
@@ -99,7 +102,7 @@ impl Connection {
     ) -> Self {
         Self {
             stream,
-            referee: Referee::new(Rc::clone(rules), part, now),
+            referee: Referee::new(Rc::clone(rules), part, learned, now),
             hosts: rules.all_hosts(),
             start,
             now,

@@ -6,6 +6,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Instant;
+
+use verona_proto::learned::Learned;
 
 use crate::names::{Address, Name, Pair, Pairs};
 use crate::rules::{Certificate, Rule, Rules};
@@ -94,6 +97,8 @@ pub(crate) struct Issued {
 pub(crate) struct Referee {
     pub(crate) rules: Rc<Rules>,
     pub(crate) part: Part,
+    /// Who proved itself to this server before, on whichever stream.
+    learned: Learned,
     pub(crate) stage: Stage,
     pub(crate) now: u64,
     /// The peer's certificate, once TLS stands.
@@ -173,7 +178,7 @@ impl Asked {
 }
 
 impl Referee {
-    pub(crate) fn new(rules: Rc<Rules>, part: Part, now: u64) -> Self {
+    pub(crate) fn new(rules: Rc<Rules>, part: Part, learned: Learned, now: u64) -> Self {
         let remotes = |is: &dyn Fn(Rule) -> bool| {
             let all = (0..Name::COUNT).map(Name);
             all.filter(|name| is(rules.for_peer(*name)))
@@ -185,6 +190,7 @@ impl Referee {
             clear_remotes: remotes(&|rule| !rule.deny && !rule.tls_required),
             rules,
             part,
+            learned,
             stage: Stage::Header,
             now,
             certificate: None,
@@ -304,7 +310,8 @@ impl Referee {
         let issued = std::mem::take(&mut self.issued);
         let elsewhere = std::mem::take(&mut self.issued_elsewhere);
         let ids_seen = Rc::clone(&self.ids_seen);
-        *self = Self::new(Rc::clone(&self.rules), self.part, self.now);
+        let learned = self.learned.clone();
+        *self = Self::new(Rc::clone(&self.rules), self.part, learned, self.now);
         self.certificate = Some(certificate);
         self.ids = ids;
         self.checks = checks;
@@ -576,7 +583,13 @@ impl Referee {
             return;
         }
         self.stage = Stage::Open;
-        if !self.rules.hosts(to) || self.rules.hosts(from) || rule.deny || in_clear {
+        // DB-41: nobody who came with a certificate before is believed without TLS. A story is shorter than this memory.
+        let is_less = self.certificate.is_none()
+            && self
+                .learned
+                .proven(&from.domain(), Instant::now())
+                .is_some();
+        if !self.rules.hosts(to) || self.rules.hosts(from) || rule.deny || in_clear || is_less {
             return;
         }
         if self.part != Part::Receiving && !(self.bidi_with(from) && self.sendable().has_local(to))
