@@ -363,11 +363,16 @@ impl World {
         for (pair, mut drain) in connection.carried {
             match requeues {
                 true => drain.requeue(),
-                false => self.gone += drain.take_unacknowledged().len(),
+                false => {
+                    let gone = drain.unacknowledged();
+                    drain.acknowledge(gone);
+                    self.gone += gone;
+                }
             }
             drains.push((pair, drain));
         }
-        self.tell(Signal::Ended(StreamKey(stream), Remains { drains }));
+        let remains = Remains::untouched(drains);
+        self.tell(Signal::Ended(StreamKey(stream), remains));
     }
 
     fn answer(&mut self, key: u64, choices: &mut Choices<'_>) {

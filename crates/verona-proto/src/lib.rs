@@ -151,6 +151,7 @@
 
 pub mod addr;
 pub mod authorizations;
+pub mod carriage;
 pub mod certificate;
 pub mod component;
 pub mod dane;

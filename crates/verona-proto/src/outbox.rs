@@ -152,6 +152,15 @@ impl Refused {
     }
 }
 
+/// What becomes of a stanza of which nobody knows whether it arrived (SM-12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its sender is told that this is so.
+    Return,
+    /// It is sent again, in this form, which says that it was delayed.
+    Resend(Stanza),
+}
+
 /// The end that gives stanzas; there is one. Dropping it leaves the queue to [`Feeder::reclaim`].
 #[derive(Debug)]
 pub struct Drain(Arc<Queue>);
@@ -165,6 +174,13 @@ impl Drain {
         contents.pulled += 1;
         contents.moved = true;
         Some(stanza)
+    }
+
+    /// The stanza pulled last waits again, in front of those that were not pulled: it was not taken. Whoever puts it back
+    /// knows of it, so no bell is rung.
+    pub fn put_back(&mut self) {
+        let mut contents = self.0.lock();
+        contents.pulled = contents.pulled.saturating_sub(1);
     }
 
     /// Removes the oldest `count` stanzas that were pulled: they have arrived, or all that can be known is that they
@@ -182,15 +198,6 @@ impl Drain {
         self.0.lock().pulled
     }
 
-    /// Takes out the stanzas that are pulled and not acknowledged, oldest first: those of which nobody knows whether
-    /// they arrived.
-    #[must_use = "each of them is to be returned to its sender, or to be sent again"]
-    pub fn take_unacknowledged(&mut self) -> Vec<Stanza> {
-        let mut contents = self.0.lock();
-        let count = std::mem::take(&mut contents.pulled);
-        contents.remove(0, count)
-    }
-
     /// Makes everything that is not acknowledged wait again, in front and in order: it certainly did not arrive.
     pub fn requeue(&mut self) {
         let mut contents = self.0.lock();
@@ -204,27 +211,37 @@ impl Drain {
         ring(bell);
     }
 
-    /// As [`requeue`](Self::requeue), but takes out those of which `never_twice` says so: each of them may have arrived.
+    /// As [`requeue`](Self::requeue), where of the first `uncertain` stanzas nobody knows whether they arrived: `fate`
+    /// decides what becomes of each, told since when it was in the queue. Those behind them certainly did not arrive.
+    /// More than were pulled is as many as were pulled.
     #[must_use = "each of them is to be returned to its sender"]
-    pub fn requeue_but(&mut self, never_twice: impl Fn(&Stanza) -> bool) -> Vec<Stanza> {
-        let mut taken = Vec::new();
+    pub fn settle(
+        &mut self,
+        uncertain: usize,
+        mut fate: impl FnMut(&Stanza, Instant) -> Fate,
+    ) -> Vec<Stanza> {
+        let mut returned = Vec::new();
         {
             let mut contents = self.0.lock();
             let mut position = 0;
-            for _ in 0..contents.pulled {
-                if contents
-                    .entries
-                    .get(position)
-                    .is_some_and(|entry| never_twice(&entry.stanza))
-                {
-                    taken.extend(contents.remove(position, 1));
-                } else {
-                    position += 1;
+            for _ in 0..uncertain.min(contents.pulled) {
+                let Some(entry) = contents.entries.get_mut(position) else {
+                    break;
+                };
+                match fate(&entry.stanza, entry.since) {
+                    Fate::Return => returned.extend(contents.remove(position, 1)),
+                    Fate::Resend(stanza) => {
+                        let before = std::mem::replace(&mut entry.stanza, stanza).bytes().len();
+                        let after = entry.stanza.bytes().len();
+                        contents.bytes =
+                            contents.bytes.saturating_sub(before).saturating_add(after);
+                        position += 1;
+                    }
                 }
             }
         }
         self.requeue();
-        taken
+        returned
     }
 
     /// Takes out the stanzas that wait to be pulled and were pushed before `before` (ROUTE-24).

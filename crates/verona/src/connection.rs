@@ -9,24 +9,23 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
+use verona_proto::carriage::{Carriage, Counted, Custody, Keep, Left, Settled, TooLarge};
 use verona_proto::certificate::Attestation;
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::Target;
 use verona_proto::federation::{Remains, Signal, StreamKey};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
-use verona_proto::outbox::{Drain, Feeder};
-use verona_proto::policy::OnUncertain;
-use verona_proto::stanza::{StanzaClass, StanzaCondition, StanzaKind};
+use verona_proto::outbox::{Bell, Drain, Feeder};
+use verona_proto::stanza::{StanzaClass, StanzaCondition};
 use verona_proto::stream::{
     self, Command, Event, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
 };
 
 use crate::attest::{self, Shown};
-use crate::carried::{Carried, TooLarge};
 use crate::gate::Admission;
 use crate::held::Held;
 use crate::observe::log;
@@ -121,12 +120,14 @@ pub(crate) fn spawn(
     let pairs_max = verona_proto::limits::size(shared.limits.pairs_per_stream_max);
     let (sender, commands) = mpsc::channel(pairs_max.saturating_add(COMMANDS_BESIDE_CARRY));
     let feeders: Feeders = Arc::default();
+    let ready: Arc<Notify> = Arc::default();
     let connection = Connection {
         shared: Arc::clone(shared),
         key,
         link: Arc::clone(&link),
         commands,
-        carried: Carried::new(),
+        carriage: Carriage::new(bell(&ready)),
+        ready,
         held: Held::default(),
         bytes_written: 0,
         transport: LinkTransport::Plain,
@@ -164,13 +165,16 @@ pub(crate) fn spawn(
                 .drain(..)
                 .filter_map(|(pair, feeder)| feeder.reclaim().map(|drain| (pair, drain)))
                 .collect();
-            let mut drains = Vec::new();
-            for (pair, mut drain) in reclaimed {
-                let begun = drain.unacknowledged() > 0;
-                settle(&shared, &pair, &mut drain, begun).await;
-                drains.push((pair, drain));
-            }
-            shared.signal(Signal::Ended(key, Remains { drains })).await;
+            // Nobody knows any more how far it had come.
+            let queues = reclaimed
+                .into_iter()
+                .map(|(pair, drain)| Left {
+                    pair,
+                    uncertain: drain.unacknowledged(),
+                    drain,
+                })
+                .collect();
+            shared.signal(Signal::Ended(key, Remains { queues })).await;
         }
     });
     Start(start)
@@ -195,7 +199,9 @@ struct Connection {
     key: StreamKey,
     link: Arc<Mutex<Link>>,
     commands: mpsc::Receiver<ConnectionCommand>,
-    carried: Carried,
+    carriage: Carriage,
+    /// Notified when a queue that was empty is not any more.
+    ready: Arc<Notify>,
     held: Held,
     bytes_written: u64,
     transport: LinkTransport,
@@ -484,7 +490,7 @@ impl Connection {
             let deadline = stream
                 .deadline()
                 .map_or_else(far_away, tokio::time::Instant::from_std);
-            let ready = self.carried.ready();
+            let ready = Arc::clone(&self.ready);
             let writing = !outgoing.is_empty() || unflushed;
             // A peer that asks and does not take the answers is not read from.
             let reading =
@@ -580,7 +586,7 @@ impl Connection {
                 stream.handle(Input::Attested(attestation), now());
             }
             ConnectionCommand::Carry { pair, drain } => {
-                self.carried.add(pair, drain);
+                self.carriage.add(pair, drain);
             }
             ConnectionCommand::Converge => {
                 stream.handle(Input::Command(Command::Converge), now());
@@ -606,7 +612,7 @@ impl Connection {
                 written + u64::try_from(unsent + stream.transmit().len()).unwrap_or(0)
             };
             let begin = at(stream, self.bytes_written);
-            let Some((pair, stanza)) = self.carried.pull() else {
+            let Some((pair, stanza)) = self.carriage.pull() else {
                 return;
             };
             // The drain came with the grant, so the stream permits it; if it ended meanwhile, nothing is lost:
@@ -618,24 +624,33 @@ impl Connection {
                         !stream.is_open(),
                         "a stream was given a pair for which it may not send"
                     );
-                    self.carried.put_back();
+                    self.carriage.put_back();
                     return;
                 }
                 Err(NotSent::TooLarge { max_bytes }) => {
                     let refused = TooLarge { stanza, max_bytes };
-                    self.carried.refused(&pair, begin, refused);
+                    self.carriage.refused(&pair, begin, refused);
                     continue;
                 }
             }
             let end = at(stream, self.bytes_written);
-            let counts = stanza.class() != StanzaClass::Error;
-            self.carried.sent(&pair, begin, end, counts);
+            let counted = match stanza.class() {
+                StanzaClass::Error => Counted::No,
+                StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Counted::Yes,
+            };
+            self.carriage
+                .sent(&pair, begin, end, Custody::Written, counted);
         }
     }
 
     /// All that was handed to the transport has left it.
     async fn acknowledge(&mut self) {
-        let settled = self.carried.acknowledge(self.bytes_written);
+        let settled = self.carriage.written(self.bytes_written);
+        self.settled(settled).await;
+    }
+
+    /// Counts what was delivered, and returns what the peer does not take.
+    async fn settled(&self, settled: Settled) {
         self.shared
             .counters
             .delivered
@@ -771,7 +786,7 @@ impl Connection {
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                ConnectionCommand::Carry { pair, drain } => self.carried.add(pair, drain),
+                ConnectionCommand::Carry { pair, drain } => self.carriage.add(pair, drain),
                 ConnectionCommand::Request { .. }
                 | ConnectionCommand::Verdict { .. }
                 | ConnectionCommand::Attested(_)
@@ -781,15 +796,10 @@ impl Connection {
         }
         self.held.give_up(&self.shared).await;
         self.trace(TracedWhat::Closed);
-        let mut drains = Vec::new();
-        for (pair, mut drain, begun) in self.carried.into_drains(self.bytes_written) {
-            settle(&self.shared, &pair, &mut drain, begun).await;
-            drain.silence();
-            drains.push((pair, drain));
-        }
+        let queues = self.carriage.end(self.bytes_written, Keep::Nothing);
         drop(self.admission);
         self.shared
-            .signal(Signal::Ended(self.key, Remains { drains }))
+            .signal(Signal::Ended(self.key, Remains { queues }))
             .await;
     }
 
@@ -863,32 +873,10 @@ pub(crate) fn notice_death(tcp: &TcpStream, key: StreamKey) {
     }
 }
 
-/// Decides what becomes of stanzas that were being written when a connection was lost.
-async fn settle(shared: &Shared, pair: &DomainPair, drain: &mut Drain, begun: bool) {
-    let text = format!(
-        "the connection with {} was lost while this was being sent",
-        pair.remote()
-    );
-    //= BIDI-60
-    let uncertain = match (
-        begun,
-        shared.policy.for_peer(pair.remote().domain()).on_uncertain,
-    ) {
-        // Nothing of it reached the transport: it certainly did not arrive.
-        (false, _) => {
-            drain.requeue();
-            return;
-        }
-        //= SM-12
-        // An IQ may have had its effect: it is never sent twice.
-        (true, OnUncertain::Resend) => drain.requeue_but(|stanza| stanza.kind() == StanzaKind::Iq),
-        (true, OnUncertain::Bounce) => drain.take_unacknowledged(),
-    };
-    for stanza in uncertain {
-        shared
-            .bounce(&stanza, StanzaCondition::RemoteServerTimeout, &text)
-            .await;
-    }
+/// Wakes the connection.
+fn bell(ready: &Arc<Notify>) -> Bell {
+    let ready = Arc::clone(ready);
+    Arc::new(move || ready.notify_one())
 }
 
 /// Whether the federation acts on an event; what it only would throw away must not fill its queue.

@@ -186,8 +186,8 @@ fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Optio
     match sent {
         Ok(()) => None,
         Err(ConnectionCommand::Carry { pair, drain }) => {
-            let drains = vec![(pair, drain)];
-            Some(Signal::Ended(stream, Remains { drains }))
+            let remains = Remains::untouched([(pair, drain)]);
+            Some(Signal::Ended(stream, remains))
         }
         Err(ConnectionCommand::Request { .. }) => Some(Signal::Ended(stream, Remains::default())),
         Err(

@@ -113,7 +113,6 @@
 
 mod attachment;
 mod attest;
-mod carried;
 mod component;
 pub mod config;
 mod connection;

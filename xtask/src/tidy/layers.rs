@@ -30,6 +30,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("proxy_header", 3, &[]),
     // L4: one connection, and what is reached from there.
     ("switchboard", 4, &[]),
+    ("carriage", 4, &[]),
     ("stream", 4, &[]),
     ("component", 4, &[]),
     ("local", 4, &[]),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::addr::{Domain, DomainPair};
+use crate::carriage::Left;
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, OtherHost, Target};
 use crate::grounds::{Assurance, Identity};
@@ -77,8 +78,22 @@ pub struct Unreached {
 /// What is left of a stream.
 #[derive(Debug, Default)]
 pub struct Remains {
-    /// The queues that it carried, what certainly did not arrive put back in front.
-    pub drains: Vec<(DomainPair, Drain)>,
+    /// The queues that it carried.
+    pub queues: Vec<Left>,
+}
+
+impl Remains {
+    /// Queues of which everything that was pulled certainly did not arrive.
+    pub fn untouched(queues: impl IntoIterator<Item = (DomainPair, Drain)>) -> Self {
+        let certain = |(pair, drain)| Left {
+            pair,
+            drain,
+            uncertain: 0,
+        };
+        Self {
+            queues: queues.into_iter().map(certain).collect(),
+        }
+    }
 }
 
 /// What the federation wants done.

@@ -9,6 +9,7 @@ mod checking;
 mod event;
 mod experience;
 mod legs;
+mod loss;
 mod redirecting;
 mod reuse;
 mod route;
@@ -383,15 +384,12 @@ impl Federation {
         for key in self.verifications.forget(stream) {
             self.abandon(key, now);
         }
-        for (pair, drain) in remains.drains {
+        for left in remains.queues {
             let carried_here = |route: &Route| matches!(route, Route::Carried { stream: other } if *other == stream);
-            if self.routes.get(&pair).is_some_and(carried_here) {
-                self.routes.remove(&pair);
+            if self.routes.get(&left.pair).is_some_and(carried_here) {
+                self.routes.remove(&left.pair);
             }
-            // An idle pair is forgotten; its next stanza makes a new queue.
-            if let Err(drain) = drain.close_if_empty() {
-                self.serve(pair, drain, now);
-            }
+            self.take_back(left, now);
         }
         //= DB-08
         for pair in requested {

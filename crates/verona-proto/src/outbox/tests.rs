@@ -59,7 +59,8 @@ enum Step {
     Push(usize),
     Pull,
     Acknowledge(usize),
-    TakeUnacknowledged,
+    PutBack,
+    Settle(usize),
     Requeue,
     Expire(u64),
     Pass(u64),
@@ -72,7 +73,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0usize..200).prop_map(Step::Push),
         5 => Just(Step::Pull),
         2 => (0usize..6).prop_map(Step::Acknowledge),
-        1 => Just(Step::TakeUnacknowledged),
+        1 => Just(Step::PutBack),
+        1 => (0usize..6).prop_map(Step::Settle),
         1 => Just(Step::Requeue),
         1 => (0u64..20).prop_map(Step::Expire),
         3 => (0u64..10).prop_map(Step::Pass),
@@ -146,9 +148,25 @@ proptest! {
                     model.take(0, count);
                     model.pulled -= count;
                 }
-                Step::TakeUnacknowledged => {
-                    let count = std::mem::take(&mut model.pulled);
-                    prop_assert_eq!(numbers(&held.take_unacknowledged()), model.take(0, count));
+                Step::PutBack => {
+                    held.put_back();
+                    model.pulled = model.pulled.saturating_sub(1);
+                }
+                Step::Settle(uncertain) => {
+                    let count = uncertain.min(std::mem::take(&mut model.pulled));
+                    let (kept, returned): (Vec<_>, Vec<_>) = model
+                        .entries
+                        .drain(..count)
+                        .partition(|entry| entry.0 % 2 == 0);
+                    for entry in kept.into_iter().rev() {
+                        model.entries.push_front(entry);
+                    }
+                    let fate = |stanza: &Stanza, _| match number(stanza) % 2 {
+                        0 => Fate::Resend(stanza.clone()),
+                        _ => Fate::Return,
+                    };
+                    let returned: Vec<_> = returned.iter().map(|entry| entry.0).collect();
+                    prop_assert_eq!(numbers(&held.settle(uncertain, fate)), returned);
                 }
                 Step::Requeue => {
                     held.requeue();
@@ -224,7 +242,7 @@ fn a_drain_that_is_lost_leaves_what_it_pulled_uncertain() {
     feeder.push(stanza(4, 0), now).unwrap();
     let mut drain = feeder.reclaim().unwrap();
     assert_eq!(drain.unacknowledged(), 1);
-    assert_eq!(numbers(&drain.take_unacknowledged()), [1]);
+    assert_eq!(numbers(&drain.settle(1, |_, _| Fate::Return)), [1]);
     assert_eq!(number(&drain.pull().unwrap()), 2);
 }
 

@@ -179,11 +179,12 @@ impl World {
 
     /// The stream's end hands back the queues of these pairs.
     pub(crate) fn end(&mut self, stream: u64, pairs: &[&str]) -> Vec<String> {
-        let drains = pairs
+        let drains: Vec<(DomainPair, Drain)> = pairs
             .iter()
             .map(|pair| (self.pair(pair), self.drains.remove(*pair).unwrap()))
             .collect();
-        self.tell(Signal::Ended(StreamKey(stream), Remains { drains }))
+        let remains = Remains::untouched(drains);
+        self.tell(Signal::Ended(StreamKey(stream), remains))
     }
 
     /// The stream that carries the pair writes all that waits.

@@ -408,11 +408,11 @@ impl Town {
             let hosts = self.servers[server].rules.all_hosts();
             let drains = drains
                 .into_iter()
-                .map(|(pair, drain)| (domains(&hosts, pair), drain))
-                .collect();
+                .map(|(pair, drain)| (domains(&hosts, pair), drain));
+            let remains = Remains::untouched(drains);
             self.servers[server]
                 .federation
-                .handle(Signal::Ended(key, Remains { drains }), at);
+                .handle(Signal::Ended(key, remains), at);
             if let Other::End(other) = other {
                 // The last words still arrive, then nothing.
                 self.ends[end].other = Other::Nobody;
@@ -551,9 +551,7 @@ impl Town {
                 let name = named(&pair)?;
                 let end = stream.0 as usize;
                 if self.ends[end].is_reported {
-                    let remains = Remains {
-                        drains: vec![(pair, drain)],
-                    };
+                    let remains = Remains::untouched([(pair, drain)]);
                     self.servers[server]
                         .federation
                         .handle(Signal::Ended(stream, remains), at);

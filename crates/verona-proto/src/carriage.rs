@@ -1,0 +1,298 @@
+//! The queues that one connection writes: which of them have something, and how much of each has arrived.
+//!
+//! It is the draining side of a connection, without the connection: the driver pulls from it, says what was written,
+//! and what the peer acknowledged (XEP-0198). A stanza leaves its queue when it is out of our hands, and not before:
+//! with an acknowledgement where the peer gives one, else when its bytes are written.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::addr::DomainPair;
+use crate::outbox::{Bell, Drain};
+use crate::stanza::Stanza;
+
+/// The drains that a connection has.
+///
+/// A queue that gets something puts its pair on the ready list, so that the connection need not ask all of them. Each
+/// pair that has some gets its turn.
+pub struct Carriage {
+    drains: BTreeMap<DomainPair, Drain>,
+    ready: Arc<Mutex<VecDeque<DomainPair>>>,
+    bell: Bell,
+    /// Stanzas handed to the stream, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// Acknowledgements that cover stanzas of `in_flight` whose turn has not come, because one before them is not
+    /// written yet.
+    credit: usize,
+    last: Option<DomainPair>,
+}
+
+/// Until when a stanza is in our hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Custody {
+    /// Until its bytes are written: the peer does not say what arrived.
+    Written,
+    /// Until the peer acknowledges it (XEP-0198 §4).
+    Acknowledged,
+}
+
+/// Whether a stanza counts as delivered when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// It does.
+    Yes,
+    /// It is an error, which was counted where it was made.
+    No,
+}
+
+/// A stanza that is on its way.
+#[derive(Debug)]
+struct InFlight {
+    pair: DomainPair,
+    /// Where it begins in all that was ever written.
+    begin: u64,
+    /// Where it ends.
+    end: u64,
+    departure: Departure,
+}
+
+/// What becomes of a stanza when those before it have left.
+#[derive(Debug)]
+enum Departure {
+    /// It leaves too, when its custody ends.
+    Leaves(Custody, Counted),
+    /// It stays: the peer takes none of its size.
+    Refused(TooLarge),
+}
+
+/// A stanza that is larger than the peer takes (LIM-05).
+#[derive(Debug)]
+pub struct TooLarge {
+    /// The stanza.
+    pub stanza: Stanza,
+    /// What the peer takes, in bytes.
+    pub max_bytes: u64,
+}
+
+/// What left our hands.
+#[derive(Debug, Default)]
+#[must_use = "it is to be counted, and what was refused to be returned"]
+pub struct Settled {
+    /// How many stanzas were delivered by it.
+    pub delivered: u64,
+    /// What must go back to its senders.
+    pub refused: Vec<TooLarge>,
+}
+
+/// A queue that a connection gives back.
+#[derive(Debug)]
+pub struct Left {
+    /// Whose it is.
+    pub pair: DomainPair,
+    /// The queue. What was pulled and did not arrive is still pulled.
+    pub drain: Drain,
+    /// How many of the stanzas that are pulled may have arrived, the oldest ones. Those behind them certainly did not.
+    pub uncertain: usize,
+}
+
+impl Carriage {
+    /// Carries nothing yet. `bell` is rung when there may be something to pull.
+    #[must_use]
+    pub fn new(bell: Bell) -> Self {
+        Self {
+            drains: BTreeMap::new(),
+            ready: Arc::default(),
+            bell,
+            in_flight: VecDeque::new(),
+            credit: 0,
+            last: None,
+        }
+    }
+
+    /// Carries a pair's queue from now on.
+    pub fn add(&mut self, pair: DomainPair, mut drain: Drain) {
+        let ready = Arc::clone(&self.ready);
+        let bell = Arc::clone(&self.bell);
+        let named = pair.clone();
+        drain.ring_with(Arc::new(move || {
+            lock(&ready).push_back(named.clone());
+            bell();
+        }));
+        self.drains.insert(pair, drain);
+    }
+
+    /// The next stanza: each pair that has some gets its turn.
+    pub fn pull(&mut self) -> Option<(DomainPair, Stanza)> {
+        loop {
+            let pair = lock(&self.ready).pop_front()?;
+            let Some(stanza) = self.drains.get_mut(&pair).and_then(Drain::pull) else {
+                continue;
+            };
+            lock(&self.ready).push_back(pair.clone());
+            self.last = Some(pair.clone());
+            return Some((pair, stanza));
+        }
+    }
+
+    /// The stanza pulled last was not taken: it is still the first of its queue that is not on its way.
+    pub fn put_back(&mut self) {
+        let Some(pair) = self.last.take() else {
+            return;
+        };
+        if let Some(drain) = self.drains.get_mut(&pair) {
+            drain.put_back();
+        }
+    }
+
+    /// The stanza pulled last goes from `begin` to `end` in all that is written.
+    pub fn sent(
+        &mut self,
+        pair: &DomainPair,
+        begin: u64,
+        end: u64,
+        custody: Custody,
+        counted: Counted,
+    ) {
+        self.in_flight.push_back(InFlight {
+            pair: pair.clone(),
+            begin,
+            end,
+            departure: Departure::Leaves(custody, counted),
+        });
+    }
+
+    /// The stanza pulled last is too large for the peer. It has its turn all the same, so that it is answered once.
+    pub fn refused(&mut self, pair: &DomainPair, at: u64, refused: TooLarge) {
+        self.in_flight.push_back(InFlight {
+            pair: pair.clone(),
+            begin: at,
+            end: at,
+            departure: Departure::Refused(refused),
+        });
+    }
+
+    /// Everything up to `written` has left us.
+    pub fn written(&mut self, written: u64) -> Settled {
+        self.settle(written)
+    }
+
+    /// The peer has handled the next `count` of the stanzas that wait for its acknowledgement, and everything up to
+    /// `written` has left us.
+    pub fn acknowledged(&mut self, count: usize, written: u64) -> Settled {
+        self.credit = self.credit.saturating_add(count);
+        self.settle(written)
+    }
+
+    /// The peer acknowledges nothing after all: what waits for it waits for its bytes.
+    pub fn unmanaged(&mut self) {
+        self.credit = 0;
+        for stanza in &mut self.in_flight {
+            if let Departure::Leaves(custody, _) = &mut stanza.departure {
+                *custody = Custody::Written;
+            }
+        }
+    }
+
+    /// How many stanzas are on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The connection is over, and everything up to `written` may have reached the peer. Queues of which nothing is on
+    /// its way are given back; the others too, unless what arrived will be known (`keep`): those stay.
+    pub fn end(&mut self, written: u64, keep: Keep) -> Vec<Left> {
+        self.forget_bell();
+        // What left us unnoticed is no loss to be told of: without acknowledgements written is delivered.
+        let mut uncertain: BTreeMap<&DomainPair, usize> = BTreeMap::new();
+        for stanza in &self.in_flight {
+            let may_have_arrived = usize::from(stanza.begin < written);
+            *uncertain.entry(&stanza.pair).or_default() += may_have_arrived;
+        }
+        let stays = |pair: &DomainPair| keep == Keep::InFlight && uncertain.contains_key(pair);
+        let (kept, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.drains)
+            .into_iter()
+            .partition(|(pair, _)| stays(pair));
+        let left = left
+            .into_iter()
+            .map(|(pair, drain)| Left {
+                uncertain: uncertain.get(&pair).copied().unwrap_or(0),
+                pair,
+                drain,
+            })
+            .collect();
+        self.drains = kept;
+        if keep == Keep::Nothing {
+            self.in_flight.clear();
+        }
+        left
+    }
+
+    /// Of what stayed ([`Keep::InFlight`]) the peer has handled the next `count` stanzas, and nothing behind them. The
+    /// queues are given back: nothing of them is uncertain.
+    pub fn resolve(mut self, count: usize) -> (Settled, Vec<Left>) {
+        // What was sent before acknowledgements began arrived before whatever they could cover.
+        let settled = self.acknowledged(count, u64::MAX);
+        (settled, self.end(0, Keep::Nothing))
+    }
+
+    /// The pairs whose queues are here, in order.
+    pub fn pairs(&self) -> impl Iterator<Item = &DomainPair> {
+        self.drains.keys()
+    }
+
+    fn settle(&mut self, written: u64) -> Settled {
+        let mut settled = Settled::default();
+        while let Some(first) = self.in_flight.front() {
+            match first.departure {
+                Departure::Leaves(Custody::Acknowledged, _) if self.credit > 0 => self.credit -= 1,
+                Departure::Leaves(Custody::Written, _) | Departure::Refused(_)
+                    if first.end <= written => {}
+                Departure::Leaves(..) | Departure::Refused(_) => break,
+            }
+            if let Some(gone) = self.in_flight.pop_front() {
+                if let Some(drain) = self.drains.get_mut(&gone.pair) {
+                    drain.acknowledge(1);
+                }
+                match gone.departure {
+                    Departure::Leaves(_, Counted::Yes) => settled.delivered += 1,
+                    Departure::Leaves(_, Counted::No) => {}
+                    Departure::Refused(refused) => settled.refused.push(refused),
+                }
+            }
+        }
+        settled
+    }
+
+    fn forget_bell(&mut self) {
+        for drain in self.drains.values_mut() {
+            drain.silence();
+        }
+        lock(&self.ready).clear();
+        self.last = None;
+    }
+}
+
+/// What of a connection that is over waits until it is known what arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing: that will not be known.
+    Nothing,
+    /// The queues of which something is on its way: the peer will say, when the stream is resumed.
+    InFlight,
+}
+
+impl fmt::Debug for Carriage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carriage")
+            .field("drains", &self.drains)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The list of names is whole whatever happens to whoever had the lock.
+fn lock(ready: &Mutex<VecDeque<DomainPair>>) -> MutexGuard<'_, VecDeque<DomainPair>> {
+    ready.lock().unwrap_or_else(PoisonError::into_inner)
+}
