@@ -470,9 +470,12 @@ impl World {
                 verdict,
                 ..
             } => self.settle(stream, &pair, verdict),
-            Command::Converge { stream } => {
+            Command::Converge { stream }
+            | Command::Resume { stream, .. }
+            | Command::Abandon { stream } => {
                 let _ = self.live(stream);
             }
+            Command::Settled(_) => {}
             Command::Carry {
                 stream,
                 pair,
@@ -532,7 +535,8 @@ impl World {
                 Route::Seeking { .. }
                 | Route::Requested { .. }
                 | Route::Expected { .. }
-                | Route::Resting { .. } => waits = true,
+                | Route::Resting { .. }
+                | Route::Suspended => waits = true,
             }
         }
         assert!(

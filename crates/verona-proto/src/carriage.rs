@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::addr::DomainPair;
 use crate::outbox::{Bell, Drain};
@@ -26,6 +27,8 @@ pub struct Carriage {
     /// written yet.
     credit: usize,
     last: Option<DomainPair>,
+    /// What had been written when the connection ended.
+    ended_at: u64,
 }
 
 /// Until when a stanza is in our hands.
@@ -107,6 +110,7 @@ impl Carriage {
             in_flight: VecDeque::new(),
             credit: 0,
             last: None,
+            ended_at: 0,
         }
     }
 
@@ -204,6 +208,7 @@ impl Carriage {
     /// its way are given back; the others too, unless what arrived will be known (`keep`): those stay.
     pub fn end(&mut self, written: u64, keep: Keep) -> Vec<Left> {
         self.forget_bell();
+        self.ended_at = written;
         // What left us unnoticed is no loss to be told of: without acknowledgements written is delivered.
         let mut uncertain: BTreeMap<&DomainPair, usize> = BTreeMap::new();
         for stanza in &self.in_flight {
@@ -235,6 +240,20 @@ impl Carriage {
         // What was sent before acknowledgements began arrived before whatever they could cover.
         let settled = self.acknowledged(count, u64::MAX);
         (settled, self.end(0, Keep::Nothing))
+    }
+
+    /// What stayed ([`Keep::InFlight`]) will never be known: the queues are given back as they are.
+    pub fn lose(mut self) -> Vec<Left> {
+        self.end(self.ended_at, Keep::Nothing)
+    }
+
+    /// Takes out the stanzas that wait to be pulled and were pushed before `before` (ROUTE-24).
+    #[must_use = "each of them is to be returned to its sender"]
+    pub fn expire(&mut self, before: Instant) -> Vec<Stanza> {
+        self.drains
+            .values_mut()
+            .flat_map(|drain| drain.expire(before))
+            .collect()
     }
 
     /// The pairs whose queues are here, in order.

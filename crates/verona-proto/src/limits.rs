@@ -57,6 +57,15 @@ pub struct Limits {
     pub idle_seconds: u64,
     /// Seconds without our sending anything after which white space keeps the stream alive (STREAM-54).
     pub keepalive_seconds: u64,
+    /// Seconds that a peer may take to acknowledge what it was asked about, or to say whether a stream is taken up again
+    /// (SM-17).
+    pub acknowledgement_seconds: u64,
+    /// Seconds for which a lost stream can be taken up again. What is uncertain waits as long for its answer (SM-12).
+    pub resume_seconds: u64,
+    /// Stanzas of one stream that the peer has not acknowledged; then no more are sent until it does (SM-18).
+    pub unacknowledged_stanzas_max: u64,
+    /// Lost streams that can be taken up again; the oldest are forgotten first.
+    pub lost_streams_max: u64,
     /// Seconds without a peer or component taking a byte of what is written to it, after which its connection ends (LIM-12).
     pub write_stall_seconds: u64,
     /// Bytes a second that one peer's connection or one component may send, beyond a burst of one second's worth; then it
@@ -143,6 +152,10 @@ impl Default for Limits {
             idle_seconds: 15 * 60,
             //= STREAM-54
             keepalive_seconds: 5 * 60,
+            acknowledgement_seconds: 30,
+            resume_seconds: 120,
+            unacknowledged_stanzas_max: 1024,
+            lost_streams_max: 16_384,
             write_stall_seconds: 60,
             bytes_per_second_max: 128 * 1024 * 1024,
             pairs_per_stream_max: 256,
@@ -258,6 +271,10 @@ impl Limits {
             "close_seconds" => &mut self.close_seconds,
             "idle_seconds" => &mut self.idle_seconds,
             "keepalive_seconds" => &mut self.keepalive_seconds,
+            "acknowledgement_seconds" => &mut self.acknowledgement_seconds,
+            "resume_seconds" => &mut self.resume_seconds,
+            "unacknowledged_stanzas_max" => &mut self.unacknowledged_stanzas_max,
+            "lost_streams_max" => &mut self.lost_streams_max,
             "write_stall_seconds" => &mut self.write_stall_seconds,
             "bytes_per_second_max" => &mut self.bytes_per_second_max,
             "pairs_per_stream_max" => &mut self.pairs_per_stream_max,

@@ -32,6 +32,10 @@ pub const ERRORS: &str = "urn:xmpp:errors";
 pub const LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// Ours: many pairs on one stream and requests in the reverse direction are understood here.
 pub const MULTIPLEX: &str = "urn:verona:multiplex:0";
+/// Stream management (XEP-0198).
+pub const MANAGEMENT: &str = "urn:xmpp:sm:3";
+/// Ours: a lost stream is taken up again, by either side (XEP-0198 §5 between servers).
+pub const RESUMPTION: &str = "urn:verona:resumption:0";
 /// Ping (XEP-0199).
 pub const PING: &str = "urn:xmpp:ping";
 /// Service discovery, information (XEP-0030).

@@ -33,6 +33,7 @@ impl Policy {
             policy.weaker = over.weaker.unwrap_or(policy.weaker);
             policy.bidi = over.bidi.unwrap_or(policy.bidi);
             policy.multiplex = over.multiplex.unwrap_or(policy.multiplex);
+            policy.management = over.management.unwrap_or(policy.management);
             policy.to = over.to.unwrap_or(policy.to);
             policy.federate = over.federate.unwrap_or(policy.federate);
             policy.on_uncertain = over.on_uncertain.unwrap_or(policy.on_uncertain);
@@ -63,6 +64,8 @@ pub struct PeerPolicy {
     pub bidi: BidiPolicy,
     /// Whether many pairs and reverse requests share one stream (BIDI-76).
     pub multiplex: Multiplex,
+    /// Whether stanzas are acknowledged, and lost streams taken up again (XEP-0198).
+    pub management: ManagementPolicy,
     /// Which of our domains a proven peer may address (ROUTE-05).
     pub to: Strictness,
     /// Whether we talk to the peer at all (ROUTE-26).
@@ -102,6 +105,7 @@ impl Default for PeerPolicy {
             weaker: Weaker::Refuse,
             bidi: BidiPolicy::Auto,
             multiplex: Multiplex::Auto,
+            management: ManagementPolicy::Auto,
             to: Strictness::ExactPair,
             federate: Federate::Allow,
             on_uncertain: OnUncertain::Bounce,
@@ -130,6 +134,8 @@ pub struct PeerRule {
     pub bidi: Option<BidiPolicy>,
     /// See [`PeerPolicy::multiplex`].
     pub multiplex: Option<Multiplex>,
+    /// See [`PeerPolicy::management`].
+    pub management: Option<ManagementPolicy>,
     /// See [`PeerPolicy::to`].
     pub to: Option<Strictness>,
     /// See [`PeerPolicy::federate`].
@@ -158,6 +164,7 @@ impl PeerRule {
             weaker: None,
             bidi: None,
             multiplex: None,
+            management: None,
             to: None,
             federate: None,
             on_uncertain: None,
@@ -231,6 +238,17 @@ pub enum BidiPolicy {
     /// Offered, and requested where offered.
     Auto,
     /// Never.
+    Off,
+}
+
+/// Whether XEP-0198 is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagementPolicy {
+    /// Acknowledgements with whoever offers them, and resumption with whoever announces it.
+    Auto,
+    /// Acknowledgements, and no resumption.
+    Acknowledgements,
+    /// Neither.
     Off,
 }
 

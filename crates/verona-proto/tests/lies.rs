@@ -266,6 +266,7 @@ impl Play {
                     pair: pair(&hosts, OURS[0], THEIRS[0]),
                     external: true,
                     bidi: true,
+                    resume: None,
                 };
                 Stream::initiating(config, purpose, ids, None, now)
             }
@@ -369,6 +370,7 @@ impl Play {
                 Output::StartTls { .. } => handshake = true,
                 Output::Close => self.over = true,
                 Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
+                Output::Acknowledged(_) | Output::Unmanaged => {}
                 Output::Deliver(admitted) => {
                     self.delivered(admitted.destination(), admitted.stanza())?
                 }
@@ -667,6 +669,7 @@ proptest! {
                 match output {
                     Output::Close => play.over = true,
                     Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
+                    Output::Acknowledged(_) | Output::Unmanaged => {}
                     Output::Deliver(admitted) => {
                         let stanza = admitted.stanza();
                         prop_assert!(

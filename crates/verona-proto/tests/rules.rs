@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use verona_proto::addr::{Direction, Domain, Hosts, Jid};
 use verona_proto::authorizations::{Authorizations, Flow, Rejected, Role};
+use verona_proto::carriage::Custody;
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
 use verona_proto::dialback::{Secret, Secrets};
 use verona_proto::policy::{Policy, Strictness};
@@ -222,7 +223,7 @@ fn limits_are_told_and_kept() {
         )
     };
     let (small, large) = (stanza(10_000), stanza(11_000));
-    assert_eq!(stream.send(&pair, &small, now), Ok(()));
+    assert_eq!(stream.send(&pair, &small, now), Ok(Custody::Written));
     assert_eq!(
         stream.send(&pair, &large, now),
         Err(NotSent::TooLarge { max_bytes: 11000 })
@@ -233,6 +234,7 @@ fn limits_are_told_and_kept() {
         pair,
         external: true,
         bidi: true,
+        resume: None,
     };
     let mut opened = Stream::initiating(
         config(Policy::default()),
@@ -315,6 +317,8 @@ fn failure(outputs: &[Output]) -> Option<StreamCondition> {
         | Output::Deliver(_)
         | Output::StartTls { .. }
         | Output::Attest(_)
+        | Output::Acknowledged(_)
+        | Output::Unmanaged
         | Output::Close => None,
     })
 }
@@ -326,7 +330,12 @@ fn delivered(outputs: &[Output]) -> Vec<String> {
             Output::Deliver(admitted) => {
                 Some(String::from_utf8(admitted.stanza().bytes().to_vec()).unwrap())
             }
-            Output::Event(_) | Output::StartTls { .. } | Output::Attest(_) | Output::Close => None,
+            Output::Event(_)
+            | Output::StartTls { .. }
+            | Output::Attest(_)
+            | Output::Acknowledged(_)
+            | Output::Unmanaged
+            | Output::Close => None,
         })
         .collect()
 }

@@ -12,17 +12,18 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
-use verona_proto::carriage::{Carriage, Counted, Custody, Keep, Left, Settled, TooLarge};
+use verona_proto::carriage::{Carriage, Counted, Keep, Left, TooLarge};
 use verona_proto::certificate::Attestation;
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::Target;
-use verona_proto::federation::{Remains, Signal, StreamKey};
+use verona_proto::federation::{LostStream, Remains, Signal, StreamKey};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::outbox::{Bell, Drain, Feeder};
 use verona_proto::stanza::{StanzaClass, StanzaCondition};
 use verona_proto::stream::{
-    self, Command, Event, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
+    self, Command, Event, Input, NotSent, Output, Purpose, ResumePoint, Role, Secured, Stream,
+    StreamError, Ticket,
 };
 
 use crate::attest::{self, Shown};
@@ -52,6 +53,10 @@ pub(crate) enum ConnectionCommand {
         pair: DomainPair,
         drain: Drain,
     },
+    /// The peer takes up a lost stream here: this is known of it.
+    Resume(Option<Ticket>),
+    /// The peer has lost this connection.
+    Abandon,
     Converge,
     Close(StreamError),
 }
@@ -129,6 +134,7 @@ pub(crate) fn spawn(
         carriage: Carriage::new(bell(&ready)),
         ready,
         held: Held::default(),
+        lost: None,
         bytes_written: 0,
         transport: LinkTransport::Plain,
         admission: None,
@@ -174,7 +180,8 @@ pub(crate) fn spawn(
                     drain,
                 })
                 .collect();
-            shared.signal(Signal::Ended(key, Remains { queues })).await;
+            let remains = Remains { queues, lost: None };
+            shared.signal(Signal::Ended(key, remains)).await;
         }
     });
     Start(start)
@@ -203,6 +210,8 @@ struct Connection {
     /// Notified when a queue that was empty is not any more.
     ready: Arc<Notify>,
     held: Held,
+    /// How far both sides came, when the stream is over.
+    lost: Option<ResumePoint>,
     bytes_written: u64,
     transport: LinkTransport,
     admission: Option<Admission>,
@@ -444,6 +453,16 @@ impl Connection {
         io: &mut IO,
         stream: &mut Stream,
     ) -> Exit {
+        let exit = self.pump(io, stream).await;
+        self.lost = stream.resume_point();
+        exit
+    }
+
+    async fn pump<IO: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut IO,
+        stream: &mut Stream,
+    ) -> Exit {
         let (mut reader, mut writer) = tokio::io::split(io);
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let mut outgoing = BytesMut::new();
@@ -463,6 +482,7 @@ impl Connection {
             } else if leave_at <= tokio::time::Instant::now() {
                 return Exit::End;
             }
+            stream.unhandled(self.held.count());
             // What was taken is flushed, and so known to have left, before more is taken: under a standing backlog too.
             if outgoing.is_empty() && !unflushed {
                 self.fill(stream, 0);
@@ -477,6 +497,7 @@ impl Connection {
             }
             if outgoing.is_empty()
                 && !unflushed
+                && self.held.is_empty()
                 && let Some(exit) = exit.take()
             {
                 if matches!(exit, Exit::End) {
@@ -539,6 +560,12 @@ impl Connection {
                 }
                 command = self.commands.recv(), if exit.is_none() => {
                     match command {
+                        Some(ConnectionCommand::Abandon) => {
+                            stream.handle(Input::Command(Command::Abandon), now());
+                            self.outputs(stream).await;
+                            // What is not written has nowhere to go.
+                            return Exit::End;
+                        }
                         Some(command) => self.on_command(command, stream, outgoing.len()),
                         // The engine has ended.
                         None => stream.handle(Input::Eof, now()),
@@ -591,6 +618,12 @@ impl Connection {
             ConnectionCommand::Converge => {
                 stream.handle(Input::Command(Command::Converge), now());
             }
+            ConnectionCommand::Resume(found) => {
+                stream.handle(Input::Command(Command::Resume(found)), now());
+            }
+            ConnectionCommand::Abandon => {
+                stream.handle(Input::Command(Command::Abandon), now());
+            }
             ConnectionCommand::Close(error) => {
                 // What is queued for the stream goes out before its closing tag.
                 if matches!(error.fault, stream::Fault::Local) {
@@ -612,13 +645,16 @@ impl Connection {
                 written + u64::try_from(unsent + stream.transmit().len()).unwrap_or(0)
             };
             let begin = at(stream, self.bytes_written);
-            let Some((pair, stanza)) = self.carriage.pull() else {
+            if !stream.is_open() {
                 return;
+            }
+            let Some((pair, stanza)) = self.carriage.pull() else {
+                return stream.drained(now());
             };
             // The drain came with the grant, so the stream permits it; if it ended meanwhile, nothing is lost:
             // what is pulled and not acknowledged is still in its outbox.
-            match stream.send(&pair, &stanza, now()) {
-                Ok(()) => {}
+            let custody = match stream.send(&pair, &stanza, now()) {
+                Ok(custody) => custody,
                 Err(NotSent::NotPermitted) => {
                     debug_assert!(
                         !stream.is_open(),
@@ -632,40 +668,27 @@ impl Connection {
                     self.carriage.refused(&pair, begin, refused);
                     continue;
                 }
-            }
+            };
             let end = at(stream, self.bytes_written);
             let counted = match stanza.class() {
                 StanzaClass::Error => Counted::No,
                 StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Counted::Yes,
             };
-            self.carriage
-                .sent(&pair, begin, end, Custody::Written, counted);
+            self.carriage.sent(&pair, begin, end, custody, counted);
         }
     }
 
     /// All that was handed to the transport has left it.
     async fn acknowledge(&mut self) {
         let settled = self.carriage.written(self.bytes_written);
-        self.settled(settled).await;
+        self.shared.settled(settled).await;
     }
 
-    /// Counts what was delivered, and returns what the peer does not take.
-    async fn settled(&self, settled: Settled) {
-        self.shared
-            .counters
-            .delivered
-            .fetch_add(settled.delivered, std::sync::atomic::Ordering::Relaxed);
-        for TooLarge { stanza, max_bytes } in settled.refused {
-            //= LIM-05
-            let text = format!(
-                "{} takes stanzas of at most {max_bytes} bytes, and this one has {}",
-                stanza.to(),
-                stanza.bytes().len()
-            );
-            self.shared
-                .bounce(&stanza, StanzaCondition::PolicyViolation, &text)
-                .await;
-        }
+    /// The peer has handled the next of what was sent to it (XEP-0198).
+    async fn acknowledged(&mut self, count: u32) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let settled = self.carriage.acknowledged(count, self.bytes_written);
+        self.shared.settled(settled).await;
     }
 
     /// Carries out what the stream wants.
@@ -677,6 +700,11 @@ impl Connection {
                 match output {
                     Output::Attest(domain) => self.attest(domain),
                     Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
+                    Output::Acknowledged(count) => self.acknowledged(count).await,
+                    Output::Unmanaged => {
+                        self.carriage.unmanaged();
+                        self.acknowledge().await;
+                    }
                     Output::Event(Event::KeyReceived(check)) if !self.may_check(&check.pair) => {
                         unchecked.push(check.pair);
                     }
@@ -790,16 +818,30 @@ impl Connection {
                 ConnectionCommand::Request { .. }
                 | ConnectionCommand::Verdict { .. }
                 | ConnectionCommand::Attested(_)
+                | ConnectionCommand::Resume(_)
+                | ConnectionCommand::Abandon
                 | ConnectionCommand::Converge
                 | ConnectionCommand::Close(_) => {}
             }
         }
         self.held.give_up(&self.shared).await;
         self.trace(TracedWhat::Closed);
-        let queues = self.carriage.end(self.bytes_written, Keep::Nothing);
+        let keep = match &self.lost {
+            Some(_) => Keep::InFlight,
+            None => Keep::Nothing,
+        };
+        let queues = self.carriage.end(self.bytes_written, keep);
+        let carriage = self.carriage;
+        let lost = self.lost.map(|mark| LostStream {
+            ticket: mark.ticket,
+            pair: mark.pair,
+            role: mark.role,
+            used: mark.used,
+            carriage,
+        });
         drop(self.admission);
         self.shared
-            .signal(Signal::Ended(self.key, Remains { queues }))
+            .signal(Signal::Ended(self.key, Remains { queues, lost }))
             .await;
     }
 
@@ -809,6 +851,8 @@ impl Connection {
         link.stanzas_in = stanzas_in;
         link.stanzas_out = stanzas_out;
         link.bytes_out = self.bytes_written;
+        link.unacknowledged = u64::from(stream.unacknowledged());
+        link.rtt_ms = stream.round_trip().map(|time| time.as_secs_f64() * 1000.0);
         link.state = stream.state();
     }
 
@@ -892,6 +936,9 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Refused { .. }
         | Event::Unanswered { .. }
         | Event::Verified { .. }
+        | Event::Managed { .. }
+        | Event::ResumeRequested { .. }
+        | Event::Resumed { .. }
         | Event::Failed(_)
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,

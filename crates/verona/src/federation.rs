@@ -115,6 +115,13 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
             pair,
             drain,
         } => send(shared, stream, ConnectionCommand::Carry { pair, drain }),
+        Command::Resume { stream, found } => send(shared, stream, ConnectionCommand::Resume(found)),
+        Command::Abandon { stream } => send(shared, stream, ConnectionCommand::Abandon),
+        Command::Settled(settled) => {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move { shared.settled(settled).await });
+            None
+        }
         Command::Converge { stream } => send(shared, stream, ConnectionCommand::Converge),
         Command::Close { stream, error } => send(shared, stream, ConnectionCommand::Close(error)),
         Command::Return {
@@ -157,6 +164,8 @@ fn give(
         ConnectionCommand::Request { .. }
         | ConnectionCommand::Verdict { .. }
         | ConnectionCommand::Attested(_)
+        | ConnectionCommand::Resume(_)
+        | ConnectionCommand::Abandon
         | ConnectionCommand::Converge
         | ConnectionCommand::Close(_) => None,
     };
@@ -193,6 +202,8 @@ fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Optio
         Err(
             ConnectionCommand::Verdict { .. }
             | ConnectionCommand::Attested(_)
+            | ConnectionCommand::Resume(_)
+            | ConnectionCommand::Abandon
             | ConnectionCommand::Converge
             | ConnectionCommand::Close(_),
         ) => None,

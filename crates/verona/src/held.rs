@@ -77,6 +77,11 @@ impl Held {
         self.next.unwrap_or_else(Instant::now)
     }
 
+    /// How many stanzas wait.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether nothing waits, so that more may be read.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
+use verona_proto::carriage::{Settled, TooLarge};
 use verona_proto::component::ComponentDomains;
 use verona_proto::federation::{Signal, StreamKey};
 use verona_proto::limits::{Limits, size};
@@ -295,6 +296,23 @@ impl Shared {
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what was delivered to a peer, and returns what it does not take.
+    pub(crate) async fn settled(&self, settled: Settled) {
+        self.counters
+            .delivered
+            .fetch_add(settled.delivered, Ordering::Relaxed);
+        for TooLarge { stanza, max_bytes } in settled.refused {
+            //= LIM-05
+            let text = format!(
+                "{} takes stanzas of at most {max_bytes} bytes, and this one has {}",
+                stanza.to(),
+                stanza.bytes().len()
+            );
+            self.bounce(&stanza, StanzaCondition::PolicyViolation, &text)
+                .await;
+        }
     }
 
     fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {

@@ -18,6 +18,8 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("stanza", 2, &[]),
     // L3: one thing each.
     ("outbox", 3, &[]),
+    // It drains outboxes, for one connection (ADR 0017).
+    ("carriage", 3, &["outbox"]),
     // It settles what dialback's verdicts say, as strictly as the policy asks.
     ("authorizations", 3, &["dialback", "policy"]),
     ("dialback", 3, &[]),
@@ -30,7 +32,6 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("proxy_header", 3, &[]),
     // L4: one connection, and what is reached from there.
     ("switchboard", 4, &[]),
-    ("carriage", 4, &[]),
     ("stream", 4, &[]),
     ("component", 4, &[]),
     ("local", 4, &[]),

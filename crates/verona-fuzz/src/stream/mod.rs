@@ -242,6 +242,7 @@ impl Play {
                             pair,
                             external,
                             bidi,
+                            resume: None,
                         }
                     }
                     Aim::Verify => {
@@ -451,6 +452,7 @@ impl Play {
                 Output::StartTls { .. } => shakes_hands = true,
                 Output::Close => self.is_over = true,
                 Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
+                Output::Acknowledged(_) | Output::Unmanaged => {}
                 Output::Deliver(admitted) => self.delivered(&admitted),
                 Output::Event(event) => self.happened(&event),
             }
@@ -524,6 +526,9 @@ impl Play {
             Event::Identified(_)
             | Event::Multiplexes
             | Event::OldBidiNamespace
+            | Event::Managed { .. }
+            | Event::ResumeRequested { .. }
+            | Event::Resumed { .. }
             | Event::SaslFailed { .. }
             | Event::Refused { .. }
             | Event::Unanswered { .. }

@@ -20,7 +20,7 @@ pub use handshake::ComponentDomains;
 use crate::addr::{BadJid, Direction, Domain, Hosts, Jid, LocalDomain};
 use crate::limits::{Limits, seconds, size};
 use crate::ns;
-use crate::stanza::condition::{read_stream_error, stream_error};
+use crate::stanza::condition::{Application, read_stream_error, stream_error};
 use crate::stanza::{
     Admitted, BadStanza, Destination, Stanza, StanzaCondition, StanzaKind, StreamCondition, bounce,
 };
@@ -446,7 +446,12 @@ impl ComponentLink {
 
     /// The component broke a rule of the stream: an error, our end tag, and the end, for nothing that follows can be
     /// believed.
-    fn fail(&mut self, condition: StreamCondition, text: &str, application: Option<(&str, &str)>) {
+    fn fail(
+        &mut self,
+        condition: StreamCondition,
+        text: &str,
+        application: Option<(&'static str, &'static str)>,
+    ) {
         let (domain, is_attached) = match std::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::AwaitHeader(_) => {
                 // An error needs a stream to stand in (RFC 6120 §4.9.1.2).
@@ -465,6 +470,8 @@ impl ComponentLink {
             Phase::Closed => return,
         };
         self.write(|out| {
+            let application =
+                application.map(|(name, namespace)| Application::Named(name, namespace));
             stream_error(out, condition, Some(text), application);
             out.push_str(END);
         });

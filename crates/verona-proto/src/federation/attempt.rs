@@ -10,7 +10,7 @@ use crate::discovery::{DiscoveryError, DiscoveryErrorKind, OtherHost, Target};
 use crate::grounds::Assurance;
 use crate::learned::Topic;
 use crate::stanza::condition::StanzaCondition;
-use crate::stream::{Cause, Check, Fault, Purpose, StreamError};
+use crate::stream::{Cause, Check, Fault, Purpose, StreamError, Ticket};
 
 /// One search for a stream to a remote domain.
 #[derive(Debug)]
@@ -340,12 +340,14 @@ impl Attempt {
         }
     }
 
-    pub(super) fn purpose(&self) -> Purpose {
+    /// What the stream is opened for; `resume` is the lost one that it is to take up.
+    pub(super) fn purpose(&self, resume: Option<Ticket>) -> Purpose {
         match &self.aim {
             Aim::Carry { external, bidi } => Purpose::Carry {
                 pair: self.pair.clone(),
                 external: *external,
                 bidi: *bidi,
+                resume,
             },
             Aim::Verify(_, check) => Purpose::Verify {
                 pair: self.pair.clone(),

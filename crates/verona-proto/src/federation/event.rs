@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
+use super::resumption::LostStream;
 use crate::addr::{Domain, DomainPair};
-use crate::carriage::Left;
+use crate::carriage::{Left, Settled};
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, OtherHost, Target};
 use crate::grounds::{Assurance, Identity};
 use crate::outbox::Drain;
 use crate::stanza::Stanza;
 use crate::stanza::condition::StanzaCondition;
-use crate::stream::{Event, Fault, Purpose, StreamError};
+use crate::stream::{Event, Fault, Purpose, StreamError, Ticket};
 
 /// Names a stream within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +81,8 @@ pub struct Unreached {
 pub struct Remains {
     /// The queues that it carried.
     pub queues: Vec<Left>,
+    /// What can be taken up again.
+    pub lost: Option<LostStream>,
 }
 
 impl Remains {
@@ -92,6 +95,7 @@ impl Remains {
         };
         Self {
             queues: queues.into_iter().map(certain).collect(),
+            lost: None,
         }
     }
 }
@@ -181,6 +185,20 @@ pub enum Command {
         /// Why, as a sentence for the sender.
         text: String,
     },
+    /// Answer a stream on which the peer takes up a lost one: how far both sides came, or nothing.
+    Resume {
+        /// The stream.
+        stream: StreamKey,
+        /// What was found.
+        found: Option<Ticket>,
+    },
+    /// End a stream at once and without a word: the peer has lost its connection.
+    Abandon {
+        /// The stream.
+        stream: StreamKey,
+    },
+    /// It became known what had arrived on a lost stream.
+    Settled(Settled),
     /// End a stream.
     Close {
         /// The stream.

@@ -40,6 +40,9 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
         Event::Identified(peer) => on_identified(learned, peer, now),
         Event::Bidirectional
         | Event::Multiplexes
+        | Event::Managed { .. }
+        | Event::ResumeRequested { .. }
+        | Event::Resumed { .. }
         | Event::Vouched { .. }
         | Event::Refused { .. }
         | Event::Unanswered { .. }

@@ -11,6 +11,7 @@ mod experience;
 mod legs;
 mod loss;
 mod redirecting;
+mod resumption;
 mod reuse;
 mod route;
 mod searching;
@@ -27,6 +28,8 @@ use std::time::Instant;
 pub use event::{
     AttemptKey, Command, Errand, Reached, Remains, Report, Signal, StreamKey, Unreached,
 };
+pub use resumption::LostStream;
+use resumption::LostStreams;
 pub use route::Route;
 
 use crate::addr::{Direction, DomainPair, RemoteDomain};
@@ -70,6 +73,7 @@ pub struct Federation {
     last_attempt: u64,
     /// What experience taught about the peers.
     learned: Learned,
+    lost: LostStreams,
     phase: Phase,
     random: Box<dyn FnMut(u64) -> u64 + Send>,
 }
@@ -102,6 +106,7 @@ impl Federation {
             commands: VecDeque::new(),
             last_attempt: 0,
             learned: Learned::default(),
+            lost: LostStreams::default(),
             phase: Phase::Serving,
             random: Box::new(random),
         }
@@ -123,7 +128,7 @@ impl Federation {
             Signal::Ended(stream, remains) => self.on_ended(stream, remains, now),
             Signal::Discovered(attempt, result) => self.on_discovered(attempt, result, now),
             Signal::Connected(attempt, result) => self.on_connected(attempt, result, now),
-            Signal::Shutdown => self.on_shutdown(),
+            Signal::Shutdown => self.on_shutdown(now),
             Signal::Tick => self.on_tick(now),
         }
     }
@@ -139,7 +144,9 @@ impl Federation {
         let routes = self.deadlines.first().map(|(at, _)| *at);
         let attempts = self.attempt_deadlines.first().map(|(at, _)| *at);
         let places = self.legs.deadline();
-        routes.into_iter().chain(attempts).chain(places).min()
+        let lost = self.lost.deadline();
+        let all = routes.into_iter().chain(attempts).chain(places);
+        all.chain(lost).min()
     }
 
     /// How every pair is served, for status.
@@ -204,6 +211,9 @@ impl Federation {
                     attempt.on_closed(cause);
                 }
             }
+            Event::Managed { id } => self.on_managed(stream, id),
+            Event::ResumeRequested { id, h } => self.on_resume_requested(stream, id, h, now),
+            Event::Resumed { id, h } => self.on_resumed(&id, h, now),
             Event::Identified(_)
             | Event::OldBidiNamespace
             | Event::Multiplexes
@@ -247,7 +257,7 @@ impl Federation {
             | Route::Expected { .. }
             | Route::Resting { .. } => true,
             //= BIDI-51
-            Route::Carried { .. } => false,
+            Route::Carried { .. } | Route::Suspended => false,
         };
         if let Some(drain) = self.reclaim(pair, waiting) {
             self.carry(pair.clone(), drain, stream);
@@ -365,7 +375,8 @@ impl Federation {
             Route::Seeking { .. }
             | Route::Expected { .. }
             | Route::Carried { .. }
-            | Route::Resting { .. } => false,
+            | Route::Resting { .. }
+            | Route::Suspended => false,
         };
         if let Some(drain) = self.reclaim(pair, requested_here) {
             self.serve(pair.clone(), drain, now);
@@ -378,7 +389,17 @@ impl Federation {
             .streams
             .get(stream)
             .is_some_and(streams::Record::hung_up);
+        let is_clean = self
+            .streams
+            .get(stream)
+            .is_some_and(streams::Record::ended_well);
         let requested = self.streams.end(stream);
+        let lost = self.forget_live_lost_stream(stream);
+        match (lost, remains.lost) {
+            (_, Some(lost)) => self.suspend(lost, is_clean, now),
+            (Some(id), None) => self.refuse_claim(&id, now),
+            (None, None) => {}
+        }
         self.serve_expecting(expected, stream, now);
         //= DB-28
         for key in self.verifications.forget(stream) {
@@ -429,6 +450,7 @@ impl Federation {
             };
             self.on_attempt_late(key, now);
         }
+        self.tick_lost_streams(now);
         self.start_waiting(now);
     }
 
@@ -482,17 +504,19 @@ impl Federation {
             route @ (Route::Resting { .. } | Route::Requested { .. } | Route::Expected { .. }) => {
                 self.wait(pair, route, now);
             }
-            route @ Route::Carried { .. } => {
+            route @ (Route::Carried { .. } | Route::Suspended) => {
                 self.routes.insert(pair, route);
             }
         }
     }
 
-    fn on_shutdown(&mut self) {
+    fn on_shutdown(&mut self, now: Instant) {
         self.phase = Phase::ShuttingDown;
+        // There is no later time at which they could be taken up.
+        self.settle_all_lost_streams(now);
         let pairs: Vec<DomainPair> = self.routes.keys().cloned().collect();
         for pair in pairs {
-            let held = |route: &Route| !matches!(route, Route::Carried { .. });
+            let held = |route: &Route| !matches!(route, Route::Carried { .. } | Route::Suspended);
             if let Some(drain) = self.reclaim(&pair, held) {
                 let text = "verona is shutting down".to_owned();
                 self.give_back(pair, drain, StanzaCondition::RemoteServerTimeout, text);

@@ -36,6 +36,8 @@ pub enum Route {
         /// That stream.
         stream: StreamKey,
     },
+    /// The stream that had the drain is lost, and it will be known what arrived: the stream has the drain.
+    Suspended,
     /// The remote domain could not be reached a moment ago; it is left alone for a while.
     Resting {
         /// The queue, waiting.
@@ -53,7 +55,7 @@ impl Route {
             | Self::Requested { drain, .. }
             | Self::Expected { drain, .. }
             | Self::Resting { drain, .. } => Some(drain),
-            Self::Carried { .. } => None,
+            Self::Carried { .. } | Self::Suspended => None,
         }
     }
 
@@ -64,7 +66,7 @@ impl Route {
             | Self::Requested { drain, .. }
             | Self::Expected { drain, .. }
             | Self::Resting { drain, .. } => Some(drain),
-            Self::Carried { .. } => None,
+            Self::Carried { .. } | Self::Suspended => None,
         }
     }
 
@@ -76,6 +78,7 @@ impl Route {
             Self::Requested { .. } => "requested",
             Self::Expected { .. } => "expected",
             Self::Carried { .. } => "carried",
+            Self::Suspended => "suspended",
             Self::Resting { .. } => "resting",
         }
     }

@@ -13,6 +13,7 @@ use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
 use crate::grounds::Assurance;
 use crate::limits::{seconds, size};
+use crate::outbox::Drain;
 use crate::policy::DirectTls;
 
 impl Federation {
@@ -161,7 +162,7 @@ impl Federation {
         let (Some(targets), Some(attempt)) = (targets, self.attempts.get(&key)) else {
             return self.give_up(key, now);
         };
-        let purpose = attempt.purpose();
+        let purpose = attempt.purpose(self.lost.ticket(&attempt.pair));
         self.commands.push_back(Command::Connect {
             attempt: key,
             targets,
@@ -176,10 +177,11 @@ impl Federation {
             return false;
         };
         match &attempt.aim {
-            Aim::Carry { .. } => self
-                .routes
-                .get(&attempt.pair)
-                .is_some_and(|route| seeks(route, key)),
+            Aim::Carry { .. } => {
+                let seeks = |route| seeks(route, key);
+                self.routes.get(&attempt.pair).is_some_and(seeks)
+                    || self.lost.seeks(&attempt.pair, key)
+            }
             Aim::Verify(question, _) => self.verifications.waits_for(question, key),
         }
     }
@@ -196,9 +198,10 @@ impl Federation {
         }
         match attempt.aim {
             Aim::Carry { .. } => {
-                let Some(drain) = self.reclaim(&attempt.pair, |route| seeks(route, key)) else {
+                let drain = self.reclaim(&attempt.pair, |route| seeks(route, key));
+                if drain.is_none() && !wanted {
                     return self.start_waiting(now);
-                };
+                }
                 let span = Span {
                     min: seconds(self.limits.retry_seconds_min),
                     max: seconds(self.limits.retry_seconds_max),
@@ -213,6 +216,7 @@ impl Federation {
                 //= ERR-12
                 let remote = attempt.pair.remote().domain();
                 experience::unreachable(&self.learned, remote, &failure, now + wait, now);
+                self.seek_lost_streams_again(&attempt.pair, now + wait);
                 let text = format!(
                     "could not reach {}: {}",
                     attempt.pair.remote(),
@@ -222,10 +226,12 @@ impl Federation {
                     .push_back(Command::Report(Report::Unreachable {
                         pair: attempt.pair.clone(),
                         text: text.clone(),
-                        stanzas: drain.queued(),
+                        stanzas: drain.as_ref().map_or(0, Drain::queued),
                         retry_seconds: wait.as_secs().max(1),
                     }));
-                self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
+                if let Some(drain) = drain {
+                    self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
+                }
             }
             Aim::Verify(..) if !wanted => {}
             Aim::Verify(question, _) => {
@@ -276,6 +282,7 @@ impl Federation {
 
     fn take_attempt(&mut self, key: AttemptKey) -> Option<Attempt> {
         let attempt = self.attempts.remove(&key)?;
+        self.lost.forget_attempt(&attempt.pair, key);
         if let Some(stream) = attempt.stream() {
             self.negotiating.remove(&stream);
         }
@@ -340,6 +347,7 @@ fn seeks(route: &Route, key: AttemptKey) -> bool {
         Route::Requested { .. }
         | Route::Expected { .. }
         | Route::Carried { .. }
-        | Route::Resting { .. } => false,
+        | Route::Resting { .. }
+        | Route::Suspended => false,
     }
 }

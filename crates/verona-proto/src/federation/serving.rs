@@ -64,6 +64,10 @@ impl Federation {
                 now,
             );
         }
+        // A search that is to take up a lost stream will do.
+        if let Some(attempt) = self.lost.attempt(&pair) {
+            return self.wait(pair, Route::Seeking { drain, attempt }, now);
+        }
         match self.backoff.until(&pair, now) {
             Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
             None => {
@@ -156,7 +160,10 @@ impl Federation {
             Route::Resting { until, .. } | Route::Expected { until, .. } => {
                 (*until).min(oldest + age)
             }
-            Route::Seeking { .. } | Route::Requested { .. } | Route::Carried { .. } => oldest + age,
+            Route::Seeking { .. }
+            | Route::Requested { .. }
+            | Route::Carried { .. }
+            | Route::Suspended => oldest + age,
         };
         self.deadlines
             .insert((at.max(now + Duration::from_millis(1)), pair.clone()));

@@ -49,6 +49,7 @@ pub(super) struct Record {
     names: Vec<String>,
     standing: Standing,
     ended_by_peer: bool,
+    ended_well: bool,
     /// Who opened it.
     pub(super) initiating: bool,
 }
@@ -83,6 +84,11 @@ impl Record {
     /// Whether its end was the peer's doing.
     pub(super) fn hung_up(&self) -> bool {
         self.ended_by_peer
+    }
+
+    /// Whether it ended in good order.
+    pub(super) fn ended_well(&self) -> bool {
+        self.ended_well
     }
 
     /// How many pairs we may send for on it.
@@ -299,8 +305,14 @@ impl Streams {
                     && error.condition != StreamCondition::SeeOtherHost;
                 self.close(stream);
             }
-            Event::Closed { .. } => self.close(stream),
-            Event::OldBidiNamespace
+            Event::Closed { .. } => {
+                record.ended_well = true;
+                self.close(stream);
+            }
+            Event::Managed { .. }
+            | Event::ResumeRequested { .. }
+            | Event::Resumed { .. }
+            | Event::OldBidiNamespace
             | Event::SaslFailed { .. }
             | Event::KeyReceived(_)
             | Event::Vouched { .. }

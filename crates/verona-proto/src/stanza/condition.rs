@@ -352,13 +352,13 @@ impl ErrorType {
 
 /// Writes `<stream:error>…</stream:error>`, without the stream's end tag (RFC 6120 §4.9.2, ERR-01).
 ///
-/// `application` is the name and the namespace of an application-specific condition. The prefix `stream` is bound by
+/// `application` is an application-specific condition. The prefix `stream` is bound by
 /// every header of ours.
 pub fn stream_error(
     out: &mut String,
     condition: StreamCondition,
     text: Option<&str>,
-    application: Option<(&str, &str)>,
+    application: Option<Application>,
 ) {
     //= ERR-01
     Tag::new(out, "stream:error").open();
@@ -366,10 +366,35 @@ pub fn stream_error(
         .attribute("xmlns", ns::STREAM_ERRORS)
         .empty();
     write_text(out, ns::STREAM_ERRORS, text);
-    if let Some((name, namespace)) = application {
-        Tag::new(out, name).attribute("xmlns", namespace).empty();
+    match application {
+        None => {}
+        Some(Application::Named(name, namespace)) => {
+            Tag::new(out, name).attribute("xmlns", namespace).empty();
+        }
+        //= SM-09
+        Some(Application::HandledCountTooHigh { h, sent }) => {
+            Tag::new(out, "handled-count-too-high")
+                .attribute("xmlns", ns::MANAGEMENT)
+                .attribute("h", &h.to_string())
+                .attribute("send-count", &sent.to_string())
+                .empty();
+        }
     }
     end(out, "stream:error");
+}
+
+/// A condition of an application's that goes with one of a stream's (RFC 6120 §4.9.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// An element of this name and this namespace.
+    Named(&'static str, &'static str),
+    /// The peer acknowledged more than it was sent (XEP-0198 §6).
+    HandledCountTooHigh {
+        /// How much it acknowledged.
+        h: u32,
+        /// How much it was sent.
+        sent: u32,
+    },
 }
 
 /// Reads a `<stream:error/>`: its condition, and its text for the operator's eyes (ERR-01: nothing acts on the text).
@@ -547,7 +572,7 @@ mod tests {
             &mut out,
             StreamCondition::PolicyViolation,
             Some("too <big>"),
-            Some(("stanza-too-big", ns::ERRORS)),
+            Some(Application::Named("stanza-too-big", ns::ERRORS)),
         );
         assert_eq!(
             out,

@@ -10,6 +10,7 @@ use super::Flow;
 use super::announced::Announced;
 use super::context::Context;
 use super::features::BidiOffered;
+use super::management::{self, Offered};
 use crate::addr::Domain;
 use crate::learned::{Outcome, Topic};
 use crate::ns;
@@ -97,8 +98,18 @@ pub(super) fn multiplexes(request: &Element) -> bool {
     request.child("multiplex", ns::MULTIPLEX).is_some()
 }
 
+/// Whether the request tells that its sender will take up lost streams, and so enable stream management at once.
+pub(super) fn resumes(request: &Element) -> bool {
+    request.child("resumption", ns::RESUMPTION).is_some()
+}
+
 /// Writes the request, with our limits (XEP-0478 §3.2). It says that we multiplex only to a peer that said so before.
-pub(super) fn write_request(out: &mut String, limits: Announced, multiplex: bool) {
+pub(super) fn write_request(
+    out: &mut String,
+    limits: Announced,
+    multiplex: bool,
+    resumption: Offered,
+) {
     Tag::new(out, "bidi").attribute("xmlns", ns::BIDI).open();
     //= LIM-04
     //= BIDI-65
@@ -107,6 +118,10 @@ pub(super) fn write_request(out: &mut String, limits: Announced, multiplex: bool
         Tag::new(out, "multiplex")
             .attribute("xmlns", ns::MULTIPLEX)
             .empty();
+    }
+    match resumption {
+        Offered::Resumption => management::write_resumption(out),
+        Offered::Acknowledgements | Offered::No => {}
     }
     end(out, "bidi");
 }

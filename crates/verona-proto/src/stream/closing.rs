@@ -103,8 +103,7 @@ pub(super) fn after_error(error: StreamError, context: &mut Context, now: Instan
             let application = error.application;
             //= ERR-01
             //= STREAM-49
-            context.write(|out| stream_error(out, condition, Some(&text), application));
-            context.write_close();
+            context.write_end(|out| stream_error(out, condition, Some(&text), application));
         }
         Wire::Close => {
             if context.header_sent {

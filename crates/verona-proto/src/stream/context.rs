@@ -11,8 +11,9 @@ use bytes::BytesMut;
 
 use super::announced::Announced;
 use super::header::Version;
-use super::{Event, Output, StreamError};
-use crate::addr::{Domain, Hosts};
+use super::management::{Management, Offered};
+use super::{Event, Output, Role, StreamError};
+use crate::addr::{Domain, DomainPair, Hosts};
 use crate::certificate::PeerCertificate;
 use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
 use crate::grounds::{Assurance, Identity, Strength};
@@ -85,6 +86,8 @@ impl fmt::Debug for StreamIds {
 /// The shared part of a stream.
 #[derive(Debug)]
 pub(super) struct Context {
+    /// Who opened the stream.
+    pub(super) role: Role,
     pub(super) config: Arc<StreamConfig>,
     /// The policy for the peer, as far as we know who it is.
     pub(super) policy: PeerPolicy,
@@ -99,6 +102,11 @@ pub(super) struct Context {
     pub(super) version: Version,
     /// What the peer says that it takes (XEP-0478).
     pub(super) peer_limits: Announced,
+    pub(super) management: Management,
+    /// Of the stanzas that were received, how many have not found their place yet (SM-11).
+    pub(super) unhandled: u32,
+    /// What ends our side of the stream.
+    tail: Tail,
     /// Whether our header of the current stream is written, so that an error knows whether to send it first.
     pub(super) header_sent: bool,
     /// The scanner must begin anew behind the element being handled.
@@ -107,6 +115,12 @@ pub(super) struct Context {
     pub(super) stanzas_in: u64,
     pub(super) stanzas_out: u64,
     pub(super) last_written: Instant,
+    /// The first pair that was authorised: the stream is there for it.
+    pub(super) principal: Option<DomainPair>,
+    /// When a stanza was sent or received last.
+    pub(super) last_stanza: Instant,
+    /// What the peer said of taking up lost streams.
+    pub(super) peer_resumes: PeerResumes,
     /// When the peer sent anything, white space included.
     pub(super) last_read: Instant,
     irregular: u64,
@@ -115,6 +129,26 @@ pub(super) struct Context {
     questions: u64,
     questions_since: Instant,
     scratch: String,
+}
+
+/// Whether a peer that opened a stream will enable stream management on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerResumes {
+    /// It did not say.
+    Unknown,
+    /// It said so with its request for bidi.
+    Announced,
+}
+
+/// What ends our side of a stream.
+#[derive(Debug)]
+enum Tail {
+    /// It goes on.
+    Open,
+    /// This is to be written, behind the last acknowledgement.
+    Pending(String),
+    /// It has ended.
+    Written,
 }
 
 /// Where the stream starts anew on the same connection (RFC 6120 §4.3.3).
@@ -128,12 +162,14 @@ pub(super) enum Restart {
 
 impl Context {
     pub(super) fn new(
+        role: Role,
         config: Arc<StreamConfig>,
         ids: StreamIds,
         policy: PeerPolicy,
         now: Instant,
     ) -> Self {
         Self {
+            role,
             config,
             policy,
             assurance: Assurance::Dns,
@@ -143,12 +179,18 @@ impl Context {
             peer_lang: None,
             version: Version::One,
             peer_limits: Announced::default(),
+            management: Management::default(),
+            unhandled: 0,
+            tail: Tail::Open,
             header_sent: false,
             restart: None,
             limits_raised: false,
             stanzas_in: 0,
             stanzas_out: 0,
             last_written: now,
+            principal: None,
+            last_stanza: now,
+            peer_resumes: PeerResumes::Unknown,
             last_read: now,
             irregular: 0,
             unauthorized_elements: 0,
@@ -165,8 +207,36 @@ impl Context {
         self.transmit.extend_from_slice(self.scratch.as_bytes());
     }
 
+    /// Ends our side of the stream, behind whatever `write` produces.
+    pub(super) fn write_end(&mut self, write: impl FnOnce(&mut String)) {
+        let mut end = String::new();
+        write(&mut end);
+        end.push_str("</stream:stream>");
+        self.tail = match std::mem::replace(&mut self.tail, Tail::Written) {
+            Tail::Open => Tail::Pending(end),
+            tail @ (Tail::Pending(_) | Tail::Written) => tail,
+        };
+    }
+
     pub(super) fn write_close(&mut self) {
-        self.transmit.extend_from_slice(b"</stream:stream>");
+        self.write_end(|_| {});
+    }
+
+    /// Completes what is to be written: what we have handled is told as late as possible, and before the end (SM-15).
+    pub(super) fn flush(&mut self) {
+        match std::mem::replace(&mut self.tail, Tail::Written) {
+            Tail::Open => {
+                self.acknowledge(false);
+                self.tail = Tail::Open;
+            }
+            // The last word about it has to be true.
+            Tail::Pending(end) if self.unhandled > 0 => self.tail = Tail::Pending(end),
+            Tail::Pending(end) => {
+                self.acknowledge(true);
+                self.transmit.extend_from_slice(end.as_bytes());
+            }
+            Tail::Written => {}
+        }
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -246,6 +316,11 @@ impl Context {
             )
         })?;
         Ok(())
+    }
+
+    /// What we offer of stream management.
+    pub(super) fn management_offered(&self) -> Offered {
+        Offered::Resumption.under(self.policy.management)
     }
 
     pub(super) fn negotiation_deadline(&self, now: Instant) -> Instant {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use verona_xml::Element;
 
-use crate::stanza::condition::{StreamCondition, read_other_host, read_stream_error};
+use crate::stanza::condition::{Application, StreamCondition, read_other_host, read_stream_error};
 
 /// The end of a stream, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub struct StreamError {
     pub text: String,
     /// What is written to the peer.
     pub wire: Wire,
-    /// The application-specific condition that goes with it: name and namespace (RFC 6120 §4.9.4).
-    pub application: Option<(&'static str, &'static str)>,
+    /// The application-specific condition that goes with it (RFC 6120 §4.9.4).
+    pub application: Option<Application>,
     /// Where the peer sends us, with the condition `see-other-host`: its own words, which may be any (STREAM-51).
     pub other_host: Option<String>,
 }
@@ -133,8 +133,21 @@ impl StreamError {
         //= ERR-02
         let (condition, application) = StreamCondition::of_xml(error);
         Self {
-            application,
+            application: application.map(|(name, namespace)| Application::Named(name, namespace)),
             ..Self::peer(condition, error.to_string())
+        }
+    }
+
+    /// The peer acknowledged more than it was sent (XEP-0198 §6).
+    pub(super) fn handled_too_many(h: u32, sent: u32) -> Self {
+        //= SM-09
+        Self {
+            application: Some(Application::HandledCountTooHigh { h, sent }),
+            ..Self::peer(
+                StreamCondition::UndefinedCondition,
+                format!("the peer acknowledged {h} stanzas, but only {sent} were sent"),
+            )
+            .at(Cause::Established)
         }
     }
 
@@ -176,6 +189,19 @@ impl StreamError {
                 "the peer took nothing of what was written for {} s",
                 after.as_secs()
             ),
+            wire: Wire::Nothing,
+            application: None,
+            other_host: None,
+        }
+    }
+
+    /// The peer has lost the connection, and takes the stream up again on another one; only the federation sees that.
+    pub(super) fn superseded() -> Self {
+        Self {
+            condition: StreamCondition::UndefinedCondition,
+            fault: Fault::Peer,
+            cause: Cause::Established,
+            text: "the peer takes the stream up again on another connection".into(),
             wire: Wire::Nothing,
             application: None,
             other_host: None,

@@ -4,6 +4,7 @@ use verona_xml::{Element, Tag, end};
 
 use super::announced::Announced;
 use super::bidi::{self, BidiSeen};
+use super::management::{self, Offered};
 use crate::ns;
 
 /// What we offer in `<stream:features/>`.
@@ -14,6 +15,7 @@ pub(super) struct Offer {
     pub(super) bidi: Option<BidiOffered>,
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
+    pub(super) management: Offered,
     pub(super) limits: Announced,
 }
 
@@ -80,6 +82,11 @@ impl Offer {
                 .attribute("xmlns", ns::MULTIPLEX)
                 .empty();
         }
+        match self.management {
+            Offered::No => {}
+            Offered::Acknowledgements => management::write_offer(out, false),
+            Offered::Resumption => management::write_offer(out, true),
+        }
         self.limits.write(out);
         end(out, "stream:features");
     }
@@ -93,6 +100,7 @@ pub(super) struct Features {
     pub(super) bidi: Option<BidiSeen>,
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
+    pub(super) management: Offered,
     pub(super) limits: Announced,
 }
 
@@ -102,9 +110,12 @@ impl Features {
             limits: Announced::read(element),
             ..Self::default()
         };
+        let (mut acknowledgements, mut resumption) = (false, false);
         for child in element.children() {
             //= BIDI-04
             features.bidi = features.bidi.max(bidi::read_offer(child));
+            resumption |= management::read_offer(child) == Some(Offered::Resumption);
+            acknowledgements |= management::read_offer(child) == Some(Offered::Acknowledgements);
             match (child.name(), child.namespace()) {
                 ("starttls", ns::TLS) => features.starttls = true,
                 //= SASL-05
@@ -120,6 +131,11 @@ impl Features {
                 (_, _) => {}
             }
         }
+        features.management = match (acknowledgements, resumption) {
+            (true, true) => Offered::Resumption,
+            (true, false) => Offered::Acknowledgements,
+            (false, _) => Offered::No,
+        };
         features
     }
 }

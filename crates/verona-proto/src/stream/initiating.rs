@@ -11,6 +11,7 @@ use super::bidi::{self, Agreement, BidiSeen};
 use super::context::{Context, Restart};
 use super::features::Features;
 use super::header::{self, Header};
+use super::management::{Management, Offered};
 use super::open::{Open, Opening};
 use super::verifying::Verifying;
 use super::{
@@ -85,6 +86,18 @@ enum Stage {
 }
 
 impl Agreed {
+    /// What is asked for when stanzas may flow (SM-02).
+    fn management(self, purpose: &Purpose) -> Management {
+        let ticket = match purpose {
+            Purpose::Carry { resume, .. } => resume.clone(),
+            Purpose::Verify { .. } => None,
+        };
+        Management::Wanted {
+            offered: self.management,
+            ticket,
+        }
+    }
+
     fn bidi(self) -> Agreement {
         match self.flow {
             Flow::Bidirectional => Agreement::Requested,
@@ -110,6 +123,7 @@ struct Agreed {
     multiplexes: bool,
     /// Whether the peer's features speak of dialback.
     dialback: bool,
+    management: Offered,
 }
 
 impl Phase {
@@ -282,6 +296,10 @@ impl AwaitFeatures {
                 if features.multiplex {
                     context.event(Event::Multiplexes);
                 }
+                let agreed = Agreed {
+                    management: features.management.under(context.policy.management),
+                    ..agreed
+                };
                 open_after_sasl(&purpose, secured, &header, agreed, context, now)
             }
         }
@@ -429,6 +447,7 @@ fn on_secured(
         }
         Purpose::Carry { external, bidi, .. } => (external, bidi),
     };
+    let management = features.management.under(context.policy.management);
     if context.policy.federate == Federate::Deny {
         return Err(StreamError::policy(
             StreamCondition::PolicyViolation,
@@ -463,7 +482,7 @@ fn on_secured(
                     idle_seconds: None,
                 };
                 let multiplex = features.multiplex && multiplexes;
-                context.write(|out| bidi::write_request(out, limits, multiplex));
+                context.write(|out| bidi::write_request(out, limits, multiplex, management));
                 Flow::Bidirectional
             }
             false => Flow::Unidirectional,
@@ -473,6 +492,7 @@ fn on_secured(
         identity,
         multiplexes,
         dialback: features.dialback,
+        management,
     };
     match secured {
         //= SASL-06
@@ -552,6 +572,7 @@ fn request(
             identity: Some(agreed.identity),
             multiplexes: agreed.multiplexes,
             bidi: agreed.bidi(),
+            management: agreed.management(&purpose),
         },
         Vec::new(),
         context,
@@ -590,6 +611,7 @@ fn open_after_sasl(
             identity: Some(agreed.identity),
             multiplexes: agreed.multiplexes,
             bidi: agreed.bidi(),
+            management: agreed.management(purpose),
         },
         granted,
         context,

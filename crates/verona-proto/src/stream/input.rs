@@ -1,6 +1,6 @@
 //! What can happen to a stream.
 
-use super::StreamError;
+use super::{StreamError, Ticket};
 use crate::addr::DomainPair;
 use crate::certificate::{Attestation, CertificateName, Chain, PeerCertificate};
 use crate::dialback::Verdict;
@@ -59,6 +59,11 @@ pub enum Command {
         /// How sure it is that the authoritative server gave it (DB-54).
         assurance: Assurance,
     },
+    /// The stream that the peer wants to take up ([`super::Event::ResumeRequested`]): how far both sides came, where
+    /// `acknowledged` is what the peer says; `None` if there is none for it.
+    Resume(Option<Ticket>),
+    /// The peer has lost this connection: it is over at once, and without a word.
+    Abandon,
     /// Another stream carries the same pairs and stays: end this one as soon as nobody uses it (BIDI-53).
     Converge,
     /// End the stream.
@@ -76,6 +81,8 @@ pub enum Purpose {
         external: bool,
         /// Whether bidi may be requested; not after it made the peer hang up (BIDI-69).
         bidi: bool,
+        /// The lost stream to take up again.
+        resume: Option<Ticket>,
     },
     /// To have dialback keys checked, and nothing else (D-08).
     Verify {

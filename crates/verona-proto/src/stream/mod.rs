@@ -23,6 +23,7 @@ mod features;
 mod header;
 mod initiating;
 mod input;
+mod management;
 mod open;
 mod output;
 mod receiving;
@@ -31,7 +32,7 @@ mod starttls;
 mod verifying;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use verona_xml::{Element, Head, Scan, Scanner};
@@ -40,9 +41,11 @@ pub use crate::authorizations::{Flow, Granted, Role};
 pub use context::{Attestations, Memory, StreamConfig, StreamIds};
 pub use error::{Cause, Fault, StreamError, Wire};
 pub use input::{Check, Command, Input, Purpose, Secured};
+pub use management::{ResumePoint, Ticket};
 pub use output::{Event, KeyCheck, Output, Peer};
 
 use crate::addr::DomainPair;
+use crate::carriage::Custody;
 use crate::certificate::Attestation;
 use crate::discovery::Target;
 use crate::limits::size;
@@ -78,7 +81,7 @@ impl Stream {
         now: Instant,
     ) -> Self {
         let policy = config.policy.for_peer(purpose.pair().remote().domain());
-        let mut context = Context::new(config, ids, policy, now);
+        let mut context = Context::new(Role::Initiating, config, ids, policy, now);
         let phase = initiating::Phase::start(purpose, secured, &mut context, now);
         Self::new(Phase::Initiating(phase), context)
     }
@@ -104,7 +107,7 @@ impl Stream {
         now: Instant,
     ) -> Self {
         let policy = config.policy.defaults.clone();
-        let context = Context::new(config, ids, policy, now);
+        let context = Context::new(Role::Receiving, config, ids, policy, now);
         let phase = receiving::Phase::start(secured, &context, now);
         Self::new(Phase::Receiving(phase), context)
     }
@@ -142,7 +145,7 @@ impl Stream {
         }
     }
 
-    /// Writes a stanza for a pair that this stream carries.
+    /// Writes a stanza for a pair that this stream carries; says until when it is in our hands.
     ///
     /// # Errors
     /// [`NotSent`] when the pair is not authorised outbound here, the stream no longer takes stanzas, or the peer said
@@ -152,7 +155,7 @@ impl Stream {
         pair: &DomainPair,
         stanza: &Stanza,
         now: Instant,
-    ) -> Result<(), NotSent> {
+    ) -> Result<Custody, NotSent> {
         match &mut self.phase {
             Phase::Open(open) => open.send(pair, stanza, &mut self.context, now),
             Phase::Initiating(_)
@@ -168,8 +171,51 @@ impl Stream {
         self.context.outputs.pop_front()
     }
 
+    /// Of the stanzas given out by [`Output::Deliver`], `count` have not found their place yet: they are not acknowledged
+    /// (SM-11), and the end of our side waits for them. To be said whenever it changes, before the next
+    /// [`Self::transmit`].
+    pub fn unhandled(&mut self, count: u32) {
+        self.context.unhandled = count;
+    }
+
+    /// There is nothing more to send for now.
+    pub fn drained(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Open(_) => self.context.drained(now),
+            Phase::Initiating(_)
+            | Phase::Receiving(_)
+            | Phase::Verifying(_)
+            | Phase::Closing(_)
+            | Phase::Closed => {}
+        }
+    }
+
+    /// How far both sides came, if the stream can be taken up on another connection (XEP-0198 §5).
+    #[must_use]
+    pub fn resume_point(&self) -> Option<ResumePoint> {
+        Some(ResumePoint {
+            ticket: self.context.management.ticket()?,
+            pair: self.context.principal.clone()?,
+            role: self.context.role,
+            used: self.context.last_stanza,
+        })
+    }
+
+    /// How many stanzas the peer has not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> u32 {
+        self.context.management.unacknowledged()
+    }
+
+    /// How long the peer took to acknowledge, when it was asked last.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.context.management.round_trip()
+    }
+
     /// What is to be written to the peer; the driver takes from its front what it wrote.
     pub fn transmit(&mut self) -> &mut BytesMut {
+        self.context.flush();
         &mut self.context.transmit
     }
 
@@ -183,7 +229,7 @@ impl Stream {
     #[must_use]
     pub fn is_open(&self) -> bool {
         match &self.phase {
-            Phase::Open(_) => true,
+            Phase::Open(open) => open.takes_stanzas(&self.context),
             Phase::Initiating(_)
             | Phase::Receiving(_)
             | Phase::Verifying(_)
@@ -588,11 +634,22 @@ impl Phase {
             (Self::Closed, _) => Ok(Self::Closed),
             (
                 Self::Closing(closing),
-                Command::Request { .. } | Command::Converge | Command::Close(_),
+                Command::Request { .. }
+                | Command::Converge
+                | Command::Close(_)
+                | Command::Resume(_),
             ) => Ok(Self::Closing(closing)),
+            (Self::Closing(_), Command::Abandon) => {
+                context.outputs.push_back(Output::Close);
+                Ok(Self::Closed)
+            }
             (
                 phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)),
-                Command::Request { .. } | Command::Verdict { .. } | Command::Converge,
+                Command::Request { .. }
+                | Command::Verdict { .. }
+                | Command::Converge
+                | Command::Resume(_)
+                | Command::Abandon,
             ) => Ok(phase),
             (
                 Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_),

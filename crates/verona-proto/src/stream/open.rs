@@ -14,12 +14,14 @@ use super::announced::Announced;
 use super::bidi::Agreement;
 use super::closing::Closing;
 use super::context::Context;
+use super::management::{self, Authorized, Management};
 use super::{
     Cause, Command, Event, Fault, Granted, NotSent, Output, Role, Secured, StreamError, bidi,
     starttls,
 };
 use crate::addr::{Direction, Domain, DomainPair};
 use crate::authorizations::{Authorizations, Rejected};
+use crate::carriage::Custody;
 use crate::dialback::{IdSeen, Verdict};
 use crate::grounds::{Assurance, Identity};
 use crate::limits::{seconds, size};
@@ -46,7 +48,6 @@ pub(super) struct Open {
     bidi: Agreement,
     /// When the peer must have something authorised (STREAM-57); `None` once it has.
     negotiation: Option<Instant>,
-    last_stanza: Instant,
     /// How many keys of ours the peer had checked here: a stream that is for that may end without a grant.
     vouched: u64,
     /// Whether the id is new, if the peer chose it: a key made for an earlier stream would fit a repeated one.
@@ -55,6 +56,24 @@ pub(super) struct Open {
     idle: Duration,
     /// When the proof ends on which something is authorised here (BIDI-70).
     expires: Option<Instant>,
+    /// The end that waits for the peer's last acknowledgements.
+    leaving: Option<Leaving>,
+}
+
+/// How the stream ends once the peer has acknowledged what it was sent, or has had its time.
+#[derive(Debug)]
+struct Leaving {
+    end: Ending,
+    until: Instant,
+}
+
+/// How a stream ends in good order.
+#[derive(Debug)]
+enum Ending {
+    /// With the closing tag alone.
+    Quiet(Cause),
+    /// With an error that says why.
+    Told(StreamError),
 }
 
 /// What an open stream begins with.
@@ -68,6 +87,7 @@ pub(super) struct Opening {
     pub(super) identity: Option<Identity>,
     pub(super) multiplexes: bool,
     pub(super) bidi: Agreement,
+    pub(super) management: Management,
 }
 
 impl Open {
@@ -88,6 +108,15 @@ impl Open {
             (Role::Initiating, _, _) => IdSeen::Before,
             (Role::Receiving, _, _) => IdSeen::First,
         };
+        context.management = opening.management;
+        context.last_stanza = now;
+        context.principal = granted.first().map(|grant| grant.pair.clone());
+        if granted
+            .iter()
+            .any(|grant| grant.direction == Direction::Outbound)
+        {
+            context.begin_management(now);
+        }
         for grant in granted {
             context.event(Event::Granted(grant));
         }
@@ -108,10 +137,10 @@ impl Open {
             multiplexes: opening.multiplexes,
             bidi: opening.bidi,
             negotiation,
-            last_stanza: now,
             vouched: 0,
             id_seen,
             idle: seconds(context.policy.limits.idle_seconds),
+            leaving: None,
         }
     }
 
@@ -130,6 +159,14 @@ impl Open {
         if bidi::is_request(element) {
             return self.on_bidi(element, context);
         }
+        if management::is_management(element) {
+            let authorized = match self.authorizations.is_empty() {
+                true => Authorized::No,
+                false => Authorized::Yes,
+            };
+            context.on_management(element, authorized, now)?;
+            return Ok(self.leave_if_settled(context, now));
+        }
         if starttls::is_request(element) {
             //= TLS-08
             context.write(starttls::write_failure);
@@ -147,12 +184,12 @@ impl Open {
     }
 
     pub(super) fn on_stanza(
-        mut self,
+        self,
         stanza: Result<Stanza, BadStanza>,
         context: &mut Context,
         now: Instant,
     ) -> Result<super::Phase, StreamError> {
-        self.last_stanza = now;
+        context.last_stanza = now;
         self.receive(stanza, context)?;
         Ok(super::Phase::Open(self))
     }
@@ -173,6 +210,7 @@ impl Open {
                     .admit(hosts, strictness, stanza)
                     .map_err(rejected)?;
                 context.stanzas_in = context.stanzas_in.saturating_add(1);
+                context.management.received();
                 context.outputs.push_back(Output::Deliver(admitted));
             }
             //= ROUTE-01
@@ -198,6 +236,7 @@ impl Open {
                 self.authorizations
                     .admits(hosts, strictness, stanza.from(), stanza.to())
                     .map_err(rejected)?;
+                context.management.received();
                 let text = "the stanza's address or element names are not acceptable here";
                 if let Some(answer) = bounce(hosts, &stanza, condition, text) {
                     context.outputs.push_back(Output::Deliver(answer));
@@ -213,12 +252,12 @@ impl Open {
         stanza: &Stanza,
         context: &mut Context,
         now: Instant,
-    ) -> Result<(), NotSent> {
+    ) -> Result<Custody, NotSent> {
         //= BIDI-16
         //= BIDI-19
         //= BIDI-20
         //= DB-06
-        if !self.authorizations.permits(pair) {
+        if !self.takes_stanzas(context) || !self.authorizations.permits(pair) {
             return Err(NotSent::NotPermitted);
         }
         //= LIM-05
@@ -230,8 +269,17 @@ impl Open {
         context.transmit.extend_from_slice(stanza.bytes());
         context.stanzas_out = context.stanzas_out.saturating_add(1);
         context.last_written = now;
-        self.last_stanza = now;
-        Ok(())
+        context.last_stanza = now;
+        let custody = context.management.custody();
+        context.count_sent(now);
+        Ok(custody)
+    }
+
+    /// Whether stanzas may be sent now: not while the end is near, while much is unacknowledged, or while it is being
+    /// found out what arrived on an earlier stream.
+    pub(super) fn takes_stanzas(&self, context: &Context) -> bool {
+        let max = context.policy.limits.unacknowledged_stanzas_max;
+        self.leaving.is_none() && context.management.may_send(max)
     }
 
     pub(super) fn on_command(
@@ -257,21 +305,23 @@ impl Open {
                     .min(seconds(context.policy.limits.converge_seconds));
                 Ok(super::Phase::Open(self))
             }
+            Command::Resume(found) => {
+                context.on_claim_settled(found);
+                Ok(super::Phase::Open(self))
+            }
             // A stream that ends in good order still hears what the peer is saying (BIDI-57).
             Command::Close(error) if error.condition == StreamCondition::UndefinedCondition => {
-                Ok(self.close(error.cause, context, now))
+                Ok(self.leave(Ending::Quiet(error.cause), context, now))
             }
             Command::Close(error) if error.fault == Fault::Local => {
-                //= STREAM-46
-                //= STREAM-59
-                context.write(|out| stream_error(out, error.condition, Some(&error.text), None));
-                context.write_close();
-                context.event(Event::Failed(error));
-                Ok(super::Phase::Closing(Closing::listening(
-                    self, context, now,
-                )))
+                Ok(self.leave(Ending::Told(error), context, now))
             }
             Command::Close(error) => Err(error),
+            Command::Abandon => {
+                context.event(Event::Failed(StreamError::superseded()));
+                context.outputs.push_back(Output::Close);
+                Ok(super::Phase::Closed)
+            }
         }
     }
 
@@ -303,6 +353,14 @@ impl Open {
                 now,
             )?;
         }
+        if self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.until <= now)
+        {
+            return Ok(self.left(context, now));
+        }
+        context.tick_management(now)?;
         //= STREAM-57
         if self.negotiation.is_some_and(|at| at <= now) {
             let error = StreamError::timeout(Cause::Dialback);
@@ -319,13 +377,24 @@ impl Open {
         //= STREAM-55
         //= BIDI-62
         if self.idle_deadline(context) <= now {
-            return Ok(self.close(Cause::Idle, context, now));
+            return Ok(self.leave(Ending::Quiet(Cause::Idle), context, now));
         }
         //= SASL-26
         if self.keepalive_deadline(context) <= now {
-            //= STREAM-40
-            context.write(|out| out.push(' '));
-            context.last_written = now;
+            match context.management {
+                // A question has an answer: a peer that is gone is noticed.
+                Management::Active(_) => context.ask(now),
+                //= STREAM-40
+                Management::Off
+                | Management::Wanted { .. }
+                | Management::Offered { .. }
+                | Management::Enabling(_)
+                | Management::Resuming { .. }
+                | Management::Claimed { .. } => {
+                    context.write(|out| out.push(' '));
+                    context.last_written = now;
+                }
+            }
         }
         Ok(super::Phase::Open(self))
     }
@@ -334,6 +403,8 @@ impl Open {
         [
             self.negotiation,
             self.authorizations.deadline(),
+            self.leaving.as_ref().map(|leaving| leaving.until),
+            context.management.deadline(),
             self.expires,
             Some(self.idle_deadline(context)),
             Some(self.keepalive_deadline(context)),
@@ -406,9 +477,19 @@ impl Open {
         Ok(super::Phase::Open(self))
     }
 
-    fn granted(&mut self, granted: Vec<Granted>, context: &mut Context) {
+    fn granted(&mut self, granted: Vec<Granted>, context: &mut Context, now: Instant) {
         if !granted.is_empty() {
             self.negotiation = None;
+        }
+        if context.principal.is_none() {
+            context.principal = granted.first().map(|grant| grant.pair.clone());
+        }
+        //= SM-02
+        if granted
+            .iter()
+            .any(|grant| grant.direction == Direction::Outbound)
+        {
+            context.begin_management(now);
         }
         self.expires = expires(&self.authorizations, self.secured.as_ref());
         //= BIDI-71
@@ -427,10 +508,44 @@ impl Open {
         }
     }
 
-    /// Ends the stream in good order: what the peer still sends is heard until it closes too (STREAM-46).
-    fn close(self, cause: Cause, context: &mut Context, now: Instant) -> super::Phase {
-        context.write_close();
-        context.event(Event::Closed { cause });
+    /// Ends the stream in good order. Nothing more is sent, and the peer is asked about what was, and has a moment to
+    /// answer: then nobody need wonder what arrived.
+    fn leave(mut self, end: Ending, context: &mut Context, now: Instant) -> super::Phase {
+        if self.leaving.is_none() {
+            if !context.management.is_settled() {
+                context.ask(now);
+            }
+            self.leaving = Some(Leaving {
+                end,
+                until: now + seconds(context.policy.limits.close_seconds),
+            });
+        }
+        self.leave_if_settled(context, now)
+    }
+
+    fn leave_if_settled(self, context: &mut Context, now: Instant) -> super::Phase {
+        match self.leaving.is_some() && context.management.is_settled() {
+            true => self.left(context, now),
+            false => super::Phase::Open(self),
+        }
+    }
+
+    /// The stream ends; what the peer still sends is heard until it closes too (STREAM-46).
+    fn left(mut self, context: &mut Context, now: Instant) -> super::Phase {
+        match self.leaving.take().map(|leaving| leaving.end) {
+            Some(Ending::Told(error)) => {
+                //= STREAM-46
+                //= STREAM-59
+                context
+                    .write_end(|out| stream_error(out, error.condition, Some(&error.text), None));
+                context.event(Event::Failed(error));
+            }
+            Some(Ending::Quiet(cause)) => {
+                context.write_close();
+                context.event(Event::Closed { cause });
+            }
+            None => return super::Phase::Open(self),
+        }
         super::Phase::Closing(Closing::listening(self, context, now))
     }
 
@@ -443,18 +558,17 @@ impl Open {
         )
         .at(Cause::Established);
         let (condition, text) = (error.condition, error.text.clone());
-        context.write(|out| stream_error(out, condition, Some(&text), None));
-        context.write_close();
+        context.write_end(|out| stream_error(out, condition, Some(&text), None));
         context.event(Event::Failed(error));
         super::Phase::Closing(Closing::listening(self, context, now))
     }
 
     fn idle_deadline(&self, context: &Context) -> Instant {
         match self.role {
-            Role::Initiating => self.last_stanza + self.idle,
+            Role::Initiating => context.last_stanza + self.idle,
             // Whoever opened the stream should be the one to close it; a peer that sends nothing at all is let go later, as we
             // announced (LIM-03).
-            Role::Receiving => self.last_stanza.max(context.last_read) + self.idle * 2,
+            Role::Receiving => context.last_stanza.max(context.last_read) + self.idle * 2,
         }
     }
 

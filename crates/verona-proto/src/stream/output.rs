@@ -25,6 +25,10 @@ pub enum Output {
     Deliver(Admitted),
     /// Tell the federation and the operator.
     Event(Event),
+    /// So many of the stanzas that were sent, the oldest ones, have been handled by the peer (XEP-0198).
+    Acknowledged(u32),
+    /// The peer acknowledges nothing, although it seemed that it would: what was sent is delivered when it is written.
+    Unmanaged,
     /// Write what there is to transmit, then end the connection.
     Close,
 }
@@ -58,6 +62,25 @@ pub enum Event {
     },
     /// A direction of a pair is authorised.
     Granted(Granted),
+    /// Both sides acknowledge from now on (XEP-0198).
+    Managed {
+        /// Names the stream, if it can be taken up again.
+        id: Option<String>,
+    },
+    /// The peer takes up a lost stream: the answer is [`super::Command::Resume`].
+    ResumeRequested {
+        /// Which stream.
+        id: String,
+        /// How many of our stanzas it has handled.
+        h: u32,
+    },
+    /// The peer answered when we wanted to take up a lost stream.
+    Resumed {
+        /// Which stream.
+        id: String,
+        /// How many of our stanzas it has handled; `None` if it does not know the stream any more.
+        h: Option<u32>,
+    },
     /// The peer refused a request of ours.
     Refused {
         /// The pair.

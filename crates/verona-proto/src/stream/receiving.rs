@@ -11,7 +11,7 @@ use verona_xml::{Element, Scope};
 
 use super::announced::Announced;
 use super::bidi::{self, Agreement};
-use super::context::{Attestations, Context, Restart};
+use super::context::{Attestations, Context, PeerResumes, Restart};
 use super::header::{self, Header, Version};
 use super::{Cause, Event, Output, Peer, Secured, StreamError};
 use crate::addr::{Direction, Domain};
@@ -111,6 +111,9 @@ impl Agreed {
                 context
                     .peer_limits
                     .update(Announced::read(element).of_stranger());
+                if bidi::resumes(element) {
+                    context.peer_resumes = PeerResumes::Announced;
+                }
                 self.multiplexes |= match context.policy.multiplex {
                     Multiplex::Auto => bidi::multiplexes(element),
                     Multiplex::On => true,

@@ -142,6 +142,12 @@ impl World {
                 format!("close {} {}", stream.0, error.condition.name())
             }
             Command::Converge { stream } => format!("converge {}", stream.0),
+            Command::Resume { stream, found } => match found {
+                Some(ticket) => format!("resume {} {} h={}", stream.0, ticket.id, ticket.handled),
+                None => format!("resume {} nothing", stream.0),
+            },
+            Command::Abandon { stream } => format!("abandon {}", stream.0),
+            Command::Settled(settled) => format!("settled {}", settled.delivered),
             Command::Report(report) => {
                 self.reports.extend(told(&report));
                 return None;
@@ -380,8 +386,12 @@ pub(crate) fn aim(purpose: &Purpose) -> String {
             pair,
             external,
             bidi,
+            resume,
         } => {
             let mut text = format!("carry {pair}");
+            if let Some(ticket) = resume {
+                text.push_str(&format!(" resuming {}", ticket.id));
+            }
             for (wanted, name) in [(external, "external"), (bidi, "bidi")] {
                 if !wanted {
                     write!(text, " without {name}").unwrap();

@@ -75,6 +75,7 @@ impl Connection {
                     pair: domains(&hosts, pair),
                     external,
                     bidi,
+                    resume: None,
                 };
                 Stream::initiating(Arc::clone(config), purpose, ids, None, at)
             }
@@ -247,6 +248,7 @@ impl Connection {
                     Output::StartTls { .. } => handshake = true,
                     Output::Close => self.is_over = true,
                     Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
+                    Output::Acknowledged(_) | Output::Unmanaged => {}
                     Output::Deliver(admitted) => {
                         self.delivered(admitted.destination(), admitted.stanza(), tally)?
                     }

@@ -86,6 +86,8 @@ impl Rule {
             multiplex: self.multiplex,
             to: self.strictness(),
             federate: self.federate(),
+            // It says nothing about who may send what.
+            management: verona_proto::policy::ManagementPolicy::Off,
             ..PeerPolicy::default()
         }
     }

@@ -17,6 +17,11 @@
 //! | `denied SENDER → TARGET ANSWER` | of a request of the peer's |
 //! | `verified SENDER → TARGET id=ID key=KEY VERDICT` | the authoritative server said so; behind it `by ASSURANCE`, if DNS
 //! alone is not all that led to it |
+//! | `acknowledged COUNT` | the peer has handled so many more of what was sent |
+//! | `unmanaged` | it acknowledges nothing after all |
+//! | `managed ID` or `managed without a name` | both sides acknowledge; the stream can be taken up again, or not |
+//! | `wants ID h=H` | the peer takes up a lost stream |
+//! | `resumed ID h=H` or `resumed ID unknown` | its answer when we did |
 //! | `failed CONDITION FAULT CAUSE` | the stream is over because of an error |
 //! | `closed CAUSE` | the stream is over in good order |
 //!
@@ -49,6 +54,8 @@ impl Observed {
                 local.as_ref().map_or("?".to_owned(), ToString::to_string)
             ),
             Output::Close => "disconnect".into(),
+            Output::Acknowledged(count) => format!("acknowledged {count}"),
+            Output::Unmanaged => "unmanaged".into(),
             Output::Attest(domain) => format!("attest {domain}"),
             Output::Event(event) => words(event),
             Output::Deliver(admitted) => {
@@ -95,6 +102,12 @@ fn words(event: &Event) -> String {
         ),
         Event::Bidirectional => "bidirectional".into(),
         Event::Multiplexes => "multiplexes".into(),
+        Event::Managed { id } => format!("managed {}", id.as_deref().unwrap_or("without a name")),
+        Event::ResumeRequested { id, h } => format!("wants {id} h={h}"),
+        Event::Resumed { id, h } => match h {
+            Some(h) => format!("resumed {id} h={h}"),
+            None => format!("resumed {id} unknown"),
+        },
         Event::OldBidiNamespace => "old bidi namespace".into(),
         Event::SaslFailed { .. } => "sasl failed".into(),
         Event::Irregular { .. } => "irregular".into(),

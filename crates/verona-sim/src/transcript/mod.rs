@@ -36,16 +36,18 @@
 //! are not vouched for), `met=ID,…` (ids of earlier streams to the same peer), `learned=DOMAIN:TOPIC:OUTCOME,…`, `external=no`, `request=no` (what an earlier failure taught), `proven=DOMAIN:certificate|dane,…` (what peers proved before),
 //! `attestations=yes` (DNS and the web can be asked about certificates), `way=dns|dnssec|configured|redirect` (how we came
 //! to the server), `tlsa=yes` (DNSSEC names its certificate); and the policy: `tls`
-//! (`required`, `optional`, `unavailable`), `weaker`, `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `to`, `federate`, `limits=NAME:VALUE,…`.
+//! (`required`, `optional`, `unavailable`), `weaker`, `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `management` (`off`, `acknowledgements`, `auto`; here it is `off` unless
+//! it is said), `to`, `federate`, `limits=NAME:VALUE,…`; `resume=ID:HANDLED:ACKNOWLEDGED:SENT` is a lost stream to take up.
 //!
 //! *Certificate:* `absent`, `untrusted:NAME,…`, or `NAME,…`.
 //!
 //! *Commands:* `secured certificate=CERTIFICATE [expires=+10s] [FOUND]`, `attested DOMAIN [FOUND]` with `FOUND` some of
 //! `dane=matches|differs|none posh=matches|differs|failed host=NAME`, `verdict SENDER → TARGET valid|invalid|error
-//! CONDITION`, `request SENDER → TARGET`, `converge`, `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
+//! CONDITION`, `request SENDER → TARGET`, `converge`, `resume TICKET`, `resume nothing`, `abandon`, `unhandled COUNT`
+//! (of what was received, not in its place yet), `drained` (nothing more is to be sent for now), `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
 //!
 //! *Assertions:* `unsent`, `state …`, `sends A → B, …` or `sends nothing`, `accepts …`, `bidirectional`,
-//! `unidirectional`, `deadline +30s`, `no deadline`.
+//! `unidirectional`, `stream TICKET` or `stream none`, `unacknowledged COUNT`, `deadline +30s`, `no deadline`.
 //!
 //! *Placeholders:* `{any}` matches anything; `{name}` takes what it meets first and stands for it afterwards;
 //! `{key:SECRET,RECEIVING,ORIGINATING,ID}` is a dialback key; `{repeat:N,TEXT}` and `{hex:C080}` make bytes;

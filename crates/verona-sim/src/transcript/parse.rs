@@ -10,10 +10,10 @@ use verona_proto::dane::Dane;
 use verona_proto::grounds::{Assurance, Strength};
 use verona_proto::learned::{Outcome, Topic};
 use verona_proto::policy::{
-    BidiOffer, BidiPolicy, DomainPattern, Federate, IdentityMethod, Multiplex, PeerPolicy,
-    PeerRule, Policy, Strictness, TlsPolicy, UseLearned, Weaker,
+    BidiOffer, BidiPolicy, DomainPattern, Federate, IdentityMethod, ManagementPolicy, Multiplex,
+    PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned, Weaker,
 };
-use verona_proto::stream::{Attestations, Check};
+use verona_proto::stream::{Attestations, Check, Ticket};
 
 use super::text::Names;
 use super::{Mistake, Transcript};
@@ -85,6 +85,7 @@ pub(super) enum Role {
         pair: DomainPair,
         external: bool,
         bidi: bool,
+        resume: Option<Ticket>,
     },
     Receiving,
     Verifying {
@@ -234,6 +235,10 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
             pair: pair.ok_or_else(missing)?,
             external,
             bidi,
+            resume: keys
+                .remove("resume")
+                .map(|text| ticket(&text))
+                .transpose()?,
         },
         "verifying" => Role::Verifying {
             pair: pair.ok_or_else(missing)?,
@@ -430,6 +435,14 @@ fn policy(rule: &mut PeerRule, keys: BTreeMap<String, String>) -> Result<(), Str
                     _ => return bad(),
                 });
             }
+            "management" => {
+                rule.management = Some(match value.as_str() {
+                    "auto" => ManagementPolicy::Auto,
+                    "acknowledgements" => ManagementPolicy::Acknowledgements,
+                    "off" => ManagementPolicy::Off,
+                    _ => return bad(),
+                });
+            }
             "to" => {
                 rule.to = Some(match value.as_str() {
                     "exact-pair" => Strictness::ExactPair,
@@ -485,6 +498,8 @@ fn defaults(rule: PeerRule) -> PeerPolicy {
         identity: rule.identity.unwrap_or(defaults.identity),
         bidi: rule.bidi.unwrap_or(defaults.bidi),
         multiplex: rule.multiplex.unwrap_or(defaults.multiplex),
+        // Most transcripts are about something else, and are read without it.
+        management: rule.management.unwrap_or(ManagementPolicy::Off),
         to: rule.to.unwrap_or(defaults.to),
         federate: rule.federate.unwrap_or(defaults.federate),
         bidi_offer: rule.bidi_offer.unwrap_or(defaults.bidi_offer),
@@ -493,6 +508,25 @@ fn defaults(rule: PeerRule) -> PeerPolicy {
         limits,
         ..defaults
     }
+}
+
+/// `ID:HANDLED:ACKNOWLEDGED:SENT`, of a stream that was lost.
+pub(super) fn ticket(text: &str) -> Result<Ticket, String> {
+    let bad = || format!("`{text}` is not ID:HANDLED:ACKNOWLEDGED:SENT");
+    let mut words = text.split(':');
+    let id = words.next().ok_or_else(bad)?.to_owned();
+    let mut number = || {
+        words
+            .next()
+            .and_then(|word| word.parse().ok())
+            .ok_or_else(bad)
+    };
+    Ok(Ticket {
+        id,
+        handled: number()?,
+        acknowledged: number()?,
+        sent: number()?,
+    })
 }
 
 /// `key=value` in any order, each key once.

@@ -294,6 +294,23 @@ impl<'a> Player<'a> {
                 let pair = pair.map_err(|error| mistake(format!("no pair: {error:?}")))?;
                 Input::Command(Command::Request { pair })
             }
+            "resume" if rest == "nothing" => Input::Command(Command::Resume(None)),
+            "resume" => {
+                let found = parse::ticket(rest).map_err(mistake)?;
+                Input::Command(Command::Resume(Some(found)))
+            }
+            "abandon" => Input::Command(Command::Abandon),
+            "unhandled" => {
+                let count = rest
+                    .parse()
+                    .map_err(|_| mistake("a number is missing".into()))?;
+                self.stream.unhandled(count);
+                return self.drain(line);
+            }
+            "drained" => {
+                self.stream.drained(self.now);
+                return self.drain(line);
+            }
             "converge" => Input::Command(Command::Converge),
             "send" => return self.send(rest, line),
             "close" => {
@@ -429,6 +446,17 @@ impl<'a> Player<'a> {
                 None => return Err(mistake("it was sent".into())),
             },
             "state" => (self.stream.state().to_owned(), rest.to_owned()),
+            "lost" => {
+                let lost = self.stream.resume_point().map(|mark| mark.ticket);
+                let found = lost.map_or("none".to_owned(), |ticket| {
+                    format!(
+                        "{}:{}:{}:{}",
+                        ticket.id, ticket.handled, ticket.acknowledged, ticket.sent
+                    )
+                });
+                (found, rest.to_owned())
+            }
+            "unacknowledged" => (self.stream.unacknowledged().to_string(), rest.to_owned()),
             "bidirectional" => (self.stream.is_bidirectional().to_string(), "true".into()),
             "unidirectional" => (self.stream.is_bidirectional().to_string(), "false".into()),
             "sends" => (self.grants(Direction::Outbound), sorted(rest)),
@@ -516,10 +544,12 @@ fn stream(setup: &Setup, now: Instant) -> Stream {
             pair,
             external,
             bidi,
+            resume,
         } => Purpose::Carry {
             pair: pair.clone(),
             external: *external,
             bidi: *bidi,
+            resume: resume.clone(),
         },
         Role::Verifying { pair, checks } => Purpose::Verify {
             pair: pair.clone(),

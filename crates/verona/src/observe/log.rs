@@ -78,6 +78,23 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             direction = direction(granted.direction), grounds = %granted.grounds,
             "stanzas may flow"
         ),
+        Event::Managed { id } => debug!(
+            stream, role, %peer, lost = id.as_deref(),
+            "stanzas are acknowledged from now on{}",
+            if id.is_some() { ", and the stream can be taken up again" } else { "" }
+        ),
+        Event::ResumeRequested { id, h } => debug!(
+            stream, role, %peer, lost = id, h,
+            "the peer takes up a stream that was lost"
+        ),
+        Event::Resumed { id, h: Some(h) } => info!(
+            stream, role, %peer, local = names(link).0, remote = names(link).1, lost = id, h,
+            "a lost stream is taken up again: what had arrived is known"
+        ),
+        Event::Resumed { id, h: None } => info!(
+            stream, role, %peer, local = names(link).0, remote = names(link).1, lost = id,
+            "the peer cannot take up the lost stream: what had arrived is not known"
+        ),
         Event::Refused { pair, answer } => warn!(
             stream, role, %peer, local = %pair.local(), remote = %pair.remote(),
             "the peer refused our dialback key: {}", outcome(*answer)

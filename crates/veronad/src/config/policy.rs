@@ -5,8 +5,9 @@
 use verona::config::{Dnssec, PeerAddress};
 use verona_proto::limits::{BadLimit, Limits};
 use verona_proto::policy::{
-    BidiOffer, BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, Multiplex,
-    OnUncertain, PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned, Weaker,
+    BidiOffer, BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, ManagementPolicy,
+    Multiplex, OnUncertain, PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned,
+    Weaker,
 };
 
 use super::problem::Report;
@@ -31,6 +32,7 @@ pub(super) fn defaults(
     policy.on_uncertain = keys.on_uncertain.unwrap_or(policy.on_uncertain);
     policy.direct_tls = keys.direct_tls.unwrap_or(policy.direct_tls);
     policy.learned = keys.learned.unwrap_or(policy.learned);
+    policy.management = keys.management.unwrap_or(policy.management);
     policy.bidi_offer = keys.bidi_offer.unwrap_or(policy.bidi_offer);
     for (name, value) in keys.limits {
         // What cannot be set was reported when it was read.
@@ -110,6 +112,7 @@ struct Keys {
     on_uncertain: Option<OnUncertain>,
     direct_tls: Option<DirectTls>,
     learned: Option<UseLearned>,
+    management: Option<ManagementPolicy>,
     bidi_offer: Option<BidiOffer>,
     limits: Vec<(String, u64)>,
 }
@@ -136,6 +139,7 @@ impl Keys {
             on_uncertain: choice(section, "on_uncertain", ON_UNCERTAIN, report),
             direct_tls: choice(section, "direct_tls", DIRECT_TLS, report),
             learned: choice(section, "learned", LEARNED, report),
+            management: choice(section, "stream_management", MANAGEMENT, report),
             bidi_offer: choice(section, "bidi_offer", BIDI_OFFER, report),
             limits: limits(section, scope, report),
         }
@@ -155,6 +159,7 @@ impl Keys {
             on_uncertain: self.on_uncertain,
             direct_tls: self.direct_tls,
             learned: self.learned,
+            management: self.management,
             bidi_offer: self.bidi_offer,
             limits: self.limits,
         }
@@ -335,6 +340,11 @@ const IDENTITY: &[(&str, IdentityMethod)] = &[
     ("posh", IdentityMethod::Posh),
     ("pin", IdentityMethod::Pin),
     ("dialback", IdentityMethod::Dialback),
+];
+const MANAGEMENT: &[(&str, ManagementPolicy)] = &[
+    ("auto", ManagementPolicy::Auto),
+    ("acknowledgements", ManagementPolicy::Acknowledgements),
+    ("off", ManagementPolicy::Off),
 ];
 const BIDI: &[(&str, BidiPolicy)] = &[("auto", BidiPolicy::Auto), ("off", BidiPolicy::Off)];
 const MULTIPLEX: &[(&str, Multiplex)] = &[

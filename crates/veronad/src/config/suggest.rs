@@ -100,6 +100,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "weaker",
             "multiplex",
             "on_uncertain",
+            "stream_management",
             "bidi",
             "direct_tls",
             "learned",

@@ -9,7 +9,7 @@ use verona_xml::Element;
 
 use super::super::context::{Attestations, Context};
 use super::super::{Cause, Event, KeyCheck, Role, StreamError};
-use super::{Open, authority};
+use super::{Ending, Open, authority};
 use crate::addr::{Direction, Domain, DomainPair, NotAPair};
 use crate::dialback::{
     Answer, Dialback, DialbackError, IdSeen, Verdict, write_answer, write_request,
@@ -125,7 +125,7 @@ impl Open {
                 self.on_request(from, to, key, context, now)?
             }
             Ok(Dialback::Answer { from, to, answer }) => {
-                return self.on_answer(&from, &to, answer, context);
+                return self.on_answer(&from, &to, answer, context, now);
             }
             Ok(Dialback::Verify { from, to, id, key }) => {
                 //= BIDI-43
@@ -213,7 +213,7 @@ impl Open {
                         context.policy_for(&from).bidi,
                     )
                     .unwrap_or_default();
-                self.granted(granted, context);
+                self.granted(granted, context, now);
                 Ok(())
             }
             Judgement::Verify(pair) => {
@@ -363,6 +363,7 @@ impl Open {
         to: &Domain,
         answer: Answer,
         context: &mut Context,
+        now: Instant,
     ) -> Result<super::super::Phase, StreamError> {
         let settled = match context.config.hosts.pair(Direction::Outbound, to, from) {
             Ok(pair) => self
@@ -382,7 +383,7 @@ impl Open {
                         context.event(Event::Refused { pair, answer })
                     }
                 }
-                self.granted(granted, context);
+                self.granted(granted, context, now);
             }
             //= DB-09
             //= BIDI-37
@@ -404,7 +405,7 @@ impl Open {
     ) -> Result<super::super::Phase, StreamError> {
         match self.settle(pair, verdict, assurance, context, now)? {
             Settled::Stays => Ok(super::super::Phase::Open(self)),
-            Settled::Ends => Ok(self.close(Cause::Dialback, context, now)),
+            Settled::Ends => Ok(self.leave(Ending::Quiet(Cause::Dialback), context, now)),
         }
     }
 
@@ -450,7 +451,7 @@ impl Open {
         }
         //= BIDI-18
         // The answer is written already: what the grants set free comes behind it.
-        self.granted(concluded.granted, context);
+        self.granted(concluded.granted, context, now);
         Ok(settled)
     }
 }

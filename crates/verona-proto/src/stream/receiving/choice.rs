@@ -9,10 +9,11 @@ use verona_xml::Element;
 use super::super::announced::Announced;
 use super::super::bidi::{self, Agreement};
 use super::super::context::{Context, Restart};
+use super::super::management::Management;
 use super::super::open::{self, Open, Opening};
 use super::super::sasl::{self, SaslFailure};
 use super::super::{Cause, Event, Output, Role, Secured, StreamError, starttls};
-use super::{AwaitChoice, AwaitHeader, AwaitSecured, Phase, Stage};
+use super::{AwaitChoice, AwaitHeader, AwaitSecured, Phase, Stage, offers};
 use crate::addr::Domain;
 use crate::authorizations::Authorizations;
 use crate::dialback::{Answer, Dialback, DialbackError, write_answer};
@@ -254,6 +255,11 @@ impl AwaitChoice {
         if self.agreed.multiplexes {
             context.event(Event::Multiplexes);
         }
+        let management = match self.secured {
+            // In the clear it was not offered.
+            None => Management::Off,
+            Some(_) => offers::await_management(context, now),
+        };
         Open::enter(
             Opening {
                 role: Role::Receiving,
@@ -264,6 +270,7 @@ impl AwaitChoice {
                 identity: None,
                 multiplexes: self.agreed.multiplexes,
                 bidi: self.agreed.bidi,
+                management,
             },
             Vec::new(),
             context,

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use super::super::announced::Announced;
 use super::super::bidi::{self, Agreement};
-use super::super::context::Context;
+use super::super::context::{Context, PeerResumes};
 use super::super::features::{Offer, StartTls};
+use super::super::management::{Management, Offered};
 use super::super::open::{Open, Opening};
 use super::super::{Event, Role, Secured, StreamError};
 use super::{Addresses, Agreed, AwaitChoice, Phase, Prospect, certified};
@@ -76,7 +77,17 @@ pub(super) fn offer_authentication(
         // A certificate suffices for dialback as well (XEP-0344).
         dialback: certified || context.policy.accepts(IdentityMethod::Dialback),
         multiplex: multiplex_offered(context),
+        management: Offered::No,
         limits: limits(context),
+    };
+    //= SM-01
+    // Behind dialback no further features come: where that may follow, these are the last.
+    let offer = Offer {
+        management: match offer.dialback {
+            true => context.management_offered(),
+            false => Offered::No,
+        },
+        ..offer
     };
     let (prospect, deadline) = match offer.dialback {
         true => (Prospect::Provable, deadline),
@@ -145,6 +156,8 @@ pub(super) fn open_after_sasl(
         // It was certified: further domains of the certificate need no more than a request.
         dialback: true,
         multiplex: multiplex_offered(context),
+        //= SM-01
+        management: context.management_offered(),
         limits: limits(context),
         ..Offer::default()
     };
@@ -182,11 +195,27 @@ pub(super) fn open_after_sasl(
                 Agreement::Requested => Agreement::Requested,
                 Agreement::Offered | Agreement::NotOffered => Agreement::offered(offer.bidi),
             },
+            management: await_management(context, now),
         },
         granted,
         context,
         now,
     )))
+}
+
+/// What a peer that opened the stream may do about acknowledgements. One that said that it will enable them does so at
+/// once: what we send before would not be counted.
+pub(super) fn await_management(context: &Context, now: Instant) -> Management {
+    match context.management_offered() {
+        Offered::No => Management::Off,
+        offered @ (Offered::Acknowledgements | Offered::Resumption) => Management::Offered {
+            offered,
+            held_until: match context.peer_resumes {
+                PeerResumes::Announced => Some(now + seconds(context.policy.limits.close_seconds)),
+                PeerResumes::Unknown => None,
+            },
+        },
+    }
 }
 
 /// What we take once the peer is proven. Dialback follows these very features and no others come behind it, so what a

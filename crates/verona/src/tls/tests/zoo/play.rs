@@ -188,6 +188,7 @@ impl Ours {
                         pair,
                         external: true,
                         bidi: true,
+                        resume: None,
                     },
                     Errand::Verify => Purpose::Verify {
                         pair,
@@ -247,6 +248,7 @@ impl Ours {
                     self.stream.handle(Input::Attested(found), self.now);
                 }
                 Output::Event(event) => self.on_event(event),
+                Output::Acknowledged(_) | Output::Unmanaged => {}
                 Output::Close => self.seen.closed = true,
                 Output::Deliver(_) => panic!("nobody sent a stanza"),
             }

@@ -1,0 +1,751 @@
+//! Stream management (XEP-0198): what the peer has handled, what we have, and how a lost stream is taken up again.
+//!
+//! Both directions are counted on the one stream that the initiating entity enables (SM-10). What a peer has not
+//! acknowledged when the connection is lost is known exactly after a resumption: the two sides tell each other how far
+//! they came, and what did not arrive flows again as anything else does. Only servers that announce it resume
+//! ([`ns::RESUMPTION`]); others get acknowledgements alone (SM-13).
+
+mod element;
+
+use std::time::{Duration, Instant};
+
+use verona_xml::Element;
+
+use super::context::Context;
+use super::error::Cause;
+use super::{Event, Output, Role, StreamError};
+use crate::addr::DomainPair;
+use crate::carriage::Custody;
+use crate::limits::seconds;
+use crate::ns;
+use crate::policy::ManagementPolicy;
+use crate::stanza::condition::StreamCondition;
+use element::Nonza;
+
+/// A stream that can be taken up on another stream, as whoever asks knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Names the stream.
+    pub id: String,
+    /// How many of the peer's stanzas we have handled, modulo 2³².
+    pub handled: u32,
+    /// How many of ours it had acknowledged.
+    pub acknowledged: u32,
+    /// How many of ours it was sent.
+    pub sent: u32,
+}
+
+impl Ticket {
+    /// Of what was in flight, how many stanzas a peer has handled that counts `h`; `None` if it cannot have counted so far.
+    #[must_use]
+    pub fn newly_handled(&self, h: u32) -> Option<u32> {
+        let newly = h.wrapping_sub(self.acknowledged);
+        (newly <= self.sent.wrapping_sub(self.acknowledged)).then_some(newly)
+    }
+}
+
+/// What is left of a stream's stream when the stream is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The stream.
+    pub ticket: Ticket,
+    /// The first pair that was authorised on the stream.
+    pub pair: DomainPair,
+    /// Who opened the stream.
+    pub role: Role,
+    /// When a stanza went over it last.
+    pub used: Instant,
+}
+
+/// What the peer's features say of stream management.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// Nothing.
+    #[default]
+    No,
+    /// It acknowledges.
+    Acknowledgements,
+    /// It acknowledges, and takes up lost streams.
+    Resumption,
+}
+
+impl Offered {
+    /// What is offered under a policy, or made of what a peer offers.
+    pub(super) fn under(self, policy: ManagementPolicy) -> Self {
+        match (self, policy) {
+            (_, ManagementPolicy::Off) | (Self::No, _) => Self::No,
+            (Self::Acknowledgements | Self::Resumption, ManagementPolicy::Acknowledgements) => {
+                Self::Acknowledgements
+            }
+            (offered, ManagementPolicy::Auto) => offered,
+        }
+    }
+}
+
+/// Where a stream stands with stream management.
+#[derive(Debug, Default)]
+pub(super) enum Management {
+    /// Nobody speaks of it.
+    #[default]
+    Off,
+    /// We opened the stream, and ask for it as soon as we may send (SM-02).
+    Wanted {
+        offered: Offered,
+        ticket: Option<Ticket>,
+    },
+    /// The peer opened the stream, and may ask for it.
+    Offered {
+        offered: Offered,
+        /// It said that it will: what we send before is held, for it would not be counted.
+        held_until: Option<Instant>,
+    },
+    /// `<enable/>` is out: what we send is counted.
+    Enabling(Sent),
+    /// `<resume/>` is out; nothing is sent before the answer.
+    Resuming {
+        ticket: Ticket,
+        offered: Offered,
+        until: Instant,
+    },
+    /// The peer wants to take up a stream; the federation looks for it.
+    Claimed {
+        id: String,
+        offered: Offered,
+        until: Instant,
+    },
+    /// Both directions are counted.
+    Active(Active),
+}
+
+/// Both counters, and what is to be said of them.
+#[derive(Debug)]
+pub(super) struct Active {
+    /// Names the stream, if it can be taken up.
+    id: Option<String>,
+    sent: Sent,
+    /// Stanzas received since the beginning (SM-05).
+    received: u32,
+    /// What we said last of them.
+    reported: u32,
+    question: Question,
+}
+
+/// What the peer asked of our counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Nothing that is not answered.
+    Answered,
+    /// It wants to know.
+    Asked,
+    /// It was told less than it had sent, because not all of it was handled yet: it hears again when that is so.
+    Owed { received: u32 },
+}
+
+/// What we sent.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Stanzas sent since the beginning (SM-05).
+    count: u32,
+    /// Of them acknowledged.
+    acknowledged: u32,
+    /// Stanzas since the last `<r/>`.
+    unasked: u32,
+    /// When the last `<r/>` was written.
+    asked: Option<Instant>,
+    /// What was sent when the last `<r/>` was written, and until when it is to be answered.
+    awaited: Option<(u32, Instant)>,
+    /// The last time from a question to its answer.
+    round_trip: Option<Duration>,
+}
+
+impl Sent {
+    fn from(count: u32) -> Self {
+        Self {
+            count,
+            acknowledged: count,
+            ..Self::default()
+        }
+    }
+
+    fn unacknowledged(&self) -> u32 {
+        self.count.wrapping_sub(self.acknowledged)
+    }
+
+    /// When the peer is asked, if nothing else comes before.
+    fn ask_at(&self) -> Option<Instant> {
+        let at = self.asked? + ASK_INTERVAL;
+        (self.unasked > 0).then_some(at)
+    }
+}
+
+impl Management {
+    /// What becomes of a stanza that is being sent now.
+    pub(super) fn custody(&self) -> Custody {
+        match self {
+            Self::Enabling(_) | Self::Active(_) => Custody::Acknowledged,
+            Self::Off
+            | Self::Wanted { .. }
+            | Self::Offered { .. }
+            | Self::Resuming { .. }
+            | Self::Claimed { .. } => Custody::Written,
+        }
+    }
+
+    /// Whether stanzas may be sent now.
+    pub(super) fn may_send(&self, unacknowledged_max: u64) -> bool {
+        match self {
+            Self::Off | Self::Wanted { .. } => true,
+            Self::Offered { held_until, .. } => held_until.is_none(),
+            //= SM-18
+            Self::Enabling(sent) | Self::Active(Active { sent, .. }) => {
+                u64::from(sent.unacknowledged()) < unacknowledged_max
+            }
+            Self::Resuming { .. } | Self::Claimed { .. } => false,
+        }
+    }
+
+    /// Whether everything that was sent is acknowledged, as far as that can be known.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unacknowledged() == 0
+    }
+
+    pub(super) fn unacknowledged(&self) -> u32 {
+        self.sent().map_or(0, Sent::unacknowledged)
+    }
+
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.sent()?.round_trip
+    }
+
+    /// What is left of the stream.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Active(Active {
+                id: Some(id),
+                sent,
+                received,
+                ..
+            }) => Some(Ticket {
+                id: id.clone(),
+                handled: *received,
+                acknowledged: sent.acknowledged,
+                sent: sent.count,
+            }),
+            // What was to be taken up still can be, where it is kept.
+            Self::Active(_)
+            | Self::Off
+            | Self::Wanted { .. }
+            | Self::Offered { .. }
+            | Self::Enabling(_)
+            | Self::Resuming { .. }
+            | Self::Claimed { .. } => None,
+        }
+    }
+
+    /// A stanza of the peer's was received.
+    pub(super) fn received(&mut self) {
+        //= SM-05
+        //= SM-06
+        //= SM-08
+        match self {
+            Self::Active(active) => active.received = active.received.wrapping_add(1),
+            // It asks for nothing first, so it need not be waited for.
+            Self::Offered { held_until, .. } => *held_until = None,
+            Self::Off
+            | Self::Wanted { .. }
+            | Self::Enabling(_)
+            | Self::Resuming { .. }
+            | Self::Claimed { .. } => {}
+        }
+    }
+
+    /// When something is to be done.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Off | Self::Wanted { .. } => None,
+            Self::Offered { held_until, .. } => *held_until,
+            Self::Resuming { until, .. } | Self::Claimed { until, .. } => Some(*until),
+            Self::Enabling(sent) => sent.awaited.map(|(_, until)| until),
+            Self::Active(Active { sent, .. }) => {
+                let answer = sent.awaited.map(|(_, until)| until);
+                sent.ask_at().into_iter().chain(answer).min()
+            }
+        }
+    }
+
+    fn sent(&self) -> Option<&Sent> {
+        match self {
+            Self::Enabling(sent) | Self::Active(Active { sent, .. }) => Some(sent),
+            Self::Off
+            | Self::Wanted { .. }
+            | Self::Offered { .. }
+            | Self::Resuming { .. }
+            | Self::Claimed { .. } => None,
+        }
+    }
+
+    fn sent_mut(&mut self) -> Option<&mut Sent> {
+        match self {
+            Self::Enabling(sent) | Self::Active(Active { sent, .. }) => Some(sent),
+            Self::Off
+            | Self::Wanted { .. }
+            | Self::Offered { .. }
+            | Self::Resuming { .. }
+            | Self::Claimed { .. } => None,
+        }
+    }
+}
+
+impl Context {
+    /// We may send now: asks for acknowledgements, or for what is left of an earlier stream.
+    pub(super) fn begin_management(&mut self, now: Instant) {
+        //= SM-02
+        if let Management::Wanted { offered, ticket } = &mut self.management {
+            let (offered, ticket) = (*offered, ticket.take());
+            self.ask_for_management(offered, ticket, now);
+        }
+    }
+
+    fn ask_for_management(&mut self, offered: Offered, ticket: Option<Ticket>, now: Instant) {
+        // Who takes up nothing any more will never say.
+        if let (Offered::No | Offered::Acknowledgements, Some(ticket)) = (offered, &ticket) {
+            self.event(Event::Resumed {
+                id: ticket.id.clone(),
+                h: None,
+            });
+        }
+        self.management = match (offered, ticket) {
+            (Offered::No, _) => Management::Off,
+            (Offered::Resumption, Some(ticket)) => {
+                self.write(|out| element::write_resume(out, &ticket.id, ticket.handled));
+                Management::Resuming {
+                    ticket,
+                    offered,
+                    until: now + seconds(self.policy.limits.acknowledgement_seconds),
+                }
+            }
+            (Offered::Acknowledgements | Offered::Resumption, _) => {
+                let resume = offered == Offered::Resumption;
+                self.write(|out| element::write_enable(out, resume));
+                // Nothing is asked before it is agreed, but the answer is waited for no longer than any other.
+                let until = now + seconds(self.policy.limits.acknowledgement_seconds);
+                Management::Enabling(Sent {
+                    awaited: Some((0, until)),
+                    ..Sent::default()
+                })
+            }
+        };
+        self.last_written = now;
+    }
+
+    /// A stanza was written.
+    pub(super) fn count_sent(&mut self, now: Instant) {
+        let Some(sent) = self.management.sent_mut() else {
+            return;
+        };
+        //= SM-05
+        //= SM-08
+        sent.count = sent.count.wrapping_add(1);
+        sent.unasked = sent.unasked.saturating_add(1);
+        // An interval begins with its first stanza.
+        if sent.unasked == 1 && sent.asked.is_none_or(|at| at + ASK_INTERVAL < now) {
+            sent.asked = Some(now);
+        }
+        //= SM-16
+        if sent.unasked >= ASK_STANZAS {
+            self.ask(now);
+        }
+    }
+
+    /// There is nothing more to send for now: the peer is asked, unless it was a moment ago.
+    pub(super) fn drained(&mut self, now: Instant) {
+        //= SM-16
+        let due = |sent: &Sent| {
+            let rests = sent.awaited.is_none() && sent.unasked > 0;
+            rests.then_some(())
+        };
+        if self.management.sent().and_then(due).is_some() {
+            self.ask(now);
+        }
+    }
+
+    /// Asks how far the peer has come.
+    pub(super) fn ask(&mut self, now: Instant) {
+        let until = now + seconds(self.policy.limits.acknowledgement_seconds);
+        let Management::Active(Active { sent, .. }) = &mut self.management else {
+            return;
+        };
+        sent.unasked = 0;
+        sent.asked = Some(now);
+        // The first question that is not answered decides when the peer has had its time.
+        let until = sent.awaited.map_or(until, |(_, until)| until);
+        sent.awaited = Some((sent.count, until));
+        self.write(element::write_request);
+        self.last_written = now;
+    }
+
+    /// Writes what is owed, as late as possible: it tells what is handled by now.
+    pub(super) fn acknowledge(&mut self, last: bool) {
+        let unhandled = self.unhandled;
+        let Management::Active(active) = &mut self.management else {
+            return;
+        };
+        //= SM-11
+        let handled = active.received.wrapping_sub(unhandled);
+        //= SM-07
+        let next = match active.question {
+            Question::Asked if unhandled == 0 => Question::Answered,
+            Question::Asked => Question::Owed {
+                received: active.received,
+            },
+            Question::Owed { received } if handled.wrapping_sub(received) < HALF => {
+                Question::Answered
+            }
+            //= SM-15
+            Question::Answered | Question::Owed { .. } if last && active.reported != handled => {
+                Question::Answered
+            }
+            Question::Answered | Question::Owed { .. } => return,
+        };
+        active.question = next;
+        active.reported = handled;
+        self.write(|out| element::write_acknowledgement(out, handled));
+    }
+
+    /// An element of stream management on an open stream.
+    pub(super) fn on_management(
+        &mut self,
+        element: &Element,
+        authorized: Authorized,
+        now: Instant,
+    ) -> Result<(), StreamError> {
+        match Nonza::read(element) {
+            Some(Nonza::Request) => self.on_question(),
+            Some(Nonza::Acknowledgement { h }) => self.on_acknowledgement(h, now),
+            Some(Nonza::Enable { resume }) => self.on_enable(resume, authorized),
+            Some(Nonza::Resume { id, h }) => self.on_resume(id, h, authorized, now),
+            Some(Nonza::Enabled { id }) => self.on_enabled(id, now),
+            Some(Nonza::Resumed { h, id }) => self.on_resumed(h, id),
+            Some(Nonza::Failed { h }) => self.on_failed(h, now),
+            None => self.irregular("an unknown or spoilt element of stream management"),
+        }
+    }
+
+    fn on_question(&mut self) -> Result<(), StreamError> {
+        match &mut self.management {
+            Management::Active(active) => {
+                active.question = Question::Asked;
+                Ok(())
+            }
+            Management::Off
+            | Management::Wanted { .. }
+            | Management::Offered { .. }
+            | Management::Enabling(_)
+            | Management::Resuming { .. }
+            | Management::Claimed { .. } => {
+                self.irregular("a question about acknowledgements that were not agreed on")
+            }
+        }
+    }
+
+    fn on_acknowledgement(&mut self, h: Option<u32>, now: Instant) -> Result<(), StreamError> {
+        let Some(sent) = self.management.sent_mut() else {
+            return self.irregular("an acknowledgement that was not agreed on");
+        };
+        let Some(h) = h else {
+            return self.irregular("an acknowledgement without a count");
+        };
+        //= SM-08
+        //= SM-09
+        let newly = h.wrapping_sub(sent.acknowledged);
+        if newly > sent.unacknowledged() {
+            // An old count is no harm: it was overtaken.
+            if newly >= HALF {
+                return self.irregular("an acknowledgement of less than before");
+            }
+            let (count, h) = (sent.count, h);
+            return Err(StreamError::handled_too_many(h, count));
+        }
+        sent.acknowledged = h;
+        if let Some((count, until)) = sent.awaited {
+            let is_answered = h.wrapping_sub(count) < HALF;
+            sent.awaited = match is_answered {
+                true => None,
+                // It lives, and has more to answer.
+                false => Some((
+                    count,
+                    until.max(now + seconds(self.policy.limits.acknowledgement_seconds)),
+                )),
+            };
+            if is_answered {
+                sent.round_trip = sent.asked.map(|asked| now.saturating_duration_since(asked));
+            }
+        }
+        if newly > 0 {
+            self.outputs.push_back(Output::Acknowledged(newly));
+        }
+        Ok(())
+    }
+
+    fn on_enable(&mut self, resume: bool, authorized: Authorized) -> Result<(), StreamError> {
+        let offered = match (&self.management, authorized) {
+            (Management::Offered { offered, .. }, Authorized::Yes) => *offered,
+            //= SM-02
+            //= SM-03
+            (Management::Offered { .. }, Authorized::No) => {
+                self.write(|out| element::write_failed(out, element::UNEXPECTED, None));
+                return self.irregular("stream management before anything was authorised");
+            }
+            //= SM-04
+            (Management::Active(_) | Management::Claimed { .. }, _) => {
+                return Err(StreamError::peer(
+                    StreamCondition::PolicyViolation,
+                    "stream management was asked for twice",
+                )
+                .at(Cause::Established));
+            }
+            (
+                Management::Off
+                | Management::Wanted { .. }
+                | Management::Enabling(_)
+                | Management::Resuming { .. },
+                _,
+            ) => {
+                self.write(|out| element::write_failed(out, element::UNEXPECTED, None));
+                return self.irregular("stream management that was not offered");
+            }
+        };
+        //= SM-13
+        let id = (resume && offered == Offered::Resumption).then(|| self.ids.next());
+        let max = self.policy.limits.resume_seconds;
+        self.write(|out| element::write_enabled(out, id.as_deref(), max));
+        self.manage(id, Sent::default(), 0);
+        Ok(())
+    }
+
+    fn on_resume(
+        &mut self,
+        id: String,
+        h: Option<u32>,
+        authorized: Authorized,
+        now: Instant,
+    ) -> Result<(), StreamError> {
+        let (offered, h) = match (&self.management, authorized, h) {
+            (Management::Offered { offered, .. }, Authorized::Yes, Some(h)) => (*offered, h),
+            //= SM-14
+            (
+                Management::Off
+                | Management::Wanted { .. }
+                | Management::Offered { .. }
+                | Management::Enabling(_)
+                | Management::Resuming { .. }
+                | Management::Claimed { .. }
+                | Management::Active(_),
+                _,
+                _,
+            ) => {
+                self.write(|out| element::write_failed(out, element::UNEXPECTED, None));
+                return self.irregular("a stream cannot be taken up here");
+            }
+        };
+        if offered != Offered::Resumption {
+            self.write(|out| element::write_failed(out, element::UNIMPLEMENTED, None));
+            return self.irregular("a stream cannot be taken up where that was not offered");
+        }
+        self.management = Management::Claimed {
+            id: id.clone(),
+            offered,
+            until: now + seconds(self.policy.limits.acknowledgement_seconds),
+        };
+        self.event(Event::ResumeRequested { id, h });
+        Ok(())
+    }
+
+    /// The federation has found the stream that the peer wants to take up, or not.
+    pub(super) fn on_claim_settled(&mut self, found: Option<Ticket>) {
+        let (id, offered) = match &self.management {
+            Management::Claimed { id, offered, .. } => (id.clone(), *offered),
+            Management::Off
+            | Management::Wanted { .. }
+            | Management::Offered { .. }
+            | Management::Enabling(_)
+            | Management::Resuming { .. }
+            | Management::Active(_) => return,
+        };
+        match found {
+            Some(ticket) => {
+                let next = self.ids.next();
+                self.write(|out| element::write_resumed(out, &id, ticket.handled, &next));
+                self.manage(Some(next), Sent::from(ticket.acknowledged), ticket.handled);
+            }
+            //= SM-14
+            None => {
+                self.write(|out| element::write_failed(out, element::NOT_FOUND, None));
+                self.management = Management::Offered {
+                    offered,
+                    held_until: None,
+                };
+            }
+        }
+    }
+
+    fn on_enabled(&mut self, id: Option<String>, now: Instant) -> Result<(), StreamError> {
+        match std::mem::take(&mut self.management) {
+            Management::Enabling(sent) => {
+                let sent = Sent {
+                    awaited: None,
+                    ..sent
+                };
+                let asks = sent.unasked > 0;
+                self.manage(id, sent, 0);
+                if asks {
+                    self.ask(now);
+                }
+                Ok(())
+            }
+            unchanged @ (Management::Off
+            | Management::Wanted { .. }
+            | Management::Offered { .. }
+            | Management::Resuming { .. }
+            | Management::Claimed { .. }
+            | Management::Active(_)) => {
+                self.management = unchanged;
+                self.irregular("an answer to <enable/> that was not asked for")
+            }
+        }
+    }
+
+    fn on_resumed(&mut self, h: Option<u32>, id: Option<String>) -> Result<(), StreamError> {
+        match std::mem::take(&mut self.management) {
+            Management::Resuming { ticket, .. } => {
+                let Some(h) = h.filter(|h| ticket.newly_handled(*h).is_some()) else {
+                    return Err(StreamError::handled_too_many(
+                        h.unwrap_or_default(),
+                        ticket.sent,
+                    ));
+                };
+                self.event(Event::Resumed {
+                    id: ticket.id,
+                    h: Some(h),
+                });
+                self.manage(id, Sent::from(h), ticket.handled);
+                Ok(())
+            }
+            unchanged @ (Management::Off
+            | Management::Wanted { .. }
+            | Management::Offered { .. }
+            | Management::Enabling(_)
+            | Management::Claimed { .. }
+            | Management::Active(_)) => {
+                self.management = unchanged;
+                self.irregular("an answer to <resume/> that was not asked for")
+            }
+        }
+    }
+
+    fn on_failed(&mut self, h: Option<u32>, now: Instant) -> Result<(), StreamError> {
+        match std::mem::take(&mut self.management) {
+            Management::Enabling(_) => {
+                self.outputs.push_back(Output::Unmanaged);
+                Ok(())
+            }
+            Management::Resuming {
+                ticket, offered, ..
+            } => {
+                let h = h.filter(|h| ticket.newly_handled(*h).is_some());
+                self.event(Event::Resumed { id: ticket.id, h });
+                self.ask_for_management(offered, None, now);
+                Ok(())
+            }
+            unchanged @ (Management::Off
+            | Management::Wanted { .. }
+            | Management::Offered { .. }
+            | Management::Claimed { .. }
+            | Management::Active(_)) => {
+                self.management = unchanged;
+                self.irregular("a refusal of stream management that was not asked for")
+            }
+        }
+    }
+
+    fn manage(&mut self, id: Option<String>, sent: Sent, received: u32) {
+        self.event(Event::Managed { id: id.clone() });
+        self.management = Management::Active(Active {
+            id,
+            sent,
+            received,
+            reported: received,
+            question: Question::Answered,
+        });
+    }
+
+    /// Time passes.
+    pub(super) fn tick_management(&mut self, now: Instant) -> Result<(), StreamError> {
+        match &mut self.management {
+            Management::Off | Management::Wanted { .. } => Ok(()),
+            Management::Offered { held_until, .. } => {
+                if held_until.is_some_and(|at| at <= now) {
+                    *held_until = None;
+                }
+                Ok(())
+            }
+            Management::Claimed { until, .. } if *until <= now => {
+                self.on_claim_settled(None);
+                Ok(())
+            }
+            Management::Resuming { until, .. } if *until <= now => Err(unanswered()),
+            Management::Claimed { .. } | Management::Resuming { .. } => Ok(()),
+            Management::Enabling(sent) | Management::Active(Active { sent, .. }) => {
+                //= SM-17
+                if sent.awaited.is_some_and(|(_, until)| until <= now) {
+                    return Err(unanswered());
+                }
+                if sent.ask_at().is_some_and(|at| at <= now) {
+                    self.ask(now);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether anything is authorised on the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authorized {
+    Yes,
+    No,
+}
+
+/// Whether an element belongs to stream management; others of its versions are unknown here (SM-20).
+pub(super) fn is_management(element: &Element) -> bool {
+    //= SM-20
+    element.namespace() == ns::MANAGEMENT
+}
+
+/// What a child of `<stream:features/>` offers.
+pub(super) fn read_offer(feature: &Element) -> Option<Offered> {
+    //= SM-20
+    match (feature.name(), feature.namespace()) {
+        ("sm", ns::MANAGEMENT) => Some(Offered::Acknowledgements),
+        ("resumption", ns::RESUMPTION) => Some(Offered::Resumption),
+        (_, _) => None,
+    }
+}
+
+pub(super) use element::{write_offer, write_resumption};
+
+/// The peer did not say in time what it has handled.
+fn unanswered() -> StreamError {
+    StreamError::peer(
+        StreamCondition::ConnectionTimeout,
+        "the peer did not say in time what has arrived",
+    )
+    .at(Cause::Established)
+}
+
+/// A count is behind another one if the difference, modulo 2³², is in the upper half (SM-08).
+const HALF: u32 = 1 << 31;
+/// The peer is asked after so many stanzas …
+const ASK_STANZAS: u32 = 50;
+/// … and after this time.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
