@@ -75,13 +75,8 @@ async fn another_key_is_refused_whoever_signed_it() {
         assert!(bounce.contains("not-authorized"), "{bounce}");
         assert_eq!(capulet.crossed(">EXTERNAL<"), (0, 1), "not offered");
         let key = "refused the peer's dialback key (not-authorized): ";
-        assert!(
-            log.says(&["WARN", "remote=montague.lit", key]),
-            "{}",
-            log.all()
-        );
-        let receiving = "role=\"receiving\"";
-        assert!(log.says(&[receiving, because]), "{}", log.all());
+        let said = log.says(&["WARN", "remote=montague.lit", key, because]);
+        assert!(said, "{}", log.all());
         end(capulet, montague).await;
     }
 }

@@ -18,6 +18,7 @@ use crate::grounds::{Assurance, Identity, Proof};
 use crate::limits::{seconds, size};
 use crate::policy::{BidiPolicy, Federate, IdentityMethod, TlsPolicy, Weaker};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
+use crate::trust::Unproven;
 
 impl Open {
     /// Sends our key for a pair (XEP-0220 §2.1.1), if there is a reason to ask this very peer.
@@ -183,17 +184,19 @@ impl Open {
                 });
                 context.irregular("a request on a stream that is not bidirectional")
             }
+            //= DB-40
+            //= BIDI-29
             Judgement::Refuse(condition, text) => {
-                let answer = Answer::Error(condition);
-                //= DB-40
-                //= BIDI-29
-                context.write(|out| write_answer(out, &to, &from, answer));
-                context.event(Event::Denied {
-                    from,
-                    to,
-                    answer,
-                    text: text.into(),
-                });
+                refuse(from, to, condition, text.into(), context);
+                Ok(())
+            }
+            Judgement::Unproven(not) => {
+                let strict = "the policy for this domain does not accept dialback";
+                let text = match not {
+                    Some(not) => format!("{not}; {strict}"),
+                    None => strict.into(),
+                };
+                refuse(from, to, StanzaCondition::NotAuthorized, text, context);
                 Ok(())
             }
             //= DB-48
@@ -339,10 +342,10 @@ impl Open {
         }
         //= DB-46
         if !policy.accepts(IdentityMethod::Dialback) {
-            return Refuse(
-                StanzaCondition::NotAuthorized,
-                "the policy for this domain does not accept dialback",
-            );
+            return Judgement::Unproven(match &self.secured {
+                Some(secured) => context.certified(&secured.certificate, from, now).err(),
+                None => None,
+            });
         }
         //= DB-53
         if !inbound.verifies(&pair)
@@ -456,12 +459,32 @@ impl Open {
     }
 }
 
+/// Answers a request with an error (XEP-0220 §2.5).
+fn refuse(
+    from: Domain,
+    to: Domain,
+    condition: StanzaCondition,
+    text: String,
+    context: &mut Context,
+) {
+    let answer = Answer::Error(condition);
+    context.write(|out| write_answer(out, &to, &from, answer));
+    context.event(Event::Denied {
+        from,
+        to,
+        answer,
+        text,
+    });
+}
+
 /// What a `<db:result>KEY</db:result>` deserves.
 enum Judgement {
     /// No: the stream has no such direction.
     Misplaced,
     /// No, and why.
     Refuse(StanzaCondition, &'static str),
+    /// No: dialback is not accepted, and this is why its certificate does not do, if it showed any.
+    Unproven(Option<Unproven>),
     /// It may already.
     Granted,
     /// Its certificate suffices (XEP-0344).

@@ -146,7 +146,8 @@ fn refused(seen: &Seen, role: Role, way: Way) -> Result<Verdict, &'static str> {
                 && said("<policy-violation")
         }
         (Role::Receiving, Way::Dialback) => {
-            seen.denied == ["the policy for this domain does not accept dialback"]
+            let strict = "; the policy for this domain does not accept dialback";
+            matches!(&seen.denied[..], [why] if why.ends_with(strict))
                 && said("type='error'")
                 && !said("type='valid'")
         }
