@@ -18,6 +18,7 @@ use verona_proto::policy::{Federate, Multiplex, PeerPolicy, Policy};
 use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
 use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{Cause, Event, Fault, Granted, KeyCheck, Peer, Purpose, StreamError};
+use verona_proto::trust::Unproven;
 
 use crate::choices::Choices;
 
@@ -264,7 +265,7 @@ impl World {
                 remote: Some(pair.remote().domain().clone()),
                 certificate: match choices.flag() {
                     true => Ok(choices.one_of(&[Identity::Certificate, Identity::Dane])),
-                    false => Err("no".to_owned()),
+                    false => Err(Unproven::Nameless),
                 },
                 public_key: None,
                 names: Vec::new(),

@@ -235,6 +235,8 @@ fn elsewhere(certificate: &PeerCertificate, domain: &Domain, policy: &PeerPolicy
 /// Why a peer is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unproven {
+    /// The peer does not say who it is.
+    Nameless,
     /// The connection is not encrypted, so nothing was shown.
     Unencrypted,
     /// The certificate does not prove the domain by any method that the policy accepts.
@@ -260,6 +262,7 @@ pub enum Unproven {
 impl fmt::Display for Unproven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nameless => f.write_str("the header has no 'from'"),
             Self::Unencrypted => f.write_str("the connection is not encrypted"),
             Self::Certificate { not, elsewhere } => {
                 match not {

@@ -12,6 +12,7 @@ use crate::addr::{Direction, Domain};
 use crate::learned::{EARLY, EARLY_DEATHS_MAX, LastFailure, Learned, Outcome, Phase, Topic};
 use crate::stanza::condition::StreamCondition;
 use crate::stream::{Cause, Event, Fault, Granted, Peer, StreamError};
+use crate::trust::Unproven;
 
 /// Learns from an event, before the books of the stream are brought up to date.
 pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Instant) {
@@ -37,7 +38,7 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
         }
         Event::Failed(error) => on_failed(learned, record, error, now),
         Event::Closed { .. } => on_over(learned, record, now),
-        Event::Identified(peer) => on_identified(learned, peer, now),
+        Event::Identified(peer) => on_identified(learned, record, peer, now),
         Event::Bidirectional
         | Event::Multiplexes
         | Event::Managed { .. }
@@ -52,13 +53,60 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
     }
 }
 
-/// The TLS handshake showed that the peer has the key of a certificate that proves its domain, whoever dialled.
-fn on_identified(learned: &Learned, peer: &Peer, now: Instant) {
-    if let (Some(remote), Ok(identity)) = (&peer.remote, &peer.certificate)
-        && let Some(strength) = identity.strength()
-    {
-        learned.note_proven(remote, strength, now);
+/// The TLS handshake showed that the peer has the key of a certificate that proves its domain, whoever dialled; or that
+/// it has one that is worth less than before, which is no stranger's either.
+fn on_identified(learned: &Learned, record: &Record, peer: &Peer, now: Instant) {
+    let Some(remote) = &peer.remote else {
+        return;
+    };
+    match &peer.certificate {
+        Ok(identity) => {
+            if let Some(strength) = identity.strength() {
+                learned.note_proven(remote, strength, now);
+            }
+        }
+        //= TLS-34
+        // Where we dialled, the attempt says so itself.
+        Err(weaker @ Unproven::Weaker { .. }) if !record.initiating => {
+            refused(
+                learned,
+                remote,
+                format!("it connected to us: {weaker}"),
+                now,
+            );
+        }
+        Err(
+            Unproven::Weaker { .. }
+            | Unproven::Nameless
+            | Unproven::Unencrypted
+            | Unproven::Certificate { .. }
+            | Unproven::Dane(_),
+        ) => {}
     }
+}
+
+/// A peer connected to us, and the server of its domain, which we asked about it, is not what the domain proved to be
+/// before. Of a domain that proved nothing strangers could have as much said as they like.
+pub(super) fn unverified(learned: &Learned, remote: &Domain, failure: &Failure, now: Instant) {
+    //= TLS-34
+    if failure.step == Step::Stream(Cause::Identity) && learned.proven(remote, now).is_some() {
+        let cause = format!(
+            "it connected to us and could not be verified: {}",
+            failure.text
+        );
+        refused(learned, remote, cause, now);
+    }
+}
+
+fn refused(learned: &Learned, remote: &Domain, cause: String, now: Instant) {
+    let failure = LastFailure {
+        phase: Phase::Identity,
+        cause,
+        since: now,
+        next: None,
+        reached: None,
+    };
+    learned.note_refused(remote, failure, now);
 }
 
 /// The peer proved itself with another key than before: as it does after a renewal, and as nobody else should (TLS-32).

@@ -235,6 +235,8 @@ impl Federation {
             }
             Aim::Verify(..) if !wanted => {}
             Aim::Verify(question, _) => {
+                let remote = attempt.pair.remote().domain();
+                experience::unverified(&self.learned, remote, &failure, now);
                 self.commands
                     .push_back(Command::Report(Report::VerificationFailed {
                         pair: attempt.pair,

@@ -100,7 +100,7 @@ impl Phase {
             }
             Self::Tls => "the two sides found no common TLS; see the cause for which side refused",
             Self::Identity => {
-                "the peer's certificate does not prove its domain; its operator must mend it, or allow `dialback` in `identity` for this [[peer]]"
+                "the peer's certificate does not prove its domain, or less than before; its operator must mend it, or allow `dialback` in `identity`, or `weaker`, for this [[peer]]"
             }
             Self::Stream => "the peer refused the stream; its own log says more",
             Self::Sasl => {

@@ -247,6 +247,22 @@ impl Learned {
         table.revision += 1;
     }
 
+    /// The peer reached us, and was refused for what it is. When we try to reach it again is another matter.
+    pub fn note_refused(&self, peer: &Domain, failure: LastFailure, now: Instant) {
+        let mut table = self.lock();
+        let record = table.record(peer, now);
+        let known = record.failure.as_ref().filter(|known| known.lasts());
+        // It comes again and again, and each time would be stored.
+        let is_news = known.is_none_or(|known| {
+            known.cause != failure.cause || now.saturating_duration_since(known.since) >= REPEATED
+        });
+        if is_news {
+            let next = known.and_then(|known| known.next);
+            record.failure = Some(LastFailure { next, ..failure });
+            table.revision += 1;
+        }
+    }
+
     /// The peer was reached: its last failure is history.
     pub fn note_reached(&self, peer: &Domain, now: Instant) {
         let mut table = self.lock();

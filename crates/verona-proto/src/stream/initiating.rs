@@ -425,7 +425,7 @@ fn on_secured(
     context.event(Event::Identified(Peer {
         local: pair.local().domain().clone(),
         remote: Some(pair.remote().domain().clone()),
-        certificate: certificate.map_err(|not| not.to_string()),
+        certificate,
         public_key: secured
             .as_ref()
             .and_then(|secured| secured.certificate.public_key),
@@ -522,7 +522,7 @@ fn unproven(not: Unproven) -> StreamError {
             format!("{not}; the policy for this peer accepts nothing weaker"),
             Cause::Identity,
         ),
-        Unproven::Weaker { .. } => (not.to_string(), Cause::Identity),
+        Unproven::Weaker { .. } | Unproven::Nameless => (not.to_string(), Cause::Identity),
         //= DNS-15
         // It is this server that has the wrong certificate; another one of the domain may have the right one.
         Unproven::Dane(_) => (not.to_string(), Cause::Tls),

@@ -6,6 +6,7 @@ use crate::certificate::CertificateName;
 use crate::dialback::{Answer, Verdict};
 use crate::grounds::{Assurance, Identity};
 use crate::stanza::Admitted;
+use crate::trust::Unproven;
 
 /// What a stream wants done.
 #[derive(Debug)]
@@ -134,8 +135,8 @@ pub struct Peer {
     pub local: Domain,
     /// The peer's domain of the stream's header, claimed and not yet proven.
     pub remote: Option<Domain>,
-    /// How its certificate proves that domain; the sentence says why it does not.
-    pub certificate: Result<Identity, String>,
+    /// How its certificate proves that domain, or why it does not.
+    pub certificate: Result<Identity, Unproven>,
     /// The SHA-256 of its certificate's public key, if it showed one.
     pub public_key: Option<[u8; 32]>,
     /// The names of its certificate, if that is valid: further domains that the peer may speak for.

@@ -19,7 +19,7 @@ use crate::certificate::Attestation;
 use crate::grounds::Identity;
 use crate::policy::{Federate, Multiplex};
 use crate::stanza::condition::StreamCondition;
-use crate::trust;
+use crate::trust::{self, Unproven};
 
 /// What we wait for.
 #[derive(Debug)]
@@ -465,11 +465,9 @@ fn certified(
     addresses: &Addresses,
     context: &Context,
     now: Instant,
-) -> Result<Identity, String> {
+) -> Result<Identity, Unproven> {
     match &addresses.remote {
-        Some(remote) => context
-            .certified(&secured.certificate, remote, now)
-            .map_err(|not| not.to_string()),
-        None => Err("the header has no 'from'".into()),
+        Some(remote) => context.certified(&secured.certificate, remote, now),
+        None => Err(Unproven::Nameless),
     }
 }

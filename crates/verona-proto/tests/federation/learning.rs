@@ -5,10 +5,12 @@ use std::time::Duration;
 use verona_proto::addr::Direction;
 use verona_proto::certificate::CertificateName;
 use verona_proto::dialback::Answer;
+use verona_proto::grounds::{Identity, Strength};
 use verona_proto::learned::{Outcome, Phase, Topic};
 use verona_proto::policy::{PeerPolicy, UseLearned};
 use verona_proto::stanza::condition::StanzaCondition;
 use verona_proto::stream::{Cause, Event, Peer};
+use verona_proto::trust::Unproven;
 
 use crate::world::{CONFERENCE, PAIR, World, domain};
 
@@ -224,7 +226,7 @@ fn a_further_domain_of_the_peer_is_asked_for_where_its_certificate_names_it() {
             Event::Identified(Peer {
                 local: domain("montague.lit"),
                 remote: Some(domain("capulet.lit")),
-                certificate: Ok(verona_proto::grounds::Identity::Certificate),
+                certificate: Ok(Identity::Certificate),
                 public_key: None,
                 names: certificate,
             }),
@@ -257,6 +259,96 @@ fn the_last_failure_is_remembered_with_its_step_until_the_peer_is_reached() {
     world.accept_bidi(3, PAIR);
     let known = world.learned.export(world.now);
     assert!(!known[0].failure.clone().unwrap().lasts());
+}
+
+impl World {
+    /// The step and the cause of capulet.lit's last failure.
+    fn failure(&self) -> Option<(Phase, String)> {
+        let mut known = self.learned.export(self.now);
+        let failure = known.pop()?.failure?;
+        Some((failure.phase, failure.cause))
+    }
+
+    fn proved(&self, strength: Strength) {
+        let peer = domain("capulet.lit");
+        self.learned.note_proven(&peer, strength, self.now);
+    }
+}
+
+fn weaker() -> Unproven {
+    Unproven::Weaker {
+        before: Strength::Dane,
+        offered: Identity::Certificate,
+        why: None,
+    }
+}
+
+#[test]
+fn a_peer_that_connects_with_less_than_it_proved_is_shown_with_the_reason() {
+    //= TLS-34
+    // Its own server has less, and dialback would be believed for no more than that server.
+    let mut world = World::new();
+    world.proved(Strength::Certificate);
+    world.accept(3, "capulet.lit");
+    world.key_received(3, PAIR, "id");
+    world.reach(1, 9, "capulet.lit");
+    assert_eq!(world.failure(), None);
+    world.failed(9, Cause::Identity);
+    let cause = "it connected to us and could not be verified: it broke";
+    assert_eq!(world.failure(), Some((Phase::Identity, cause.to_owned())));
+    let before = world.learned.revision();
+    world.key_received(3, PAIR, "id");
+    world.reach(2, 10, "capulet.lit");
+    world.failed(10, Cause::Identity);
+    assert_eq!(world.learned.revision(), before, "no news, and not stored");
+    world.granted(3, Direction::Inbound, PAIR);
+    let known = world.learned.export(world.now);
+    assert!(!known[0].failure.clone().unwrap().lasts());
+
+    // It has a certificate, and had one that DNSSEC vouched for.
+    let mut world = World::new();
+    world.proved(Strength::Dane);
+    let cause = format!("it connected to us: {}", weaker());
+    world.accept_as(3, "capulet.lit", Err(weaker()));
+    assert_eq!(world.failure(), Some((Phase::Identity, cause)));
+}
+
+#[test]
+fn strangers_do_not_have_failures_shown_of_whomever_they_claim_to_be() {
+    // Nothing that this name proved before is at stake.
+    let mut world = World::new();
+    world.accept(3, "capulet.lit");
+    world.key_received(3, PAIR, "id");
+    world.reach(1, 9, "capulet.lit");
+    world.failed(9, Cause::Identity);
+    assert_eq!(world.failure(), None);
+    // Nothing that says who it is was shown.
+    world.proved(Strength::Certificate);
+    world.accept(4, "capulet.lit");
+    assert_eq!(world.failure(), None);
+    // Its server was not to be had, and proves nothing about it.
+    world.key_received(4, PAIR, "id");
+    world.discovered(2, &["192.0.2.1:5269"]);
+    world.connected(2, None);
+    assert_eq!(world.failure(), None);
+}
+
+#[test]
+fn a_failure_of_a_peer_that_connects_says_nothing_about_when_we_try_again() {
+    let mut world = World::new();
+    world.proved(Strength::Certificate);
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, None);
+    let next = |world: &World| {
+        let known = world.learned.export(world.now);
+        known[0].failure.clone().unwrap().next
+    };
+    let before = next(&world);
+    assert!(before.is_some());
+    world.accept_as(3, "capulet.lit", Err(weaker()));
+    assert_eq!(world.failure().unwrap().0, Phase::Identity);
+    assert_eq!(next(&world), before);
 }
 
 #[test]

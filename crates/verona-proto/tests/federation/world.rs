@@ -11,7 +11,7 @@ use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{
     AttemptKey, Command, Federation, Reached, Remains, Report, Signal, StreamKey, Unreached,
 };
-use verona_proto::grounds::{Assurance, Grounds, Proof};
+use verona_proto::grounds::{Assurance, Grounds, Identity, Proof};
 use verona_proto::learned::Learned;
 use verona_proto::limits::Limits;
 use verona_proto::outbox::{self, Drain, OutboxLimit};
@@ -21,6 +21,7 @@ use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
     Cause, Check, Event, Fault, Granted, KeyCheck, Peer, Purpose, StreamError,
 };
+use verona_proto::trust::Unproven;
 
 /// Our pair of scenario A, seen from montague.lit.
 pub(crate) const PAIR: &str = "montague.lit~capulet.lit";
@@ -202,8 +203,18 @@ impl World {
 
     /// A connection was accepted on which the peer claims to be `remote`.
     pub(crate) fn accept(&mut self, stream: u64, remote: &str) {
+        self.accept_as(stream, remote, Err(Unproven::Unencrypted));
+    }
+
+    /// The same, with what its certificate is worth.
+    pub(crate) fn accept_as(
+        &mut self,
+        stream: u64,
+        remote: &str,
+        certificate: Result<Identity, Unproven>,
+    ) {
         assert_eq!(self.tell(Signal::Accepted(StreamKey(stream))), [""; 0]);
-        self.identified(stream, remote);
+        self.identified_as(stream, remote, certificate);
     }
 
     /// As [`World::accept`]; the peer asked for bidi and proved the pair.
@@ -224,10 +235,19 @@ impl World {
     }
 
     pub(crate) fn identified(&mut self, stream: u64, remote: &str) {
+        self.identified_as(stream, remote, Err(Unproven::Unencrypted));
+    }
+
+    fn identified_as(
+        &mut self,
+        stream: u64,
+        remote: &str,
+        certificate: Result<Identity, Unproven>,
+    ) {
         let peer = Peer {
             local: domain("montague.lit"),
             remote: Some(domain(remote)),
-            certificate: Err("self-signed".into()),
+            certificate,
             public_key: None,
             names: Vec::new(),
         };

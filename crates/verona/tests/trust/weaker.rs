@@ -111,6 +111,12 @@ async fn a_peer_that_dials_with_less_than_before_is_refused_until_it_is_forgotte
     let unverified = "a dialback key could not be verified: ";
     let said = log.says(&["WARN", "remote=montague.lit", unverified, LESS, WAY_OUT]);
     assert!(said, "{}", log.all());
+    // And where it is looked for when the log has rolled away.
+    let failure = capulet.failure();
+    assert_eq!(failure.phase, Phase::Identity);
+    let cause = &failure.cause;
+    assert!(cause.contains(LESS) && cause.contains(WAY_OUT), "{cause}");
+    assert_eq!(failure.reached, None);
     assert_eq!(capulet.crossed("<message"), (0, 0));
     assert!(capulet.engine.handle().forget(&domain(MONTAGUE)));
     talk(&mut montague, &mut capulet).await;

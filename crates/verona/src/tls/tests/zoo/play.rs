@@ -262,7 +262,10 @@ impl Ours {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Identified(peer) => {
-                let certificate = peer.certificate.map(|identity| identity.to_string());
+                let certificate = match peer.certificate {
+                    Ok(identity) => Ok(identity.to_string()),
+                    Err(not) => Err(not.to_string()),
+                };
                 self.seen.certificate = Some(certificate);
             }
             Event::Granted(granted) => {
