@@ -5,7 +5,9 @@
 mod domain;
 mod hosts;
 mod jid;
+mod shares;
 
 pub use domain::{BadDomain, Domain};
 pub use hosts::{Direction, DomainPair, Hosts, LocalDomain, NotAPair, RemoteDomain};
 pub use jid::{BadJid, Jid};
+pub use shares::Shares;

@@ -1,16 +1,15 @@
 //! Connections on which keys are checked: how many at once, and whom to leave alone for a while.
 //!
-//! Anybody who connects can name any domain and have us look it up and dial it. So no domain and no site (`turns.rs`)
-//! is asked by many at once, what fails keeps its place for a moment longer, and a domain that could not be asked is
-//! not asked again right away: whoever else names it gets the same answer.
+//! Anybody who connects can name any domain and have us look it up and dial it. So no domain and no neighbourhood
+//! ([`Shares`]) is asked by many at once, what fails keeps its place for a moment longer, and a domain that could not be
+//! asked is not asked again right away: whoever else names it gets the same answer.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::AttemptKey;
 use super::attempt::Failure;
-use crate::addr::Domain;
+use crate::addr::{Domain, Shares};
 
 /// Verifications that wait for a place and those that have one, by domain.
 #[derive(Debug, Default)]
@@ -19,25 +18,26 @@ pub(super) struct Legs {
     waiting: VecDeque<(AttemptKey, Domain)>,
     /// Places that are taken.
     domains: BTreeMap<Domain, usize>,
-    sites: BTreeMap<String, usize>,
+    shares: Shares,
     taken: usize,
+    /// Places and those who wait for one.
+    wanted: Shares,
     /// Places that become free at a time, after a failure.
     cooling: BTreeSet<(Instant, AttemptKey, Domain)>,
     unreachable: BTreeMap<Domain, (Instant, Failure)>,
 }
 
 impl Legs {
-    /// Whether there is room for one more, under way or waiting, when there may be `most` in all: a quarter of them at
-    /// most for one site.
+    /// Whether there is room for one more, under way or waiting, when there may be `most` in all: for one site a quarter
+    /// of them at most, and no more than all sites leave free.
     pub(super) fn has_room(&self, remote: &Domain, most: usize) -> bool {
-        let site = remote.site();
-        let waiting = self.waiting.iter().map(|(_, domain)| domain);
-        let of_site = waiting.filter(|domain| domain.site() == site).count()
-            + self.sites.get(site).copied().unwrap_or_default();
-        self.taken + self.waiting.len() < most && of_site < (most / SHARES_OF_ONE_SITE).max(1)
+        let free = most.saturating_sub(self.taken + self.waiting.len());
+        let of_site = (most / SHARES_OF_ONE_SITE).max(1);
+        self.wanted.of_site(remote) < free && self.wanted.has_room(remote, of_site)
     }
 
     pub(super) fn push(&mut self, remote: &Domain, key: AttemptKey) {
+        self.wanted.take(remote);
         self.waiting.push_back((key, remote.clone()));
     }
 
@@ -46,11 +46,10 @@ impl Legs {
         self.cool_down(now);
         let count = |held: Option<&usize>| held.copied().unwrap_or_default();
         let position = self.waiting.iter().position(|(_, domain)| {
-            count(self.domains.get(domain)) < PER_DOMAIN
-                && count(self.sites.get(domain.site())) < per_site
+            count(self.domains.get(domain)) < PER_DOMAIN && self.shares.has_room(domain, per_site)
         })?;
         let (key, domain) = self.waiting.remove(position)?;
-        *self.sites.entry(domain.site().to_owned()).or_default() += 1;
+        self.shares.take(&domain);
         *self.domains.entry(domain).or_default() += 1;
         self.taken += 1;
         Some(key)
@@ -58,14 +57,25 @@ impl Legs {
 
     /// One that waited is not needed any more.
     pub(super) fn forget(&mut self, key: AttemptKey) {
-        self.waiting.retain(|(other, _)| *other != key);
+        let left = |(other, _): &(AttemptKey, Domain)| *other == key;
+        if let Some(position) = self.waiting.iter().position(left)
+            && let Some((_, domain)) = self.waiting.remove(position)
+        {
+            self.wanted.give_back(&domain);
+        }
     }
 
     /// One got its answer.
     pub(super) fn end(&mut self, remote: &Domain) {
         self.taken = self.taken.saturating_sub(1);
-        give_back(&mut self.domains, remote);
-        give_back(&mut self.sites, remote.site());
+        self.shares.give_back(remote);
+        self.wanted.give_back(remote);
+        if let Some(count) = self.domains.get_mut(remote) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.domains.remove(remote);
+            }
+        }
     }
 
     /// One ended without an answer: its place stays taken for a moment, so that what fails quickly is not done often.
@@ -97,6 +107,9 @@ impl Legs {
             .partition(|(_, domain)| domain == remote);
         self.waiting = others;
         let same: VecDeque<(AttemptKey, Domain)> = same;
+        for (_, domain) in &same {
+            self.wanted.give_back(domain);
+        }
         same.into_iter().map(|(key, _)| key).collect()
     }
 
@@ -120,15 +133,6 @@ impl Legs {
             if let Some((_, _, remote)) = self.cooling.pop_first() {
                 self.end(&remote);
             }
-        }
-    }
-}
-
-fn give_back<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
         }
     }
 }

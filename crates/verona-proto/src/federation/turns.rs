@@ -1,49 +1,53 @@
 //! Whose attempt is next: domains that belong together share a turn, so that nobody waits behind all names of one site.
 //!
 //! A peer can have as many names as it likes below a domain of its own, and each can be made to be dialled. Which names
-//! belong together is not known; that they end in the same two labels is close enough for a bound.
+//! belong together is not known; that they end in the same two labels is close enough for a bound, and within that those
+//! with the same three take turns, so that the neighbours under a registry (`co.uk`) do not wait behind one of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::AttemptKey;
-use crate::addr::Domain;
+use crate::addr::{Domain, Shares};
 
-/// Attempts that wait for their turn, and how many are under way for each site.
+/// Attempts that wait for their turn, and how many are under way.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    waiting: BTreeMap<String, VecDeque<AttemptKey>>,
+    waiting: BTreeMap<String, Site>,
     /// The sites that have attempts waiting, the next one in front.
     order: VecDeque<String>,
-    running: BTreeMap<String, usize>,
+    running: Shares,
+}
+
+/// What waits below one site, by the last three labels.
+#[derive(Debug, Default)]
+struct Site {
+    waiting: BTreeMap<String, VecDeque<(AttemptKey, Domain)>>,
+    /// As that of the sites.
+    order: VecDeque<String>,
 }
 
 impl Turns {
     pub(super) fn push(&mut self, remote: &Domain, key: AttemptKey) {
-        let site = remote.site().to_owned();
-        let queue = self.waiting.entry(site.clone()).or_default();
-        if queue.is_empty() {
-            self.order.push_back(site);
+        let name = remote.site();
+        if !self.waiting.contains_key(name) {
+            self.order.push_back(name.to_owned());
         }
-        queue.push_back(key);
+        let site = self.waiting.entry(name.to_owned()).or_default();
+        site.push(remote, key);
     }
 
     /// The next attempt to start, of a site that has fewer than `per_site` under way.
     pub(super) fn next(&mut self, per_site: usize) -> Option<AttemptKey> {
         for _ in 0..self.order.len() {
-            let site = self.order.pop_front()?;
-            let running = self.running.get(&site).copied().unwrap_or_default();
-            if running >= per_site {
-                self.order.push_back(site);
-                continue;
-            }
-            let Some(queue) = self.waiting.get_mut(&site) else {
+            let name = self.order.pop_front()?;
+            let Some(site) = self.waiting.get_mut(&name) else {
                 continue;
             };
-            let key = queue.pop_front();
-            if queue.is_empty() {
-                self.waiting.remove(&site);
+            let key = site.next(per_site, &self.running);
+            if site.order.is_empty() {
+                self.waiting.remove(&name);
             } else {
-                self.order.push_back(site.clone());
+                self.order.push_back(name);
             }
             if key.is_some() {
                 return key;
@@ -54,18 +58,12 @@ impl Turns {
 
     /// One has begun.
     pub(super) fn begin(&mut self, remote: &Domain) {
-        *self.running.entry(remote.site().to_owned()).or_default() += 1;
+        self.running.take(remote);
     }
 
     /// One that had begun is over.
     pub(super) fn end(&mut self, remote: &Domain) {
-        let site = remote.site().to_owned();
-        if let Some(running) = self.running.get_mut(&site) {
-            *running = running.saturating_sub(1);
-            if *running == 0 {
-                self.running.remove(&site);
-            }
-        }
+        self.running.give_back(remote);
     }
 
     pub(super) fn clear(&mut self) {
@@ -73,9 +71,53 @@ impl Turns {
     }
 }
 
+impl Site {
+    fn push(&mut self, remote: &Domain, key: AttemptKey) {
+        let name = remote.ending(3);
+        if !self.waiting.contains_key(name) {
+            self.order.push_back(name.to_owned());
+        }
+        let queue = self.waiting.entry(name.to_owned()).or_default();
+        queue.push_back((key, remote.clone()));
+    }
+
+    fn next(&mut self, per_site: usize, running: &Shares) -> Option<AttemptKey> {
+        for _ in 0..self.order.len() {
+            let name = self.order.pop_front()?;
+            let Some(queue) = self.waiting.get_mut(&name) else {
+                continue;
+            };
+            let front = queue.front().map(|(_, remote)| remote);
+            if front.is_some_and(|remote| running.of_site(remote) >= per_site) {
+                // All of them wait, and nobody loses his turn.
+                self.order.push_front(name);
+                return None;
+            }
+            // Whoever is passed over has some under way, so these are few.
+            let next = match front.is_some_and(|remote| running.has_room(remote, per_site)) {
+                true => queue.pop_front(),
+                false => None,
+            };
+            if queue.is_empty() {
+                self.waiting.remove(&name);
+            } else {
+                self.order.push_back(name);
+            }
+            if let Some((key, _)) = next {
+                return Some(key);
+            }
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may panic"
+    )]
     use super::*;
 
     fn domain(text: &str) -> Domain {
@@ -101,6 +143,53 @@ mod tests {
         assert_eq!(started, [0, 100, 1, 2]);
         turns.end(&domain("p1.evil.example"));
         assert_eq!(turns.next(3), Some(AttemptKey(3)));
+    }
+
+    /// Starts what may be started; tells how many.
+    fn start(turns: &mut Turns, per_site: usize, names: &[Domain]) -> Vec<u64> {
+        let mut started = Vec::new();
+        while let Some(key) = turns.next(per_site) {
+            turns.begin(&names[usize::try_from(key.0).unwrap()]);
+            started.push(key.0);
+        }
+        started
+    }
+
+    #[test]
+    fn the_neighbours_under_a_registry_do_not_wait_behind_one_of_them() {
+        let mut names: Vec<Domain> = (0..100)
+            .map(|n| domain(&format!("x{n}.mallory.co.uk")))
+            .collect();
+        names.push(domain("bank.co.uk"));
+        names.push(domain("xmpp.shop.co.uk"));
+        let mut turns = Turns::default();
+        let push = |turns: &mut Turns, numbers: std::ops::Range<usize>| {
+            for n in numbers {
+                turns.push(&names[n], AttemptKey(n as u64));
+            }
+        };
+        push(&mut turns, 0..100);
+        assert_eq!(start(&mut turns, 24, &names), (0..12).collect::<Vec<_>>());
+        push(&mut turns, 100..102);
+        assert_eq!(start(&mut turns, 24, &names), [100, 101]);
+        // Whose turn it is does not depend on who has more waiting.
+        let mut turns = Turns::default();
+        push(&mut turns, 0..102);
+        assert_eq!(start(&mut turns, 24, &names)[..4], [0, 100, 101, 1]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_is_over() {
+        let names: Vec<Domain> = (0..9)
+            .map(|n| domain(&format!("x{n}.n{}.example", n % 3)))
+            .collect();
+        let mut turns = Turns::default();
+        for (n, name) in names.iter().enumerate() {
+            turns.push(name, AttemptKey(n as u64));
+        }
+        let started = start(&mut turns, 9, &names);
+        assert_eq!(started.len(), 9, "{started:?}");
+        assert!(turns.waiting.is_empty() && turns.order.is_empty());
     }
 
     #[test]

@@ -108,6 +108,39 @@ fn names_below_one_domain_are_looked_up_a_few_at_a_time() {
 }
 
 #[test]
+fn the_neighbours_under_a_registry_are_asked_meanwhile() {
+    //= DB-53
+    let mut world = World::new();
+    let mut said = Vec::new();
+    // All of them are slow: nothing of it is ever answered.
+    for number in 0..1_000 {
+        said.extend(key(
+            &mut world,
+            number + 1,
+            &format!("n{number}.mallory.co.uk"),
+        ));
+    }
+    let begun = said.iter().filter(|line| line.starts_with("discover"));
+    let refused = said.iter().filter(|line| line.ends_with(BUSY));
+    assert_eq!((begun.count(), refused.count()), (13, 1_000 - 32));
+    assert_eq!(
+        key(&mut world, 2_000, "bank.co.uk"),
+        ["discover bank.co.uk for 33"]
+    );
+}
+
+#[test]
+fn a_handful_of_slow_sites_does_not_take_all_places() {
+    //= DB-53
+    let mut world = World::new();
+    for number in 0..1_000 {
+        let name = format!("n{number}.slow{}.example", number / 125);
+        key(&mut world, number + 1, &name);
+    }
+    assert_eq!(searches(&key(&mut world, 2_000, "capulet.lit")).len(), 1);
+}
+
+#[test]
 fn strangers_that_hang_up_again_do_not_have_more_done_at_once() {
     //= DB-53
     let mut world = World::new();
