@@ -66,12 +66,11 @@ impl Memory {
         F: Future<Output = Outcome> + Send + 'static,
     {
         let entries = Arc::clone(&self.entries);
-        let began = now();
         let mut under_way = lock(&self.under_way);
         while under_way.try_join_next().is_some() {}
         under_way.spawn(async move {
             let outcome = fetch.await;
-            lock(&entries).settle(domain, began, &tell.subscribe(), &outcome);
+            lock(&entries).settle(domain, &tell.subscribe(), &outcome);
             tell.send_replace(Some(outcome));
         });
     }
@@ -115,7 +114,7 @@ impl Entries {
             Some(Entry::UnderWay(news)) if is_alive(news) => return Look::UnderWay(news.clone()),
             Some(Entry::Known(known)) if known.again > now => {
                 known.used = self.looks;
-                return Look::Known(known.at(domain, now));
+                return Look::Known(known.outcome.clone());
             }
             Some(Entry::UnderWay(_) | Entry::Known(_)) | None => {}
         }
@@ -137,13 +136,15 @@ impl Entries {
     }
 
     /// A fetch is over. What everybody forgot about meanwhile stays forgotten.
-    fn settle(&mut self, domain: Domain, began: Instant, news: &News, outcome: &Outcome) {
+    fn settle(&mut self, domain: Domain, news: &News, outcome: &Outcome) {
         match self.by_domain.get(&domain) {
             Some(Entry::UnderWay(other)) if other.same_channel(news) => {}
             Some(Entry::UnderWay(_) | Entry::Known(_)) | None => return,
         }
         let again = match outcome {
-            Ok(found) => found.until.max(began + PAUSE),
+            //= DNS-22
+            // A document holds for a second at least, so nobody is asked more often than that.
+            Ok(found) => found.until,
             Err(failure) => match failure.cause {
                 Cause::Definite => now() + DEFINITE,
                 Cause::Passing => now() + PASSING,
@@ -196,21 +197,6 @@ impl Entries {
     }
 }
 
-impl Known {
-    /// What it is worth: a document that holds for a second is not believed longer, and not asked for each second.
-    fn at(&self, domain: &Domain, now: Instant) -> Outcome {
-        match &self.outcome {
-            //= DNS-22
-            Ok(found) if found.until <= now => Err(PoshFailure::passing(format!(
-                "the POSH document of {domain} has expired since, and was fetched a moment ago; let \"expires\" be more than \
-                 {} seconds",
-                PAUSE.as_secs()
-            ))),
-            outcome @ (Ok(_) | Err(_)) => outcome.clone(),
-        }
-    }
-}
-
 /// Whether somebody will still tell: a fetch that panicked does not.
 fn is_alive(news: &News) -> bool {
     news.has_changed().is_ok()
@@ -243,8 +229,6 @@ const UNDER_WAY_PER_SITE_MAX: usize = 8;
 const DEFINITE: Duration = Duration::from_secs(10 * 60);
 /// It could not be had for a reason that may pass.
 const PASSING: Duration = Duration::from_secs(60);
-/// Between two fetches for one domain, however short its document holds.
-const PAUSE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

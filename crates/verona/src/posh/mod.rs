@@ -86,9 +86,8 @@ impl fmt::Debug for Posh {
 
 /// Asks the domain's web server, and where that refers to, once.
 async fn look_up(way: Way<'_>, port: u16, within: Duration) -> Result<Fingerprints, PoshFailure> {
-    let began = crate::shared::now();
     let domain = way.domain;
-    let (list, expires) = tokio::time::timeout(within, ask(way, port))
+    let (list, until) = tokio::time::timeout(within, ask(way, port))
         .await
         .map_err(|_| {
             let waited = within.as_secs();
@@ -96,14 +95,14 @@ async fn look_up(way: Way<'_>, port: u16, within: Duration) -> Result<Fingerprin
                 "the web server of {domain} did not come up with its POSH document within {waited} s"
             ))
         })??;
-    //= DNS-22
     Ok(Fingerprints {
         list: list.into(),
-        until: began + expires.min(KEPT_MAX),
+        until,
     })
 }
 
-async fn ask(way: Way<'_>, port: u16) -> Result<(Vec<Fingerprint>, Duration), PoshFailure> {
+/// What the documents say, and until when.
+async fn ask(way: Way<'_>, port: u16) -> Result<(Vec<Fingerprint>, Instant), PoshFailure> {
     //= DNS-20
     let first = Url::well_known(way.domain, port).map_err(PoshFailure::definite)?;
     let mut budget = Budget {
@@ -111,15 +110,21 @@ async fn ask(way: Way<'_>, port: u16) -> Result<(Vec<Fingerprint>, Duration), Po
         connections: CONNECTIONS_MAX,
     };
     let (url, document) = way.document(first, &mut budget).await?;
+    //= DNS-22
+    // Each holds from when it is there: one that does for a second is of use, however slow its server is.
+    let until = |expires: Duration| crate::shared::now() + expires.min(KEPT_MAX);
     match document {
-        Document::Fingerprints(list, expires) => Ok((list, expires)),
+        Document::Fingerprints(list, expires) => Ok((list, until(expires))),
         Document::Reference(place, delegated) => {
+            let delegated = until(delegated);
             let next = url
                 .follow(&place)
                 .map_err(|why| PoshFailure::definite(format!("the reference at {url} {why}")))?;
             match way.document(next, &mut budget).await? {
                 //= DNS-22
-                (_, Document::Fingerprints(list, expires)) => Ok((list, expires.min(delegated))),
+                (_, Document::Fingerprints(list, expires)) => {
+                    Ok((list, until(expires).min(delegated)))
+                }
                 (next, Document::Reference(..)) => Err(PoshFailure::definite(format!(
                     "{url} refers to {next}, which is a reference itself; it must have the fingerprints"
                 ))),
