@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use verona_proto::addr::Domain;
+use verona_proto::addr::{Domain, Shares};
 use verona_proto::federation::Errand;
 
 use super::{Cause, Fingerprints, PoshFailure};
@@ -118,12 +118,14 @@ impl Entries {
             }
             Some(Entry::UnderWay(_) | Entry::Known(_)) | None => {}
         }
-        let (all, here) = self.under_way(domain);
+        let (all, shares) = self.under_way();
         let most = match errand {
             Errand::Own => UNDER_WAY_MAX,
             Errand::Stranger => UNDER_WAY_FOR_STRANGERS_MAX,
         };
-        if all >= most || here >= UNDER_WAY_PER_SITE_MAX {
+        // One site has no more than all leave free.
+        let is_free = shares.of_site(domain) < most.saturating_sub(all);
+        if !is_free || !shares.has_room(domain, UNDER_WAY_PER_SITE_MAX) {
             return Look::Known(Err(PoshFailure::ours(format!(
                 "{domain} is not asked for its POSH document: too many web servers are being asked already"
             ))));
@@ -162,16 +164,18 @@ impl Entries {
         self.by_domain.insert(domain, Entry::Known(known));
     }
 
-    /// How many fetches are under way, and how many of them at the site of `domain`.
-    fn under_way(&self, domain: &Domain) -> (usize, usize) {
-        let site = site(domain);
+    /// How many fetches are under way, and where.
+    fn under_way(&self) -> (usize, Shares) {
         let running = self.by_domain.iter().filter(|(_, entry)| match entry {
             Entry::UnderWay(news) => is_alive(news),
             Entry::Known(_) => false,
         });
-        running.fold((0, 0), |(all, here), (other, _)| {
-            (all + 1, here + usize::from(self::site(other) == site))
-        })
+        let (mut all, mut shares) = (0, Shares::default());
+        for (domain, _) in running {
+            all += 1;
+            shares.take(domain);
+        }
+        (all, shares)
     }
 
     /// Forgets what is of least use, when there is too much: first what is over, then failures, then what nobody has
@@ -208,22 +212,13 @@ fn given_up(domain: &Domain) -> PoshFailure {
     ))
 }
 
-/// The last two labels: domains that belong together, near enough for a bound.
-fn site(domain: &Domain) -> &str {
-    let name = domain.ascii();
-    match name.rmatch_indices('.').nth(1) {
-        Some((at, _)) => name.get(at + 1..).unwrap_or(name),
-        None => name,
-    }
-}
-
 /// Domains of which something is known: a few kilobytes each at worst.
 const ENTRIES_MAX: usize = 2048;
 /// Fetches under way, all domains together: what a flood can occupy, for `attestation_seconds` each.
 const UNDER_WAY_MAX: usize = 64;
 /// As many as that stops only what strangers want: they do not use up what we need ourselves.
 const UNDER_WAY_FOR_STRANGERS_MAX: usize = 48;
-/// Fetches under way for domains that end in the same two labels.
+/// Fetches under way for domains that end in the same two labels; below a longer ending no more than those leave free.
 const UNDER_WAY_PER_SITE_MAX: usize = 8;
 /// There is no document, or it is wrong: its owner who mends it waits no longer than this.
 const DEFINITE: Duration = Duration::from_secs(10 * 60);

@@ -176,9 +176,9 @@ async fn so_many_fetches_are_under_way_and_no_more() {
         held.count()
     };
     assert_eq!(held(&waiting), UNDER_WAY_FOR_STRANGERS_MAX);
-    let (all, here) = lock(&memory.entries).under_way(&domain("any.evil.example"));
+    let (all, shares) = lock(&memory.entries).under_way();
     assert_eq!(
-        (all, here),
+        (all, shares.of_site(&domain("any.evil.example"))),
         (UNDER_WAY_FOR_STRANGERS_MAX, UNDER_WAY_PER_SITE_MAX)
     );
     // There is room for what we want ourselves, up to a bound too.
@@ -196,6 +196,30 @@ async fn so_many_fetches_are_under_way_and_no_more() {
     }
     // What is refused leaves nothing behind.
     assert_eq!(lock(&memory.entries).by_domain.len(), UNDER_WAY_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_web_servers_do_not_keep_their_neighbours_from_being_asked() {
+    let below_one: fn(usize) -> String = |n| format!("p{n}.mallory.co.uk");
+    let below_some: fn(usize) -> String = |n| format!("p{n}.slow{}.example", n / 40);
+    for slow in [below_one, below_some] {
+        let memory = Arc::new(Memory::new());
+        for name in (0..200).map(slow) {
+            let memory = Arc::clone(&memory);
+            tokio::spawn(async move {
+                let name = domain(&name);
+                let fetch = pending::<Outcome>;
+                memory.get(&name, Errand::Stranger, fetch).await
+            });
+        }
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        let bank = domain("bank.co.uk");
+        let fetch = || async { found(100) };
+        let asked = memory.get(&bank, Errand::Stranger, fetch).await;
+        assert!(asked.is_ok(), "{}: {asked:?}", slow(0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
