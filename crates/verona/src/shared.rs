@@ -194,10 +194,13 @@ impl Shared {
             tls_available: !tls.certificates().is_empty(),
             ..StreamConfig::clone(&current.streams)
         });
+        let are_others = !tls.trust().are_same_as(current.tls.trust());
         current.tls = Arc::new(tls);
         drop(current);
-        // It stood on authorities that may be others now.
-        self.posh.forget();
+        // It stood on the authorities, and not on certificates of ours.
+        if are_others {
+            self.posh.forget();
+        }
     }
 
     /// A name for a connection that begins.

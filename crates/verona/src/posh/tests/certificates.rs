@@ -226,6 +226,18 @@ async fn other_authorities_count_as_soon_as_they_are_there() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_ours_that_is_renewed_has_nothing_forgotten() {
+    let world = World::new().await;
+    world.web.serve(DOMAIN, PATH, ok(&document(&LEAF, 600)));
+    let found = world.look_up().await.unwrap();
+    let handle = world.engine.handle();
+    let trust = TrustRoots::from_pem(&world.authority.pem()).unwrap();
+    handle.replace_tls(Certificates::default(), trust).unwrap();
+    assert_eq!(world.look_up().await.unwrap(), found);
+    assert_eq!(world.web.heads().len(), 1, "it is not asked again");
+}
+
+#[tokio::test]
 async fn a_web_server_whose_certificate_was_revoked_is_not_believed() {
     //= DNS-21
     //= TLS-24
