@@ -175,6 +175,8 @@ pub struct Target {
     /// The host name that DNS gave, for the operator and for TLSA; a name to look for in a certificate only where
     /// `assurance` says that DNSSEC proves it (DNS-16).
     pub host: String,
+    /// Its other names, of which DNSSEC proves that they lead here too.
+    pub also: Vec<String>,
     /// How sure it is that the domain's owner named it.
     pub assurance: Assurance,
     /// What DNS says about its certificate.
@@ -188,9 +190,17 @@ impl Target {
             address,
             direct_tls,
             host: host.into(),
+            also: Vec::new(),
             assurance: Assurance::Dns,
             tlsa: Tlsa::None,
         }
+    }
+
+    /// All its names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.host)
+            .chain(&self.also)
+            .map(String::as_str)
     }
 }
 

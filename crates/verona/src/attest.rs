@@ -97,7 +97,7 @@ pub(crate) async fn of_server(
     let policy = shared.policy.for_peer(&domain);
     //= DNS-16
     let hosts = match target.assurance {
-        Assurance::Dnssec => hosts_of(&domain, [target.host.as_str()]),
+        Assurance::Dnssec => hosts_of(&domain, target.names()),
         Assurance::Redirected | Assurance::Dns | Assurance::Configured | Assurance::Proven => {
             Vec::new()
         }

@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use verona_proto::addr::Domain;
-use verona_proto::dane::Tlsa;
 use verona_proto::discovery::{DiscoveryError, OtherHost, Target};
 use verona_proto::federation::{AttemptKey, Errand, Reached, Signal, Unreached};
 use verona_proto::grounds::Assurance;
@@ -36,11 +35,12 @@ pub(crate) async fn discover(
     let result = match shared.configured_address(&remote) {
         //= DNS-09
         Some(configured) => Ok(vec![Target {
-            address: configured.address,
-            direct_tls: configured.direct_tls,
-            host: configured.address.ip().to_string(),
             assurance: Assurance::Configured,
-            tlsa: Tlsa::None,
+            ..Target::new(
+                configured.address,
+                configured.direct_tls,
+                configured.address.ip().to_string(),
+            )
         }]),
         None => look_up(&shared, &remote, direct_tls).await,
     };

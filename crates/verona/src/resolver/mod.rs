@@ -225,9 +225,7 @@ impl Resolver {
             match found {
                 Ok(found) => {
                     for target in found {
-                        if !endpoints.iter().any(|known| same_endpoint(known, &target)) {
-                            endpoints.push(target);
-                        }
+                        add(target, &mut endpoints);
                     }
                 }
                 Err(error) => match error.kind {
@@ -357,6 +355,23 @@ fn endpoints_of(record: &SrvRecord, host: &Host) -> Result<Vec<Target>, Discover
         }
     }
     Ok(found)
+}
+
+/// Adds an endpoint, or its name to one that is the same: under whichever name it has a certificate, it is the server.
+fn add(target: Target, endpoints: &mut Vec<Target>) {
+    match endpoints
+        .iter_mut()
+        .find(|known| same_endpoint(known, &target))
+    {
+        //= DNS-16
+        Some(known) => {
+            let is_new = known.names().all(|name| name != target.host);
+            if target.assurance == Assurance::Dnssec && is_new {
+                known.also.push(target.host);
+            }
+        }
+        None => endpoints.push(target),
+    }
 }
 
 /// Whether dialling both would be the same thing twice.

@@ -45,6 +45,11 @@ _xmpp-server._tcp.deep SRV 0 0 5269 x.deep
 nosrv A 192.0.2.6
 _5269._tcp.nosrv TLSA 3 1 1 1111111111111111111111111111111111111111111111111111111111111111
 _xmpp-server._tcp.declined SRV 0 0 0 .
+_xmpp-server._tcp.twice SRV 0 0 5269 one.twice
+_xmpp-server._tcp.twice SRV 1 0 5269 two.twice
+_xmpp-server._tcp.twice SRV 2 0 5269 one.twice
+one.twice A 192.0.2.10
+two.twice A 192.0.2.10
 old DNAME new
 _xmpp-server._tcp.new SRV 0 0 5269 bare
 ";
@@ -221,6 +226,23 @@ async fn what_is_signed_is_proven_and_what_is_not_is_found_as_ever() {
                     assert_eq!(found, expected, "{name}.{zone} by {way}");
                 }
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_two_names_is_one_server_that_may_show_either() {
+    //= DNS-16
+    let Some(world) = World::start() else { return };
+    for (way, resolver) in world.ways() {
+        for (zone, names) in [
+            ("signed", &["one.twice.signed", "two.twice.signed"][..]),
+            ("plain", &["one.twice.plain"]),
+        ] {
+            let domain = Domain::parse(&format!("twice.{zone}")).unwrap();
+            let found = resolver.discover(&domain, true).await.unwrap();
+            assert_eq!(found.len(), 1, "{way}: {found:?}");
+            assert_eq!(found[0].names().collect::<Vec<_>>(), names, "{way}");
         }
     }
 }
