@@ -90,7 +90,8 @@ pub(crate) async fn connect(
         each: seconds(shared.limits.connect_seconds),
         until,
     };
-    let won = way.reach(targets, |address| dial(&shared, address)).await;
+    let sources = &shared.config.s2s.bind;
+    let won = way.reach(targets, |address| dial(sources, address)).await;
     let reached = match won {
         Ok(won) => won,
         Err(failed) => {
@@ -171,19 +172,15 @@ impl Way<'_> {
     }
 }
 
-async fn dial(shared: &Shared, address: SocketAddr) -> io::Result<TcpStream> {
+/// A connection, from the one of `sources` that is of its family, if any is.
+pub(crate) async fn dial(sources: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    let source = shared
-        .config
-        .s2s
-        .bind
-        .iter()
-        .find(|source| source.is_ipv4() == address.is_ipv4());
-    if let Some(source) = source {
-        socket.bind(SocketAddr::new(IpAddr::clone(source), 0))?;
+    let same_family = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
+    if let Some(source) = sources.iter().find(same_family) {
+        socket.bind(SocketAddr::new(*source, 0))?;
     }
     socket.connect(address).await
 }

@@ -5,7 +5,6 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use verona_proto::addr::Domain;
@@ -29,7 +28,7 @@ use verona_proto::federation::Errand;
 use super::PoshFailure;
 use super::document::Document;
 use super::url::Url;
-use crate::dialer::guard::Guard;
+use crate::dialer::{dial, guard::Guard};
 use crate::resolver::Resolver;
 use crate::tls::{Tls, WebTlsError};
 
@@ -162,7 +161,7 @@ impl Way<'_> {
         budget.connections = budget.connections.checked_sub(1).ok_or_else(|| {
             PoshFailure::definite(refuse(&"too many of its servers were tried in vain"))
         })?;
-        match timeout(CONNECT, open(self.sources, address)).await {
+        match timeout(CONNECT, dial(self.sources, address)).await {
             Ok(Ok(tcp)) => Ok(tcp),
             Ok(Err(cause)) => Err(PoshFailure::passing(format!(
                 "{url} cannot be asked for: no connection to {address}: {cause}"
@@ -274,18 +273,6 @@ fn in_turns(
         addresses.extend(ipv4.next().map(Into::into));
     }
     addresses
-}
-
-async fn open(sources: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    let same_family = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
-    if let Some(source) = sources.iter().find(same_family) {
-        socket.bind(SocketAddr::new(*source, 0))?;
-    }
-    socket.connect(address).await
 }
 
 /// Those that leave the method as it is or make it GET, which it was (RFC 9110 §15.4).

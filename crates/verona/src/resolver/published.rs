@@ -21,8 +21,6 @@ pub(crate) struct PublishedCertificates {
     /// The servers that it names by SRV records: a certificate for one of them is as good as one for the domain
     /// (DNS-16).
     pub(crate) hosts: Vec<String>,
-    /// [`Assurance::Dnssec`] if every server is proven, by SRV record or the proven absence of one.
-    pub(crate) assurance: Assurance,
     /// Why some of it could not be looked up. Nothing may then be concluded from a record that is not there.
     pub(crate) doubt: Option<String>,
 }
@@ -32,7 +30,6 @@ impl PublishedCertificates {
         Self {
             tlsa: Vec::new(),
             hosts: Vec::new(),
-            assurance: Assurance::Dns,
             doubt: None,
         }
     }
@@ -54,11 +51,6 @@ impl Resolver {
         }
         let deadline = Instant::now() + self.timeout;
         let mut records = self.servers(domain, true, deadline).await?;
-        let assurance = records
-            .iter()
-            .map(|record| record.assurance)
-            .min()
-            .unwrap_or(Assurance::Dns);
         //= DNS-13
         records.retain(|record| record.assurance == Assurance::Dnssec);
         let found = self.hosts(&records, deadline).await;
@@ -88,7 +80,6 @@ impl Resolver {
         Ok(PublishedCertificates {
             tlsa: tlsa.into_iter().collect(),
             hosts: hosts.into_iter().collect(),
-            assurance,
             doubt,
         })
     }

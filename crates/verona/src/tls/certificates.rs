@@ -65,12 +65,6 @@ impl Certificates {
         self.by_domain.get(domain)
     }
 
-    /// The certificate that we show for `domain`, or the first that we have.
-    #[must_use]
-    pub fn default_for(&self, domain: &Domain) -> Option<&Arc<OwnCertificate>> {
-        self.get(domain).or(self.first.as_ref())
-    }
-
     /// The certificate of the first domain that has one.
     #[must_use]
     pub fn first(&self) -> Option<&Arc<OwnCertificate>> {

@@ -333,14 +333,14 @@ async fn what_a_domain_publishes_of_its_certificates_is_collected() {
     //= DNS-19
     let Some(world) = World::start() else { return };
     for (way, resolver) in world.ways() {
-        for (domain, tlsa, hosts, worth) in [
-            ("full.signed", "aa bb cc", "xmpp.signed", Assurance::Dnssec),
-            ("bare.signed", "", "", Assurance::Dnssec),
-            ("cross.signed", "", "xmpp.plain", Assurance::Dnssec),
-            ("nosrv.signed", "11", "", Assurance::Dnssec),
-            ("away.signed", "", "", Assurance::Dns),
-            ("full.plain", "", "", Assurance::Dns),
-            ("nosrv.plain", "", "", Assurance::Dns),
+        for (domain, tlsa, hosts) in [
+            ("full.signed", "aa bb cc", "xmpp.signed"),
+            ("bare.signed", "", ""),
+            ("cross.signed", "", "xmpp.plain"),
+            ("nosrv.signed", "11", ""),
+            ("away.signed", "", ""),
+            ("full.plain", "", ""),
+            ("nosrv.plain", "", ""),
         ] {
             let found = resolver
                 .certificates_of(&Domain::parse(domain).unwrap())
@@ -350,7 +350,6 @@ async fn what_a_domain_publishes_of_its_certificates_is_collected() {
             let found_tlsa: Vec<_> = found.tlsa.iter().map(short).collect();
             assert_eq!(found_tlsa.join(" "), tlsa, "{told}");
             assert_eq!(found.hosts.join(" "), hosts, "{told}");
-            assert_eq!(found.assurance, worth, "{told}");
             assert_eq!(found.doubt, None, "{told}");
         }
         // One of two servers cannot be judged: what is known of the other is told with that.
@@ -379,5 +378,5 @@ async fn what_a_domain_publishes_of_its_certificates_is_collected() {
         .certificates_of(&Domain::parse("full.signed").unwrap())
         .await
         .unwrap();
-    assert_eq!((found.tlsa, found.assurance), (Vec::new(), Assurance::Dns));
+    assert_eq!((found.tlsa, found.hosts), (Vec::new(), Vec::new()));
 }
