@@ -118,16 +118,30 @@ impl Client {
 /// What was answered, for as long as it holds. Failures and lies are not remembered: they are not answers.
 #[derive(Debug, Default)]
 struct Memory {
-    steps: HashMap<(Name, RecordType), (Step, Instant)>,
+    answers: HashMap<Question, Remembered>,
+    /// Grows with each use, so that answers have an order by it.
+    uses: u64,
+}
+
+type Question = (Name, RecordType);
+
+#[derive(Debug)]
+struct Remembered {
+    step: Step,
+    until: Instant,
+    /// At which use it was of use last.
+    used: u64,
 }
 
 impl Memory {
-    fn get(&self, key: &(Name, RecordType)) -> Option<Step> {
-        let (step, until) = self.steps.get(key)?;
-        (*until > Instant::now()).then(|| step.clone())
+    fn get(&mut self, key: &Question) -> Option<Step> {
+        let known = self.answers.get_mut(key)?;
+        self.uses += 1;
+        known.used = self.uses;
+        (known.until > Instant::now()).then(|| known.step.clone())
     }
 
-    fn put(&mut self, key: (Name, RecordType), step: &Step) {
+    fn put(&mut self, key: Question, step: &Step) {
         let (worth, bytes) = match step {
             Step::Records(data, worth) => (worth, data.iter().map(bytes).sum()),
             Step::Alias(_, worth) | Step::Absent(worth) => (worth, 0),
@@ -139,14 +153,45 @@ impl Memory {
             return;
         }
         let now = Instant::now();
-        if self.steps.len() >= ANSWERS_MAX {
-            self.steps.retain(|_, (_, until)| *until > now);
+        if self.answers.len() >= ANSWERS_MAX {
+            self.answers.retain(|_, known| known.until > now);
         }
-        if self.steps.len() >= ANSWERS_MAX {
-            self.steps.clear();
+        if self.answers.len() >= ANSWERS_MAX {
+            self.make_room();
         }
-        self.steps.insert(key, (step.clone(), now + lifetime));
+        self.uses += 1;
+        let known = Remembered {
+            step: step.clone(),
+            until: now + lifetime,
+            used: self.uses,
+        };
+        self.answers.insert(key, known);
     }
+
+    /// Forgets the half that was of use least recently, of those about the site of which most is known: whoever has us
+    /// ask for ten thousand names of his has his own forgotten.
+    fn make_room(&mut self) {
+        let mut counts: HashMap<Name, usize> = HashMap::new();
+        for (name, _) in self.answers.keys() {
+            *counts.entry(site(name)).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some((most, count)) = most else { return };
+        // Where nobody has more than another all are alike.
+        let is_among = |name: &Name| count == 1 || site(name) == most;
+        let among = self.answers.iter().filter(|((name, _), _)| is_among(name));
+        let mut used: Vec<u64> = among.map(|(_, known)| known.used).collect();
+        let middle = used.len() / 2;
+        let (_, middle, _) = used.select_nth_unstable(middle);
+        let middle = *middle;
+        self.answers
+            .retain(|(name, _), known| known.used > middle || !is_among(name));
+    }
+}
+
+/// The last two labels, as in [`Domain::site`](verona_proto::addr::Domain::site).
+fn site(name: &Name) -> Name {
+    name.trim_to(2)
 }
 
 /// About what a record takes to remember.
@@ -200,14 +245,14 @@ mod tests {
         memory.put(key(3), &Step::Bogus);
         memory.put(key(4), &Step::Failed("timed out".into()));
         memory.put(key(5), &records(33, worth(60)));
-        let known = |memory: &Memory| -> Vec<usize> {
+        let known = |memory: &mut Memory| -> Vec<usize> {
             (0..6).filter(|n| memory.get(&key(*n)).is_some()).collect()
         };
-        assert_eq!(known(&memory), [0, 1]);
+        assert_eq!(known(&mut memory), [0, 1]);
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(known(&memory), [0]);
+        assert_eq!(known(&mut memory), [0]);
         tokio::time::advance(Duration::from_secs(50)).await;
-        assert!(known(&memory).is_empty());
+        assert!(known(&mut memory).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,8 +260,49 @@ mod tests {
         let mut memory = Memory::default();
         for number in 0..3 * ANSWERS_MAX {
             memory.put(key(number), &records(1, worth(60)));
-            assert!(memory.steps.len() <= ANSWERS_MAX);
+            assert!(memory.answers.len() <= ANSWERS_MAX);
         }
         assert!(memory.get(&key(3 * ANSWERS_MAX - 1)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_many_names_asked_for_has_his_own_forgotten() {
+        let mut memory = Memory::default();
+        let of = |name: &str| (Name::from_ascii(name).unwrap(), RecordType::A);
+        let kept = [
+            "montague.lit.",
+            "_xmpp-server._tcp.laurence.lit.",
+            "a.b.laurence.lit.",
+        ];
+        for name in kept {
+            memory.put(of(name), &records(1, worth(60)));
+        }
+        for number in 0..3 * ANSWERS_MAX {
+            // One of them is of use again and again.
+            if number > 0 {
+                assert!(memory.get(&key(0)).is_some(), "{number}");
+            }
+            memory.put(key(number), &records(1, worth(60)));
+            assert!(memory.answers.len() <= ANSWERS_MAX);
+        }
+        for name in kept {
+            assert!(memory.get(&of(name)).is_some(), "{name}");
+        }
+        assert!(memory.get(&key(1)).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn among_equals_the_oldest_go() {
+        let mut memory = Memory::default();
+        let of = |number: usize| {
+            let name = Name::from_ascii(format!("h{number}.lit.")).unwrap();
+            (name, RecordType::A)
+        };
+        for number in 0..=ANSWERS_MAX {
+            memory.put(of(number), &records(1, worth(60)));
+        }
+        assert!(memory.get(&of(0)).is_none());
+        assert!(memory.get(&of(ANSWERS_MAX - 1)).is_some());
+        assert!(memory.answers.len() > ANSWERS_MAX / 3);
     }
 }
