@@ -240,6 +240,8 @@ enum Begins {
     WithXml,
     /// Not at all, though TLS was expected within this time.
     Late(Duration),
+    /// We end it before it has said anything, where TLS was expected.
+    Never,
 }
 
 impl Connection {
@@ -284,6 +286,7 @@ impl Connection {
             Begins::WithTls => self.direct_tls(tcp, None, begun).await,
             Begins::WithXml => self.in_the_clear(tcp, stream, None).await,
             Begins::Late(patience) => self.fail(handshake_too_long(patience)).await,
+            Begins::Never => {}
         }
     }
 
@@ -304,22 +307,29 @@ impl Connection {
             .deadline()
             .map_or_else(far_away, tokio::time::Instant::from_std);
         let mut byte = [0];
-        tokio::select! {
-            // An end or an error is met again by whoever reads.
-            seen = tcp.peek(&mut byte) => match seen {
-                Ok(1..) if byte == [TLS_HANDSHAKE] => Begins::WithTls,
-                Ok(_) | Err(_) => Begins::WithXml,
-            },
-            command = self.commands.recv() => {
-                match command {
-                    Some(command) => self.on_command(command, stream, 0),
+        loop {
+            tokio::select! {
+                // An end or an error is met again by whoever reads.
+                seen = tcp.peek(&mut byte) => return match seen {
+                    Ok(1..) if byte == [TLS_HANDSHAKE] => Begins::WithTls,
+                    Ok(_) | Err(_) => Begins::WithXml,
+                },
+                // How the peer begins is the peer's to say, unless this is the end.
+                command = self.commands.recv() => match command {
+                    Some(ConnectionCommand::Close(_)) if tls_expected => return Begins::Never,
+                    Some(command) => {
+                        let ends = matches!(command, ConnectionCommand::Close(_));
+                        self.on_command(command, stream, 0);
+                        if ends {
+                            return Begins::WithXml;
+                        }
+                    }
                     // The engine has ended.
-                    None => stream.handle(Input::Eof, now()),
-                }
-                Begins::WithXml
+                    None => return Begins::Never,
+                },
+                () = tokio::time::sleep_until(tls_by) => return Begins::Late(patience),
+                () = tokio::time::sleep_until(xml_by) => return Begins::WithXml,
             }
-            () = tokio::time::sleep_until(tls_by) => Begins::Late(patience),
-            () = tokio::time::sleep_until(xml_by) => Begins::WithXml,
         }
     }
 
