@@ -339,8 +339,9 @@ impl Connection {
             Some(_) => Role::Initiating,
             None => Role::Receiving,
         };
+        let until = begun + seconds(self.shared.limits.negotiation_seconds);
         match self
-            .handshake(&mut tcp, role, None, dialled.as_ref(), true)
+            .handshake(&mut tcp, role, None, dialled.as_ref(), true, Some(until))
             .await
         {
             Ok((mut tls, secured)) => {
@@ -362,8 +363,9 @@ impl Connection {
         let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await else {
             return;
         };
+        let until = stream.deadline();
         match self
-            .handshake(&mut tcp, role, local, dialled.as_ref(), false)
+            .handshake(&mut tcp, role, local, dialled.as_ref(), false, until)
             .await
         {
             Ok((mut tls, secured)) => {
@@ -399,8 +401,14 @@ impl Connection {
         local: Option<Domain>,
         dialled: Option<&Dialled>,
         direct: bool,
+        until: Option<Instant>,
     ) -> Result<(tokio_rustls::TlsStream<&'a mut TcpStream>, Secured), StreamError> {
-        let deadline = seconds(self.shared.limits.tls_handshake_seconds);
+        //= LIM-14
+        // What is left of the time for the negotiation, where that is less.
+        let until = until.map_or_else(far_away, tokio::time::Instant::from_std);
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        let patience = seconds(self.shared.limits.tls_handshake_seconds);
+        let deadline = patience.min(left);
         let tls = self.shared.tls();
         let own = |domain: &Domain| tls.certificates().get(domain).is_some();
         let (handshake, own_certificate) = match (role, dialled) {
@@ -422,8 +430,9 @@ impl Connection {
                 self.secured(&facts, direct);
                 let mut certificate = facts.evidence;
                 if let Some(Dialled { target, purpose }) = dialled {
-                    let attestation =
-                        attest::of_server(&self.shared, purpose, target, &self.shown).await;
+                    let attesting = attest::of_server(&self.shared, purpose, target, &self.shown);
+                    let attested = tokio::time::timeout_at(until, attesting).await;
+                    let attestation = attested.map_err(|_| no_time_left())?;
                     certificate.attestations.push(attestation);
                 }
                 let secured = Secured {
@@ -434,7 +443,8 @@ impl Connection {
             }
             //= TLS-09
             Ok(Err(error)) => Err(StreamError::tls(error.to_string())),
-            Err(_) => Err(handshake_too_long(deadline)),
+            Err(_) if left < patience => Err(no_time_left()),
+            Err(_) => Err(handshake_too_long(patience)),
         }
     }
 
@@ -960,6 +970,10 @@ fn handshake_too_long(patience: Duration) -> StreamError {
         "the TLS handshake took longer than {} s",
         patience.as_secs()
     ))
+}
+
+fn no_time_left() -> StreamError {
+    StreamError::tls("the time for the negotiation was over before TLS was there")
 }
 
 fn far_away() -> tokio::time::Instant {

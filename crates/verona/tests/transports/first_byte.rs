@@ -192,6 +192,36 @@ async fn a_late_beginning_gains_no_time() {
     assert!(waited < Duration::from_millis(4500), "{waited:?}: {said}");
 }
 
+#[tokio::test]
+async fn a_handshake_has_no_more_time_than_is_left() {
+    //= STREAM-57
+    //= LIM-14
+    let authority = Authority::new();
+    let limits = [("negotiation_seconds", 2), ("tls_handshake_seconds", 8)];
+    let engine = Engine::start(config(&authority, &["montague.lit"], &limits))
+        .await
+        .unwrap();
+    let [starttls, direct] = ports(&engine);
+    let began = Instant::now();
+    let stalled = async {
+        let mut tcp = connect("127.0.0.1", starttls).await;
+        say(&mut tcp, HEADER).await;
+        until(&mut tcp, "</stream:features>").await;
+        say(&mut tcp, STARTTLS).await;
+        until(&mut tcp, "/>").await;
+        assert_eq!(rest(&mut tcp).await, "");
+    };
+    let begun = async {
+        let mut tcp = connect("127.0.0.1", direct).await;
+        tcp.write_all(&[0x16]).await.unwrap();
+        assert_eq!(rest(&mut tcp).await, "");
+    };
+    tokio::join!(stalled, begun);
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
+    quiet(&engine).await;
+}
+
 /// At the end of the engine nobody has to wait for a peer that has said nothing.
 #[tokio::test]
 async fn who_says_nothing_holds_up_no_shutdown() {
