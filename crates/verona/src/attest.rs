@@ -3,6 +3,8 @@
 //! Anybody who connects causes these questions, so each has a deadline, and what they find is remembered where it was
 //! asked for.
 
+mod look_ups;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +23,8 @@ use verona_proto::trust;
 
 use crate::shared::{Shared, now};
 use crate::tls::{TlsFacts, compare};
+
+pub(crate) use look_ups::LookUps;
 
 /// What a peer showed in the TLS handshake.
 #[derive(Debug)]
@@ -163,11 +167,12 @@ async fn published(
     }
     //= DNS-19
     let unknown = |why: &str| Dane::Differs(format!("could not be compared: {why}"));
-    // Whoever connects causes these questions: all of them together have so many places.
-    let asked = async {
-        let _place = shared.attestation_places.acquire().await;
-        shared.resolver.certificates_of(domain).await
+    let look_up = || {
+        let (resolver, domain) = (shared.resolver.clone(), domain.clone());
+        async move { resolver.certificates_of(&domain).await }
     };
+    let within = seconds(shared.limits.attestation_seconds);
+    let asked = shared.look_ups.get(domain, within, look_up);
     let (dane, hosts) = match timeout(patience, asked).await {
         Ok(Ok(published)) => {
             let hosts = hosts_of(domain, published.hosts.iter().map(String::as_str));
@@ -234,10 +239,6 @@ fn patience(shared: &Shared, domain: &Domain, policy: &PeerPolicy) -> Duration {
         false => whole,
     }
 }
-
-/// Peers whose certificates DNS is asked about at the same time; one may cost some fifty questions. The others wait, as
-/// long as they would for DNS.
-pub(crate) const LOOKED_UP_MAX: usize = 64;
 
 /// For what would be nice to know.
 const NOT_NEEDED: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
 use verona_proto::stream::{Memory, StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
 
-use crate::attest::LOOKED_UP_MAX;
+use crate::attest::LookUps;
 use crate::component::ComponentHandle;
 use crate::config::{Config, Conflict};
 use crate::connection::ConnectionHandle;
@@ -60,8 +60,8 @@ pub(crate) struct Shared {
     pub(crate) guard: Guard,
     /// Places for connections to the component listeners.
     pub(crate) component_places: Arc<Semaphore>,
-    /// Places for look-ups of what DNS says of the certificates of peers that connect.
-    pub(crate) attestation_places: Semaphore,
+    /// Look-ups of what DNS says of the certificates of peers that connect.
+    pub(crate) look_ups: LookUps,
     /// Turns true when nothing more is to be taken from components.
     pub(crate) stop: watch::Sender<bool>,
     connections: Mutex<BTreeMap<StreamKey, ConnectionHandle>>,
@@ -155,7 +155,7 @@ impl Shared {
             counters: Counters::default(),
             overflows: log::Overflows::default(),
             lost_errors: log::Overflows::default(),
-            attestation_places: Semaphore::new(LOOKED_UP_MAX),
+            look_ups: LookUps::new(),
             component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             stop: watch::Sender::new(false),
             connections: Mutex::default(),

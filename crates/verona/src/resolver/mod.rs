@@ -35,6 +35,8 @@ use verona_proto::grounds::Assurance;
 
 pub use anchors::{TrustAnchors, TrustAnchorsError};
 
+pub(crate) use published::PublishedCertificates;
+
 use ask::Answer;
 use client::Client;
 use hosts::Host;
