@@ -4,6 +4,7 @@
 //! expiry, so that a peer that was mended is met anew; the caller may store it ([`Learned::export`]) and restore it.
 
 mod failure;
+mod proven;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ pub use failure::{LastFailure, Phase};
 
 use crate::addr::Domain;
 use crate::grounds::Strength;
+use proven::Proven;
 
 /// What is known of all peers; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Learned(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     peers: BTreeMap<Domain, Record>,
+    /// Those of them that proved something.
+    proven: Proven,
     revision: u64,
 }
 
@@ -191,6 +195,7 @@ impl Learned {
             }
             (true, _) | (false, None) => table.revision += 1,
         }
+        table.proven.insert(peer, now);
     }
 
     /// The peer proved itself with this key; says which it had the time before in this process, if that was another
@@ -326,10 +331,11 @@ impl Learned {
         let mut table = self.lock();
         let before = table.peers.len();
         match peer {
-            Some(peer) => {
-                table.peers.remove(peer);
+            Some(peer) => table.remove(peer),
+            None => {
+                table.peers.clear();
+                table.proven = Proven::default();
             }
-            None => table.peers.clear(),
         }
         table.revision += 1;
         before - table.peers.len()
@@ -351,6 +357,7 @@ impl Table {
         if !self.peers.contains_key(peer) && self.peers.len() >= PEERS_MAX {
             self.make_room(now);
         }
+        self.proven.touch(peer, now);
         let record = self.peers.entry(peer.clone()).or_insert_with(|| Record {
             lessons: BTreeMap::new(),
             early_deaths: 0,
@@ -364,50 +371,18 @@ impl Table {
         record
     }
 
-    /// A certificate with a wildcard proves as many names as its owner likes: they push out one another and nobody else.
-    fn make_room_to_prove(&mut self, peer: &Domain) {
-        let is_proven = |record: &Record| !record.proven.is_empty();
-        if self.peers.get(peer).is_some_and(is_proven) {
-            return;
-        }
-        let site = peer.site();
-        let proven = self.peers.iter().filter(|(_, record)| is_proven(record));
-        let (all, of_site) = proven.fold((0, 0), |(all, of_site), (domain, _)| {
-            (all + 1, of_site + usize::from(domain.site() == site))
-        });
-        if of_site >= PROVEN_PER_SITE_MAX {
-            self.forget_one_of_the_most(|domain| domain.site() == site);
-        } else if all >= PROVEN_MAX {
-            self.forget_one_of_the_most(|_| true);
-        }
+    fn remove(&mut self, peer: &Domain) {
+        self.peers.remove(peer);
+        self.proven.remove(peer);
     }
 
-    /// Of the proven domains among these: one of whichever ending has the most of them, then of whichever longer ending
-    /// within it, down to the one that was met least recently. So a neighbour under the same registry (`co.uk`) does not
-    /// pay for somebody's wildcard.
-    fn forget_one_of_the_most(&mut self, is_among: impl Fn(&Domain) -> bool) {
-        let mut among: Vec<(&Domain, Instant)> = self
-            .peers
-            .iter()
-            .filter(|(domain, record)| !record.proven.is_empty() && is_among(domain))
-            .map(|(domain, record)| (domain, record.touched))
-            .collect();
-        for labels in 2..=LABELS_MAX {
-            let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-            for (domain, _) in &among {
-                *counts.entry(domain.ending(labels)).or_default() += 1;
-            }
-            let most = counts.into_iter().max_by_key(|(_, count)| *count);
-            match most {
-                Some((ending, count)) if count > 1 => {
-                    among.retain(|(domain, _)| domain.ending(labels) == ending);
-                }
-                Some(_) | None => break,
-            }
-        }
-        let oldest = among.into_iter().min_by_key(|(_, touched)| *touched);
-        if let Some(domain) = oldest.map(|(domain, _)| domain.clone()) {
-            self.peers.remove(&domain);
+    /// A certificate with a wildcard proves as many names as its owner likes: they push out one another and nobody else.
+    fn make_room_to_prove(&mut self, peer: &Domain) {
+        let other = self
+            .proven
+            .in_the_way_of(peer, PROVEN_PER_SITE_MAX, PROVEN_MAX);
+        if let Some(other) = other {
+            self.remove(&other);
         }
     }
 
@@ -439,8 +414,10 @@ impl Table {
             });
         }
         // Only where a file says so are all of them proven.
-        while self.peers.len() >= PEERS_MAX {
-            self.forget_one_of_the_most(|_| true);
+        while self.peers.len() >= PEERS_MAX
+            && let Some(one) = self.proven.one_to_forget()
+        {
+            self.remove(&one);
         }
     }
 
@@ -460,6 +437,13 @@ impl Table {
             }
             record.was_met() || record.failure.is_some()
         });
+        let proven = self
+            .peers
+            .iter()
+            .filter(|(_, record)| !record.proven.is_empty());
+        self.proven = proven
+            .map(|(domain, record)| (domain, record.touched))
+            .collect();
     }
 }
 
@@ -495,9 +479,6 @@ pub const PROVEN_PER_SITE_MAX: usize = 200;
 
 /// Domains that are held to what they proved, of all sites: room for others is always left.
 pub const PROVEN_MAX: usize = PEERS_MAX / 2;
-
-/// More labels than a domain has (RFC 1035 §3.1).
-const LABELS_MAX: usize = 128;
 
 /// After how long a repeated experience is worth storing again.
 const REPEATED: Duration = Duration::from_secs(3600);

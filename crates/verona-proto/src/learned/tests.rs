@@ -231,3 +231,57 @@ fn a_wildcard_under_a_public_suffix_does_not_push_out_its_neighbours() {
     let later = now + Duration::from_secs(60);
     assert_eq!(learned.proven(&bank, later), Some(Strength::Dane));
 }
+
+#[test]
+fn who_is_held_to_what_is_known_beside_the_records_too() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let agree = |step: &str| {
+        let table = learned.lock();
+        let records = table.peers.iter();
+        let held: Vec<(Domain, Instant)> = records
+            .filter(|(_, record)| !record.proven.is_empty())
+            .map(|(domain, record)| (domain.clone(), record.touched))
+            .collect();
+        assert_eq!(table.proven.all(), held, "{step}");
+        held.len()
+    };
+    let at = |n: u64| now + Duration::from_secs(n);
+    // Many sites with one each, some with many, and those who proved nothing.
+    for n in 0..PROVEN_MAX as u64 + 50 {
+        let name = match n % 3 {
+            0 => format!("p{n}.lit"),
+            1 => format!("p{n}.n{}.example", n % 7),
+            _ => format!("p{n}.mallory.co.uk"),
+        };
+        learned.note_proven(&domain(&name), Strength::Certificate, at(n));
+        learned.note(
+            &domain(&format!("o{n}.lit")),
+            Topic::Bidi,
+            Outcome::Works,
+            "",
+            at(n),
+        );
+    }
+    agree("proven");
+    learned.note(
+        &domain("p9.lit"),
+        Topic::Bidi,
+        Outcome::Works,
+        "",
+        at(5_900),
+    );
+    agree("one was met again");
+    learned.clear(Some(&domain("p0.lit")));
+    learned.clear(Some(&domain("o0.lit")));
+    agree("one forgotten");
+    let known = learned.export(at(6_000));
+    agree("exported");
+    learned.clear(None);
+    agree("all forgotten");
+    learned.restore(known, at(6_000));
+    assert!(agree("restored") > 2_000);
+    drop(learned.export(now + PROVEN_LASTS + Duration::from_secs(3_000)));
+    agree("some of it is over");
+    drop(learned.export(now + PROVEN_LASTS * 2));
+    assert_eq!(agree("all of it is over"), 0);
+}
