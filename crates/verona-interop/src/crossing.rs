@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use crate::matrix::command::{missing, not_run, program};
+use crate::matrix::command::{answer, enter_namespace, missing, not_run, program};
 use crate::matrix::play::{self, Link};
 use crate::matrix::witness::Witnesses;
 use crate::matrix::world::World;
@@ -44,16 +44,7 @@ struct Arguments {
 /// Runs it with the words after `crossing`.
 #[must_use]
 pub fn run(words: &[String]) -> ExitCode {
-    let arguments = Arguments::parse_from(
-        std::iter::once("verona-interop crossing".to_owned()).chain(words.iter().cloned()),
-    );
-    match go(&arguments, words) {
-        Ok(code) => code,
-        Err(error) => {
-            println!("FAILED: {error:#}\n0 passed, 1 failed");
-            ExitCode::FAILURE
-        }
-    }
+    answer("crossing", words, go)
 }
 
 fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
@@ -71,9 +62,7 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         return Ok(not_run("kinds of crossing", kinds.len(), &lacking));
     }
     if !arguments.inside_namespace {
-        let mut all = vec!["crossing".to_owned()];
-        all.extend_from_slice(words);
-        match namespace::enter(&all)? {}
+        match enter_namespace("crossing", words)? {}
     }
     let program = program(arguments.verona.clone())?;
     let folder = tempfile::Builder::new()

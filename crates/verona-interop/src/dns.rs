@@ -47,25 +47,16 @@ impl NameServer {
     /// # Errors
     /// unbound is missing or does not start.
     pub fn start_at(dir: &Path, address: SocketAddr, services: &[Service]) -> Result<Self> {
-        let file = dir.join("unbound.conf");
-        fs::write(&file, configuration(dir, address, services))?;
-        let mut process = Process::start(
-            "unbound",
-            dir,
-            Path::new("/usr/sbin/unbound"),
-            &["-d", "-c", &file.to_string_lossy()],
-        )?;
-        process.wait_for_listeners(&[address], Duration::from_secs(10))?;
         Ok(Self {
             address,
-            _process: process,
+            _process: unbound("unbound", dir, address, &zones(services))?,
         })
     }
 }
 
-/// Every zone is ours: an unknown name is answered NXDOMAIN at once and nothing leaves the machine.
-fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> String {
-    let mut text = format!(
+/// Starts unbound at `address` and waits until it answers; `rest` is the rest of its configuration, inside `server:`.
+pub(crate) fn unbound(name: &str, dir: &Path, address: SocketAddr, rest: &str) -> Result<Process> {
+    let text = format!(
         "server:\n\
          \x20 interface: {}@{}\n\
          \x20 directory: \"{}\"\n\
@@ -75,15 +66,33 @@ fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> Strin
          \x20 use-syslog: no\n\
          \x20 do-daemonize: no\n\
          \x20 num-threads: 1\n\
-         \x20 module-config: \"iterator\"\n\
          \x20 access-control: 127.0.0.0/8 allow\n\
-         \x20 log-queries: yes\n\
-         \x20 log-replies: yes\n\
-         \x20 local-zone: \".\" static\n",
+         {rest}\
+         remote-control:\n\
+         \x20 control-enable: no\n",
         address.ip(),
         address.port(),
         dir.display()
     );
+    let file = dir.join(format!("{name}.conf"));
+    fs::write(&file, text)?;
+    let mut process = Process::start(
+        name,
+        dir,
+        Path::new(UNBOUND),
+        &["-d", "-c", &file.to_string_lossy()],
+    )?;
+    process.wait_for_listeners(&[address], Duration::from_secs(10))?;
+    Ok(process)
+}
+
+/// Every zone is ours: an unknown name is answered NXDOMAIN at once and nothing leaves the machine.
+fn zones(services: &[Service]) -> String {
+    let mut text = "\x20 module-config: \"iterator\"\n\
+         \x20 log-queries: yes\n\
+         \x20 log-replies: yes\n\
+         \x20 local-zone: \".\" static\n"
+        .to_owned();
     let mut served = BTreeSet::new();
     for service in services {
         let Service {
@@ -105,6 +114,7 @@ fn configuration(dir: &Path, address: SocketAddr, services: &[Service]) -> Strin
             address.ip()
         ));
     }
-    text.push_str("remote-control:\n  control-enable: no\n");
     text
 }
+
+pub(crate) const UNBOUND: &str = "/usr/sbin/unbound";

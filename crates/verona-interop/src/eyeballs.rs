@@ -14,7 +14,7 @@ use clap::Parser;
 
 use crate::certs::{Authority, Issued, Purposes};
 use crate::dns::{NameServer, Service};
-use crate::matrix::command::{not_run, program};
+use crate::matrix::command::{answer, enter_namespace, not_run, program};
 use crate::namespace;
 use crate::speaker::Speaker;
 use crate::verona::Verona;
@@ -39,16 +39,7 @@ struct Arguments {
 /// Runs it with the words after `eyeballs`.
 #[must_use]
 pub fn run(words: &[String]) -> ExitCode {
-    let arguments = Arguments::parse_from(
-        std::iter::once("verona-interop eyeballs".to_owned()).chain(words.iter().cloned()),
-    );
-    match go(&arguments, words) {
-        Ok(code) => code,
-        Err(error) => {
-            println!("FAILED: {error:#}\n0 passed, 1 failed");
-            ExitCode::FAILURE
-        }
-    }
+    answer("eyeballs", words, go)
 }
 
 fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
@@ -61,9 +52,7 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         return Ok(not_run("measurement", 1, &lacking));
     }
     if !arguments.inside_namespace {
-        let mut all = vec!["eyeballs".to_owned()];
-        all.extend_from_slice(words);
-        match namespace::enter(&all)? {}
+        match enter_namespace("eyeballs", words)? {}
     }
     let program = program(arguments.verona.clone())?;
     let folder = tempfile::Builder::new()

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::dns::{UNBOUND, unbound};
 use crate::process::{Process, free_ports};
 
 /// One zone.
@@ -190,44 +191,22 @@ impl Realm {
             .first()
             .context("no free port")?;
         let name = if validates { "validating" } else { "passing" };
-        let file = dir.join(format!("{name}.conf"));
-        fs::write(&file, self.unbound(dir, address, validates))?;
-        let mut process = Process::start(
-            name,
-            dir,
-            Path::new("/usr/sbin/unbound"),
-            &["-d", "-c", &file.to_string_lossy()],
-        )?;
-        process.wait_for_listeners(&[address], Duration::from_secs(10))?;
         Ok(Recursive {
             address,
-            _process: process,
+            _process: unbound(name, dir, address, &self.stubs(validates))?,
         })
     }
 
-    fn unbound(&self, dir: &Path, address: SocketAddr, validates: bool) -> String {
+    /// All our zones are asked for at the realm.
+    fn stubs(&self, validates: bool) -> String {
+        let modules = match validates {
+            true => "validator iterator",
+            false => "iterator",
+        };
         let mut text = format!(
-            "server:\n\
-             \x20 interface: {}@{}\n\
-             \x20 directory: \"{}\"\n\
-             \x20 username: \"\"\n\
-             \x20 chroot: \"\"\n\
-             \x20 pidfile: \"\"\n\
-             \x20 use-syslog: no\n\
-             \x20 do-daemonize: no\n\
-             \x20 num-threads: 1\n\
-             \x20 access-control: 127.0.0.0/8 allow\n\
-             \x20 do-not-query-localhost: no\n\
+            "\x20 do-not-query-localhost: no\n\
              \x20 do-ip6: no\n\
-             \x20 module-config: \"{}\"\n",
-            address.ip(),
-            address.port(),
-            dir.display(),
-            if validates {
-                "validator iterator"
-            } else {
-                "iterator"
-            },
+             \x20 module-config: \"{modules}\"\n"
         );
         if validates {
             let _ = writeln!(text, "  trust-anchor-file: \"{}\"", self.anchors.display());
@@ -240,7 +219,6 @@ impl Realm {
                 self.address.port()
             );
         }
-        text.push_str("remote-control:\n  control-enable: no\n");
         text
     }
 }
@@ -380,7 +358,6 @@ fn run(dir: &Path, program: &str, arguments: &[&str]) -> Result<String> {
 }
 
 const KNOTD: &str = "/usr/sbin/knotd";
-const UNBOUND: &str = "/usr/sbin/unbound";
 const KEYGEN: &str = "/usr/bin/ldns-keygen";
 const SIGNZONE: &str = "/usr/bin/ldns-signzone";
 const KEY2DS: &str = "/usr/bin/ldns-key2ds";

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,16 +52,7 @@ struct Arguments {
 /// Runs it with the words after `matrix`.
 #[must_use]
 pub fn run(words: &[String]) -> ExitCode {
-    let arguments = Arguments::parse_from(
-        std::iter::once("verona-interop matrix".to_owned()).chain(words.iter().cloned()),
-    );
-    match go(&arguments, words) {
-        Ok(code) => code,
-        Err(error) => {
-            println!("FAILED: {error:#}\n0 passed, 1 failed");
-            ExitCode::FAILURE
-        }
-    }
+    answer("matrix", words, go)
 }
 
 fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
@@ -77,9 +69,7 @@ fn go(arguments: &Arguments, words: &[String]) -> Result<ExitCode> {
         return Ok(not_run("cells of the matrix", chosen.len(), &lacking));
     }
     if !arguments.inside_namespace {
-        let mut all = vec!["matrix".to_owned()];
-        all.extend_from_slice(words);
-        match namespace::enter(&all)? {}
+        match enter_namespace("matrix", words)? {}
     }
     play_and_judge(arguments, &chosen)
 }
@@ -136,6 +126,33 @@ pub fn missing(cells: &[Cell], roots: &Path) -> Vec<String> {
         }
     }
     missing
+}
+
+/// Reads the words behind `verona-interop NAME` and does what they say; a failure is a line and the last one's count.
+pub fn answer<A: Parser>(
+    name: &str,
+    words: &[String],
+    go: impl FnOnce(&A, &[String]) -> Result<ExitCode>,
+) -> ExitCode {
+    let all = std::iter::once(format!("verona-interop {name}")).chain(words.iter().cloned());
+    match go(&A::parse_from(all), words) {
+        Ok(code) => code,
+        Err(error) => {
+            println!("FAILED: {error:#}\n0 passed, 1 failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the same command again in a namespace of its own.
+///
+/// # Errors
+/// There is none to be had.
+pub fn enter_namespace(name: &str, words: &[String]) -> Result<Infallible> {
+    let all: Vec<String> = std::iter::once(name.to_owned())
+        .chain(words.iter().cloned())
+        .collect();
+    namespace::enter(&all)
 }
 
 /// Where everything has to be there, what is missing is a failure and not an excuse (contract §1).
