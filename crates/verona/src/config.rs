@@ -14,6 +14,7 @@ use verona_proto::policy::{DomainPattern, Policy};
 use crate::learned::LearnedPeer;
 use crate::network::Network;
 use crate::resolver::TrustAnchors;
+use crate::simulated::SimulatedNetwork;
 use crate::tls::{Certificates, TrustRoots};
 use crate::trace::Trace;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub learned: Vec<LearnedPeer>,
     /// Sees every element that is read or written, for demonstrations and debugging.
     pub trace: Option<Trace>,
+    /// The network, for tests and simulations; `None` means the system's.
+    pub simulated: Option<Arc<dyn SimulatedNetwork>>,
 }
 
 /// Whether what DNS says is believed as it comes.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
@@ -35,6 +34,7 @@ use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTran
 use crate::throttle::Throttle;
 use crate::tls::TlsFacts;
 use crate::trace::{Traced, TracedWhat};
+use crate::wire::Tcp;
 
 /// What the federation wants of a connection.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ pub(crate) enum Origin {
 pub(crate) fn spawn(
     shared: &Arc<Shared>,
     key: StreamKey,
-    tcp: TcpStream,
+    tcp: Tcp,
     peer: SocketAddr,
     origin: Origin,
 ) -> Start {
@@ -245,7 +245,7 @@ enum Begins {
 }
 
 impl Connection {
-    async fn run(mut self, tcp: TcpStream, origin: Origin) {
+    async fn run(mut self, tcp: Tcp, origin: Origin) {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
@@ -277,11 +277,11 @@ impl Connection {
     }
 
     /// Serves a peer that connected, in whichever way it begins.
-    async fn accepted(&mut self, tcp: TcpStream, direct_tls: bool) {
+    async fn accepted(&mut self, mut tcp: Tcp, direct_tls: bool) {
         let begun = now();
         let mut stream = self.stream(None, None, begun);
         //= DTLS-09
-        match self.first_byte(&tcp, direct_tls, &mut stream).await {
+        match self.first_byte(&mut tcp, direct_tls, &mut stream).await {
             // What there was of a stream is forgotten; its time goes on.
             Begins::WithTls => self.direct_tls(tcp, None, begun).await,
             Begins::WithXml => self.in_the_clear(tcp, stream, None).await,
@@ -294,7 +294,7 @@ impl Connection {
     /// when it has had its time for a stream, or left when it has had its time for TLS where that is expected.
     async fn first_byte(
         &mut self,
-        tcp: &TcpStream,
+        tcp: &mut Tcp,
         tls_expected: bool,
         stream: &mut Stream,
     ) -> Begins {
@@ -334,7 +334,7 @@ impl Connection {
     }
 
     /// A connection that begins with TLS (XEP-0368).
-    async fn direct_tls(&mut self, mut tcp: TcpStream, dialled: Option<Dialled>, begun: Instant) {
+    async fn direct_tls(&mut self, mut tcp: Tcp, dialled: Option<Dialled>, begun: Instant) {
         let role = match dialled {
             Some(_) => Role::Initiating,
             None => Role::Receiving,
@@ -354,12 +354,7 @@ impl Connection {
     }
 
     /// A connection that begins with XML, and may come to TLS by STARTTLS.
-    async fn in_the_clear(
-        &mut self,
-        mut tcp: TcpStream,
-        mut stream: Stream,
-        dialled: Option<Dialled>,
-    ) {
+    async fn in_the_clear(&mut self, mut tcp: Tcp, mut stream: Stream, dialled: Option<Dialled>) {
         let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await else {
             return;
         };
@@ -396,13 +391,13 @@ impl Connection {
 
     async fn handshake<'a>(
         &mut self,
-        tcp: &'a mut TcpStream,
+        tcp: &'a mut Tcp,
         role: Role,
         local: Option<Domain>,
         dialled: Option<&Dialled>,
         direct: bool,
         until: Option<Instant>,
-    ) -> Result<(tokio_rustls::TlsStream<&'a mut TcpStream>, Secured), StreamError> {
+    ) -> Result<(tokio_rustls::TlsStream<&'a mut Tcp>, Secured), StreamError> {
         //= LIM-14
         // What is left of the time for the negotiation, where that is less.
         let until = until.map_or_else(far_away, tokio::time::Instant::from_std);
@@ -918,7 +913,10 @@ async fn write<IO: AsyncWrite>(
 }
 
 /// Has the system notice a peer that vanished without a word (reliability T7), and hold little of what we write.
-pub(crate) fn notice_death(tcp: &TcpStream, key: StreamKey) {
+pub(crate) fn notice_death(tcp: &Tcp, key: StreamKey) {
+    let Some(tcp) = tcp.socket() else {
+        return;
+    };
     let socket = socket2::SockRef::from(tcp);
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(seconds(VANISHED_SECONDS))

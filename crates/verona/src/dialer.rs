@@ -6,11 +6,10 @@ mod ports;
 mod race;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use verona_proto::addr::Domain;
 use verona_proto::discovery::{DiscoveryError, OtherHost, Target};
@@ -91,7 +90,9 @@ pub(crate) async fn connect(
         until,
     };
     let sources = &shared.config.s2s.bind;
-    let won = way.reach(targets, |address| dial(sources, address)).await;
+    let won = way
+        .reach(targets, |address| shared.wire.dial(sources, address))
+        .await;
     let reached = match won {
         Ok(won) => won,
         Err(failed) => {
@@ -170,19 +171,6 @@ impl Way<'_> {
         };
         race(targets, self.until, open).await
     }
-}
-
-/// A connection, from the one of `sources` that is of its family, if any is.
-pub(crate) async fn dial(sources: &[IpAddr], address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    let same_family = |source: &&IpAddr| source.is_ipv4() == address.is_ipv4();
-    if let Some(source) = sources.iter().find(same_family) {
-        socket.bind(SocketAddr::new(*source, 0))?;
-    }
-    socket.connect(address).await
 }
 
 #[cfg(test)]

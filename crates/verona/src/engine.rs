@@ -37,6 +37,7 @@ use crate::resolver::{Resolver, ResolverError};
 use crate::shared::{Parts, Shared, lock};
 use crate::status::{Link, LinkRole, LinkTransport, Peer, StanzaCounts};
 use crate::tls::{Certificates, Tls, TlsError, TrustRoots};
+use crate::wire::Listener;
 
 /// A running federation: listeners, connections, components, and the machine that assigns them.
 ///
@@ -208,7 +209,7 @@ impl Engine {
             .iter()
             .map(|address| (*address, true));
         for (address, direct_tls) in starttls.chain(direct) {
-            let (listener, bound) = bind(address).await?;
+            let (listener, bound) = bind(&shared, address).await?;
             shared.guard.never_dial(bound);
             self.s2s_addresses.push(bound);
             self.listeners
@@ -217,7 +218,7 @@ impl Engine {
         for address in &shared.config.components {
             match address {
                 ListenAddress::Tcp(address) => {
-                    let (listener, bound) = bind(*address).await?;
+                    let (listener, bound) = bind(&shared, *address).await?;
                     shared.guard.never_dial(bound);
                     self.component_addresses.push(ListenAddress::Tcp(bound));
                     self.listeners
@@ -486,12 +487,12 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), StartError> {
+async fn bind(shared: &Shared, address: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
     let failed = |error| StartError::Bind {
         address: address.to_string(),
         error,
     };
-    let listener = listener::bind(address).await.map_err(failed)?;
+    let listener = shared.wire.listen(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

@@ -131,10 +131,12 @@ mod proxied;
 mod random;
 pub mod resolver;
 mod shared;
+pub mod simulated;
 pub mod status;
 mod throttle;
 pub mod tls;
 pub mod trace;
+mod wire;
 
 pub use attachment::{AttachError, Attachment, SendError};
 pub use config::Config;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::federation::{Signal, StreamKey};
@@ -15,13 +15,10 @@ use crate::connection::{self, Origin};
 use crate::network::Network;
 use crate::proxied::{self, Unnamed};
 use crate::shared::Shared;
+use crate::wire::{Listener, Tcp};
 
 /// Accepts servers until it is aborted.
-pub(crate) fn servers(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    direct_tls: bool,
-) -> JoinHandle<()> {
+pub(crate) fn servers(shared: Arc<Shared>, listener: Listener, direct_tls: bool) -> JoinHandle<()> {
     let mut door = Door::new(listener, shared.config.s2s.proxies.clone());
     tokio::spawn(async move {
         let mut refusals = Seldom::default();
@@ -51,7 +48,7 @@ pub(crate) fn servers(
 }
 
 /// Accepts components over TCP until it is aborted.
-pub(crate) fn components_tcp(shared: Arc<Shared>, listener: TcpListener) -> JoinHandle<()> {
+pub(crate) fn components_tcp(shared: Arc<Shared>, listener: Listener) -> JoinHandle<()> {
     let mut door = Door::new(listener, shared.config.component_proxies.clone());
     tokio::spawn(async move {
         loop {
@@ -105,7 +102,7 @@ where
 /// claim an address. A connection that waits for its header holds up no other and counts for nothing, so their number
 /// has a bound of its own.
 struct Door {
-    listener: TcpListener,
+    listener: Listener,
     proxies: Vec<Network>,
     /// Ends with the listener, and those that wait in it too.
     waiting: JoinSet<Read>,
@@ -114,10 +111,10 @@ struct Door {
 }
 
 /// A connection of a proxy, and what its header said.
-type Read = (TcpStream, SocketAddr, Result<SocketAddr, Unnamed>);
+type Read = (Tcp, SocketAddr, Result<SocketAddr, Unnamed>);
 
 impl Door {
-    fn new(listener: TcpListener, proxies: Vec<Network>) -> Self {
+    fn new(listener: Listener, proxies: Vec<Network>) -> Self {
         Self {
             listener,
             proxies,
@@ -128,7 +125,7 @@ impl Door {
     }
 
     /// The next connection, and whose it is.
-    async fn next(&mut self) -> (TcpStream, SocketAddr) {
+    async fn next(&mut self) -> (Tcp, SocketAddr) {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
@@ -154,10 +151,10 @@ impl Door {
             .any(|network| network.contains(peer.ip()))
     }
 
-    fn wait(&mut self, tcp: TcpStream, proxy: SocketAddr) {
+    fn wait(&mut self, mut tcp: Tcp, proxy: SocketAddr) {
         if self.waiting.len() < HEADERS_AWAITED_MAX {
             self.waiting.spawn(async move {
-                let client = proxied::client(&tcp, proxy).await;
+                let client = proxied::client(&mut tcp, proxy).await;
                 (tcp, proxy, client)
             });
         } else if let Some(unsaid) = self.crowded.due() {
@@ -201,11 +198,6 @@ impl Seldom {
         self.last = Some(now);
         Some(std::mem::take(&mut self.unsaid))
     }
-}
-
-/// Binds a listener; `[::]` takes IPv4 as well where the system does so.
-pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }
 
 /// An accept that fails does so for want of files or memory: trying at once would only burn time.

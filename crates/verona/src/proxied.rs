@@ -5,18 +5,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use verona_proto::proxy_header::{self, BadHeader, HEADER_BYTES_MAX, Reading};
 
+use crate::wire::Tcp;
+
 /// Whose connection it is that `proxy` has opened: the client's that the header names, or the proxy's own.
-pub(crate) async fn client(tcp: &TcpStream, proxy: SocketAddr) -> Result<SocketAddr, Unnamed> {
+pub(crate) async fn client(tcp: &mut Tcp, proxy: SocketAddr) -> Result<SocketAddr, Unnamed> {
     timeout(PATIENCE, read(tcp, proxy))
         .await
         .unwrap_or(Err(Unnamed::Late))
 }
 
-async fn read(tcp: &TcpStream, proxy: SocketAddr) -> Result<SocketAddr, Unnamed> {
+async fn read(tcp: &mut Tcp, proxy: SocketAddr) -> Result<SocketAddr, Unnamed> {
     let mut header = vec![0; HEADER_BYTES_MAX];
     let mut taken = 0;
     loop {
@@ -45,17 +47,12 @@ async fn read(tcp: &TcpStream, proxy: SocketAddr) -> Result<SocketAddr, Unnamed>
 }
 
 /// Takes what was looked at already.
-async fn take(tcp: &TcpStream, mut seen: &mut [u8]) -> Result<(), Unnamed> {
-    while !seen.is_empty() {
-        tcp.readable().await.map_err(Unnamed::Broken)?;
-        match tcp.try_read(seen) {
-            Ok(0) => return Err(Unnamed::Cut),
-            Ok(count) => seen = seen.get_mut(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(Unnamed::Broken(error)),
-        }
+async fn take(tcp: &mut Tcp, seen: &mut [u8]) -> Result<(), Unnamed> {
+    match tcp.read_exact(seen).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Unnamed::Cut),
+        Err(error) => Err(Unnamed::Broken(error)),
     }
-    Ok(())
 }
 
 /// Why nobody knows whose a connection is.

@@ -33,6 +33,7 @@ use crate::random::Random;
 use crate::resolver::Resolver;
 use crate::status::StanzaCounts;
 use crate::tls::Tls;
+use crate::wire::Wire;
 
 /// What every task of the engine shares.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     replaceable: RwLock<Replaceable>,
     overflows: log::Overflows,
     lost_errors: log::Overflows,
+    /// The network that we dial and listen on.
+    pub(crate) wire: Wire,
     /// What may be dialled, and how often.
     pub(crate) guard: Guard,
     /// Places for connections to the component listeners.
@@ -135,6 +138,7 @@ impl Shared {
         Self {
             policy: Arc::clone(&parts.streams.policy),
             gate: Gate::new(&limits),
+            wire: Wire::new(parts.config.simulated.clone()),
             guard: Guard::new(&parts.config, &limits),
             limits,
             config: parts.config,

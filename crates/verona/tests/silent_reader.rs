@@ -44,6 +44,7 @@ fn config(limits: &[(&str, u64)]) -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        simulated: None,
     }
 }
 const HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams' to='montague.lit' from='evil.lit' version='1.0'>";

@@ -122,5 +122,6 @@ fn config() -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        simulated: None,
     }
 }

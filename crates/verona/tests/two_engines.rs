@@ -55,6 +55,7 @@ fn config(domains: &[&str], certificates: Vec<(Domain, String)>, trust: &str) ->
         version: None,
         learned: Vec::new(),
         trace: None,
+        simulated: None,
     }
 }
 

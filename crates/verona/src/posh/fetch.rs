@@ -18,7 +18,6 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use verona_proto::addr::Domain;
@@ -28,9 +27,10 @@ use verona_proto::federation::Errand;
 use super::PoshFailure;
 use super::document::Document;
 use super::url::Url;
-use crate::dialer::{dial, guard::Guard};
+use crate::dialer::guard::Guard;
 use crate::resolver::Resolver;
 use crate::tls::{Tls, WebTlsError};
+use crate::wire::{Tcp, Wire};
 
 /// What is needed to reach a web server, and for whose sake it is reached.
 #[derive(Clone, Copy)]
@@ -39,6 +39,7 @@ pub(super) struct Way<'a> {
     pub(super) errand: Errand,
     pub(super) resolver: &'a Resolver,
     pub(super) guard: &'a Guard,
+    pub(super) wire: &'a Wire,
     /// Where our connections come from; at most one of each family.
     pub(super) sources: &'a [IpAddr],
     pub(super) tls: &'a Tls,
@@ -117,7 +118,7 @@ impl Way<'_> {
     }
 
     /// A connection to the first address of the host that may be dialled and answers.
-    async fn connect(&self, url: &Url, budget: &mut Budget) -> Result<TcpStream, PoshFailure> {
+    async fn connect(&self, url: &Url, budget: &mut Budget) -> Result<Tcp, PoshFailure> {
         let host = url.host.ascii();
         let (ipv6, ipv4) = self.resolver.addresses_of(host).await.map_err(|error| {
             let text = format!("{url} cannot be asked for: {error}");
@@ -143,7 +144,7 @@ impl Way<'_> {
         url: &Url,
         address: SocketAddr,
         budget: &mut Budget,
-    ) -> Result<TcpStream, PoshFailure> {
+    ) -> Result<Tcp, PoshFailure> {
         let refuse = |why: &dyn fmt::Display| format!("{url} is not asked for: {why}");
         //= DNS-21
         let turn = self.guard.pass(self.domain, address, self.errand);
@@ -161,7 +162,7 @@ impl Way<'_> {
         budget.connections = budget.connections.checked_sub(1).ok_or_else(|| {
             PoshFailure::definite(refuse(&"too many of its servers were tried in vain"))
         })?;
-        match timeout(CONNECT, dial(self.sources, address)).await {
+        match timeout(CONNECT, self.wire.dial(self.sources, address)).await {
             Ok(Ok(tcp)) => Ok(tcp),
             Ok(Err(cause)) => Err(PoshFailure::passing(format!(
                 "{url} cannot be asked for: no connection to {address}: {cause}"
@@ -175,7 +176,7 @@ impl Way<'_> {
 
     /// TLS with a server that proves to be the URI's host (RFC 7711 §10). A wrong certificate stays wrong until somebody
     /// does something.
-    async fn secure(&self, url: &Url, tcp: TcpStream) -> Result<TlsStream<TcpStream>, PoshFailure> {
+    async fn secure(&self, url: &Url, tcp: Tcp) -> Result<TlsStream<Tcp>, PoshFailure> {
         //= DNS-21
         let secured = self.tls.connect_to_web(tcp, &url.host).await;
         secured.map_err(|why| {

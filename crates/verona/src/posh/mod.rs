@@ -67,6 +67,7 @@ impl Posh {
                     errand,
                     resolver: &shared.resolver,
                     guard: &shared.guard,
+                    wire: &shared.wire,
                     sources: &shared.config.s2s.bind,
                     tls: &tls,
                 };

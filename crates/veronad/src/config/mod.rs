@@ -199,6 +199,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             addresses,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             trace: None,
+            simulated: None,
         },
         store,
         trust: trust_files,

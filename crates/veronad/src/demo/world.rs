@@ -269,6 +269,7 @@ fn config(
             .collect(),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         trace: None,
+        simulated: None,
     }
 }
 

@@ -121,6 +121,7 @@ async fn one_look_up_opens_so_many_connections_and_no_more() {
             errand: Errand::Own,
             resolver: &shared.resolver,
             guard: &shared.guard,
+            wire: &shared.wire,
             sources: &[],
             tls: &tls,
         };
