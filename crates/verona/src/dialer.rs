@@ -100,6 +100,10 @@ pub(crate) async fn connect(
             return;
         }
     };
+    // An engine that was dropped meanwhile begins nothing.
+    if shared.signals.is_closed() {
+        return;
+    }
     let stream = shared.next_stream();
     let peer = reached.target.address;
     let origin = Origin::Dialled {
