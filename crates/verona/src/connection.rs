@@ -136,6 +136,7 @@ pub(crate) fn spawn(
         held: Held::default(),
         lost: None,
         bytes_written: 0,
+        offered: None,
         transport: LinkTransport::Plain,
         admission: None,
         throttle: Throttle::new(shared.limits.bytes_per_second_max),
@@ -213,6 +214,9 @@ struct Connection {
     /// How far both sides came, when the stream is over.
     lost: Option<ResumePoint>,
     bytes_written: u64,
+    /// Where what was offered ends, once a write has failed: any part of it may have left us, and nothing more is known
+    /// to have.
+    offered: Option<u64>,
     transport: LinkTransport,
     admission: Option<Admission>,
     throttle: Throttle,
@@ -565,6 +569,9 @@ impl Connection {
                         }
                         Err(error) => {
                             log::broken(self.key, &lock(&self.link), &error);
+                            // TLS may have sent some of it before it failed, and does not say how much.
+                            let offered = u64::try_from(outgoing.len()).unwrap_or(0);
+                            self.offered = Some(self.bytes_written + offered);
                             outgoing.clear();
                             unflushed = false;
                             stream.handle(Input::Eof, now());
@@ -695,6 +702,9 @@ impl Connection {
 
     /// All that was handed to the transport has left it.
     async fn acknowledge(&mut self) {
+        if self.offered.is_some() {
+            return;
+        }
         let settled = self.carriage.written(self.bytes_written);
         self.shared.settled(settled).await;
     }
@@ -845,7 +855,8 @@ impl Connection {
             Some(_) => Keep::InFlight,
             None => Keep::Nothing,
         };
-        let queues = self.carriage.end(self.bytes_written, keep);
+        let left_us = self.offered.unwrap_or(self.bytes_written);
+        let queues = self.carriage.end(left_us, keep);
         let carriage = self.carriage;
         let lost = self.lost.map(|mark| LostStream {
             ticket: mark.ticket,
