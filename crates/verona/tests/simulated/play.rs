@@ -1,0 +1,281 @@
+//! Plays a story, lets all faults end, and judges what became of every stanza.
+
+use std::collections::BTreeMap;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant, sleep, sleep_until};
+use verona::Drained;
+use verona_proto::stanza::StanzaKind;
+
+use crate::ledger::{Entry, Fate, State};
+use crate::network::{Break, Counts, Network};
+use crate::story::{Deed, Story};
+use crate::town::{Town, host};
+
+/// What came of a story.
+pub(crate) struct Outcome {
+    pub(crate) counts: Counts,
+    pub(crate) fates: BTreeMap<Fate, usize>,
+    pub(crate) refused: usize,
+    /// What must not be; nothing if all is well.
+    pub(crate) wrongs: Vec<String>,
+}
+
+/// Plays it in a runtime of its own, whose clock jumps to whatever happens next.
+pub(crate) fn play(story: &Story) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(Playing::new(story).run(story))
+}
+
+struct Playing {
+    town: Town,
+    servers: usize,
+    ending: BTreeMap<usize, JoinHandle<Drained>>,
+    wrongs: Vec<String>,
+}
+
+impl Playing {
+    fn new(story: &Story) -> Self {
+        Self {
+            servers: story.ways.domains.len(),
+            town: Town::new(Network::new(story.road), story.ways.clone()),
+            ending: BTreeMap::new(),
+            wrongs: Vec::new(),
+        }
+    }
+
+    async fn run(mut self, story: &Story) -> Outcome {
+        self.town.start_all().await;
+        let begun = Instant::now();
+        for (at, deed) in &story.deeds {
+            sleep_until(begun + *at).await;
+            self.act(deed).await;
+        }
+        self.mend().await;
+        self.settle().await;
+        self.talk_again().await;
+        self.close().await;
+        self.judge()
+    }
+
+    async fn act(&mut self, deed: &Deed) {
+        let network = self.town.network.clone();
+        match deed {
+            Deed::Say {
+                from,
+                to,
+                count,
+                bytes,
+                iqs,
+            } => self.say(from, to, *count, *bytes, *iqs),
+            Deed::Cut { from, to, cut } => network.cut(host(*from), host(*to), *cut),
+            Deed::CutNext { from, to, cut } => network.cut_next(host(*from), host(*to), *cut),
+            Deed::Darken { from, to } => {
+                network.pave(host(*from), host(*to), |road| road.dark = true)
+            }
+            Deed::Light { from, to } => {
+                network.pave(host(*from), host(*to), |road| road.dark = false)
+            }
+            Deed::Pace {
+                from,
+                to,
+                bytes_per_second,
+            } => network.pave(host(*from), host(*to), |road| {
+                road.bytes_per_second = *bytes_per_second;
+            }),
+            Deed::Crash(server) => self.town.crash(*server),
+            Deed::LosePower(server) => {
+                network.power_off(host(*server));
+                self.town.crash(*server);
+            }
+            Deed::Stop(server) => {
+                if let Some(ending) = self.town.begin_to_shut_down(*server) {
+                    self.ending.insert(*server, ending);
+                }
+            }
+            Deed::Start(server) => self.start(*server).await,
+            Deed::Renew(server) => self.town.renew(*server),
+            Deed::Sleep { bot, time } => self.town.put_to_sleep(bot, *time),
+        }
+    }
+
+    fn say(&self, from: &str, to: &str, count: usize, bytes: usize, iqs: bool) {
+        let kind = |index: usize| match iqs && index % 2 == 0 {
+            true => StanzaKind::Iq,
+            false => StanzaKind::Message,
+        };
+        let stanzas = (0..count).map(|index| self.town.ledger.make(from, to, kind(index), bytes));
+        self.town.send(from, stanzas.collect());
+    }
+
+    async fn start(&mut self, server: usize) {
+        if let Some(ending) = self.ending.remove(&server) {
+            ending.await.unwrap();
+        }
+        if self.town.engine(server).is_none() {
+            self.town.network.power_on(host(server));
+            self.town.start(server).await;
+        }
+    }
+
+    /// Whatever is broken is whole again.
+    async fn mend(&mut self) {
+        for from in 0..self.servers {
+            for to in 0..self.servers {
+                self.town.network.pave(host(from), host(to), |road| {
+                    road.dark = false;
+                    road.bytes_per_second = None;
+                });
+            }
+            self.start(from).await;
+        }
+        self.town.network.disarm();
+    }
+
+    /// Time goes by until nothing is unsettled that can be settled.
+    async fn settle(&mut self) {
+        let begun = Instant::now();
+        while self.town.ledger.unsettled() > 0 && begun.elapsed() < SETTLED {
+            sleep(Duration::from_secs(1)).await;
+        }
+        // Nor comes anything a second time.
+        sleep(QUIET).await;
+    }
+
+    /// Everybody can talk with everybody.
+    async fn talk_again(&mut self) {
+        let domains = self.town.domains();
+        let begun = Instant::now();
+        let mut left = Vec::new();
+        for from in &domains {
+            for to in &domains {
+                if self.town.server_of(from) != self.town.server_of(to) {
+                    left.push((from.clone(), to.clone()));
+                }
+            }
+        }
+        while !left.is_empty() && begun.elapsed() < HEALED {
+            let mut asked = Vec::new();
+            for (from, to) in left {
+                let stanza = self.town.ledger.make(&from, &to, StanzaKind::Message, 0);
+                let id = stanza.id().unwrap();
+                self.town.send(&from, vec![stanza]);
+                asked.push((from, to, id));
+            }
+            sleep(Duration::from_secs(10)).await;
+            asked.retain(|(_, _, id)| self.town.ledger.fate_of(id) != Fate::Delivered);
+            left = asked.into_iter().map(|(from, to, _)| (from, to)).collect();
+        }
+        for (from, to) in left {
+            self.wrongs.push(format!(
+                "{from} cannot reach {to}, though nothing hinders it"
+            ));
+        }
+    }
+
+    async fn close(&mut self) {
+        for server in 0..self.servers {
+            if let Some(ending) = self.town.begin_to_shut_down(server) {
+                self.ending.insert(server, ending);
+            }
+        }
+        let begun = Instant::now();
+        for ending in std::mem::take(&mut self.ending).into_values() {
+            ending.await.unwrap();
+        }
+        if begun.elapsed() > Duration::from_secs(11) {
+            self.wrongs
+                .push(format!("the end took {:?}", begun.elapsed()));
+        }
+        // What was on the way, and what dialled without need.
+        sleep(Duration::from_secs(15)).await;
+        for server in 0..self.servers {
+            let open = self.town.network.open(host(server));
+            if open > 0 {
+                self.wrongs.push(format!(
+                    "server {server} has ended, and has {open} connections"
+                ));
+            }
+        }
+    }
+
+    fn judge(mut self) -> Outcome {
+        let mut fates = BTreeMap::new();
+        let mut refused = 0;
+        self.wrongs.extend(self.town.ledger.wrongs());
+        let entries = self.town.ledger.entries();
+        for id in self.town.ledger.late() {
+            if !entries
+                .get(&id)
+                .is_some_and(|entry| self.may_be_late(entry))
+            {
+                self.wrongs
+                    .push(format!("{id} was delivered after a later one"));
+            }
+        }
+        for (id, entry) in entries {
+            let fate = entry.fate();
+            match entry.state {
+                State::Accepted => {
+                    *fates.entry(fate).or_default() += 1;
+                    if matches!(fate, Fate::Both | Fate::Unknown) && !self.is_excused(&entry) {
+                        self.wrongs.push(format!("{id} {fate:?}: {entry:?}"));
+                    }
+                }
+                State::Refused => {
+                    refused += 1;
+                    if fate != Fate::Unknown {
+                        self.wrongs
+                            .push(format!("{id} was refused, and yet {fate:?}"));
+                    }
+                }
+                State::Unsaid => {
+                    let ledger = &self.town.ledger;
+                    if !ledger.was_crashed_over(&entry) && !ledger.was_stopped_over(&entry) {
+                        self.wrongs
+                            .push(format!("{id} was neither taken nor refused"));
+                    }
+                }
+            }
+        }
+        Outcome {
+            counts: self.town.network.counts(),
+            fates,
+            refused,
+            wrongs: self.wrongs,
+        }
+    }
+
+    /// Whether nobody can know what became of a stanza: its server or the other's crashed, or, where the peer does not
+    /// say what arrived, a connection between them broke.
+    fn is_excused(&self, entry: &Entry) -> bool {
+        if self.town.ledger.was_crashed_over(entry) {
+            return true;
+        }
+        self.happened_over(entry, &self.town.network.breaks())
+    }
+
+    /// Whether a connection was given up that still had something on the way: it arrives, but others go before.
+    fn may_be_late(&self, entry: &Entry) -> bool {
+        self.happened_over(entry, &self.town.network.left_behind())
+            || self.happened_over(entry, &self.town.network.breaks())
+    }
+
+    fn happened_over(&self, entry: &Entry, breaks: &[Break]) -> bool {
+        let hosts = [&entry.from, &entry.to].map(|name| host(self.town.server_of(name)));
+        breaks.iter().any(|broken| {
+            entry.sent.is_some_and(|sent| sent <= broken.at)
+                && hosts.iter().all(|host| broken.hosts.contains(host))
+        })
+    }
+}
+
+/// What waits is returned after `outbox_age_seconds`; a connection that nobody hears on is given up after 90 s.
+const SETTLED: Duration = Duration::from_secs(400);
+const QUIET: Duration = Duration::from_secs(100);
+/// Attempts rest for eight seconds at most.
+const HEALED: Duration = Duration::from_secs(120);
