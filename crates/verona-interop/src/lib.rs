@@ -12,6 +12,7 @@
 pub mod cases;
 pub mod catalogue;
 pub mod certs;
+pub mod chance;
 pub mod clients;
 pub mod components;
 pub mod crossing;
@@ -21,6 +22,7 @@ pub mod ejabberd;
 mod ejabberd_direct;
 pub mod elements;
 pub mod eyeballs;
+pub mod fault_proxy;
 pub mod haproxy;
 pub mod jabberd2;
 pub mod judge;

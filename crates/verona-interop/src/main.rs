@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == "crossing" => return verona_interop::crossing::run(rest),
         Some((first, rest)) if first == "rotation" => return verona_interop::rotation::run(rest),
         Some((first, rest)) if first == "eyeballs" => return verona_interop::eyeballs::run(rest),
+        Some((first, rest)) if first == "proxy" => {
+            return verona_interop::fault_proxy::command::run(rest);
+        }
         _ => {}
     }
     let arguments = Arguments::parse();

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -312,6 +313,11 @@ fn end(child: &mut Child) {
     // Either call fails only when the child is gone already, which is what is wanted.
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// What a lock holds, whoever panicked with it: whole entries are left behind here.
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn log_file(dir: &Path, name: &str) -> Result<File> {
