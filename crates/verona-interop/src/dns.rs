@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,7 +27,9 @@ pub struct Service {
 pub struct NameServer {
     /// Where it answers, UDP and TCP.
     pub address: SocketAddr,
-    _process: Process,
+    dir: PathBuf,
+    ttl_seconds: u32,
+    process: Process,
 }
 
 impl NameServer {
@@ -47,15 +49,52 @@ impl NameServer {
     /// # Errors
     /// unbound is missing or does not start.
     pub fn start_at(dir: &Path, address: SocketAddr, services: &[Service]) -> Result<Self> {
+        Self::start_for(dir, address, services, TTL_SECONDS)
+    }
+
+    /// The same with records that may be kept for so long.
+    ///
+    /// # Errors
+    /// unbound is missing or does not start.
+    pub fn start_for(
+        dir: &Path,
+        address: SocketAddr,
+        services: &[Service],
+        ttl_seconds: u32,
+    ) -> Result<Self> {
         Ok(Self {
             address,
-            _process: unbound("unbound", dir, address, &zones(services))?,
+            dir: dir.to_owned(),
+            ttl_seconds,
+            process: unbound("unbound", dir, address, &zones(services, ttl_seconds))?,
         })
+    }
+
+    /// Answers with other records from here on.
+    ///
+    /// # Errors
+    /// The file cannot be written, or unbound is gone.
+    pub fn change(&self, services: &[Service]) -> Result<()> {
+        let rest = zones(services, self.ttl_seconds);
+        configure("unbound", &self.dir, self.address, &rest)?;
+        self.process.signal("HUP")
     }
 }
 
 /// Starts unbound at `address` and waits until it answers; `rest` is the rest of its configuration, inside `server:`.
 pub(crate) fn unbound(name: &str, dir: &Path, address: SocketAddr, rest: &str) -> Result<Process> {
+    let file = configure(name, dir, address, rest)?;
+    let mut process = Process::start(
+        name,
+        dir,
+        Path::new(UNBOUND),
+        &["-d", "-c", &file.to_string_lossy()],
+    )?;
+    process.wait_for_listeners(&[address], Duration::from_secs(10))?;
+    Ok(process)
+}
+
+fn configure(name: &str, dir: &Path, address: SocketAddr, rest: &str) -> Result<PathBuf> {
     let text = format!(
         "server:\n\
          \x20 interface: {}@{}\n\
@@ -76,18 +115,11 @@ pub(crate) fn unbound(name: &str, dir: &Path, address: SocketAddr, rest: &str) -
     );
     let file = dir.join(format!("{name}.conf"));
     fs::write(&file, text)?;
-    let mut process = Process::start(
-        name,
-        dir,
-        Path::new(UNBOUND),
-        &["-d", "-c", &file.to_string_lossy()],
-    )?;
-    process.wait_for_listeners(&[address], Duration::from_secs(10))?;
-    Ok(process)
+    Ok(file)
 }
 
 /// Every zone is ours: an unknown name is answered NXDOMAIN at once and nothing leaves the machine.
-fn zones(services: &[Service]) -> String {
+fn zones(services: &[Service], ttl: u32) -> String {
     let mut text = "\x20 module-config: \"iterator\"\n\
          \x20 log-queries: yes\n\
          \x20 log-replies: yes\n\
@@ -104,13 +136,13 @@ fn zones(services: &[Service]) -> String {
         };
         if served.insert((domain, kind, address.port())) {
             text.push_str(&format!(
-                "\x20 local-data: \"{kind}._tcp.{domain}. 60 IN SRV 0 5 {} xmpp.{domain}.\"\n",
+                "\x20 local-data: \"{kind}._tcp.{domain}. {ttl} IN SRV 0 5 {} xmpp.{domain}.\"\n",
                 address.port()
             ));
         }
         let family = if address.is_ipv6() { "AAAA" } else { "A" };
         text.push_str(&format!(
-            "\x20 local-data: \"xmpp.{domain}. 60 IN {family} {}\"\n",
+            "\x20 local-data: \"xmpp.{domain}. {ttl} IN {family} {}\"\n",
             address.ip()
         ));
     }
@@ -118,3 +150,5 @@ fn zones(services: &[Service]) -> String {
 }
 
 pub(crate) const UNBOUND: &str = "/usr/sbin/unbound";
+/// Longer than a case takes.
+const TTL_SECONDS: u32 = 60;

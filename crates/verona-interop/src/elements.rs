@@ -21,6 +21,8 @@ pub struct Element {
     pub mechanism: String,
     /// `id`, empty when absent.
     pub id: String,
+    /// `h`, of an acknowledgement (XEP-0198); empty when absent.
+    pub h: String,
     /// Local names of the children.
     pub children: Vec<String>,
     /// The text of the child `<body/>`; empty when there is none.
@@ -123,6 +125,7 @@ impl Reader {
                         kind: attribute("type"),
                         mechanism: attribute("mechanism"),
                         id: attribute("id"),
+                        h: attribute("h"),
                         ..Element::default()
                     };
                 } else if self.depth == 2 {

@@ -13,6 +13,7 @@ pub mod cases;
 pub mod catalogue;
 pub mod certs;
 pub mod chance;
+pub mod chaos;
 pub mod clients;
 pub mod components;
 pub mod crossing;

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == "crossing" => return verona_interop::crossing::run(rest),
         Some((first, rest)) if first == "rotation" => return verona_interop::rotation::run(rest),
         Some((first, rest)) if first == "eyeballs" => return verona_interop::eyeballs::run(rest),
+        Some((first, rest)) if first == "chaos" => return verona_interop::chaos::run(rest),
         Some((first, rest)) if first == "proxy" => {
             return verona_interop::fault_proxy::command::run(rest);
         }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// A running child with its output in `NAME.log`; killed when dropped.
@@ -85,6 +85,20 @@ impl Process {
         }
     }
 
+    /// Sends the signal of this name: `STOP`, `CONT`, `HUP`, …
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        // `kill` is a program here because the standard library sends no signal but SIGKILL.
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .context("running kill")?;
+        ensure!(status.success(), "{} cannot be sent SIG{name}", self.name);
+        Ok(())
+    }
+
     /// Sends SIGTERM and waits; a process that stays is killed and reported.
     ///
     /// # Errors
@@ -93,11 +107,7 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        // `kill` is a program here because the standard library sends no signal but SIGKILL.
-        Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status()
-            .context("running kill")?;
+        self.signal("TERM")?;
         let until = Instant::now() + deadline;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -284,6 +294,16 @@ pub fn free_ports(address: [u8; 4], number: usize) -> Result<Vec<SocketAddr>> {
         bail!("no free ports on {address:?}");
     }
     Ok(held.into_iter().map(|(address, _)| address).collect())
+}
+
+/// The resident memory of a process, in KiB.
+#[must_use]
+pub fn resident_kib(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// The last `lines` lines of a text file; empty when there is none.

@@ -34,6 +34,8 @@ pub struct Settings<'a> {
     pub dns: SocketAddr,
     /// Another system's root in which it is installed.
     pub root: Option<&'a Path>,
+    /// The least that it logs: `debug`, `info`, …
+    pub log: &'a str,
     /// More for the global section; no key that is there already.
     pub global: &'a str,
     /// More hosts and components.
@@ -136,7 +138,7 @@ pidfile = "{home}/prosody.pid"
 data_path = "{home}/data"
 plugin_paths = {{ "{home}/plugins" }}
 certificates = "{home}/none"
-log = {{ {{ levels = {{ min = "debug" }}, to = "console" }} }}
+log = {{ {{ levels = {{ min = "{log}" }}, to = "console" }} }}
 statistics = nil
 
 modules_enabled = {{
@@ -177,6 +179,7 @@ ssl = {{ {authority} }}
 VirtualHost "{domain}"
 	ssl = {{ certificate = "{crt}", key = "{key}" }}
 "#,
+        log = settings.log,
         wire_log = wire_log.display(),
         dns_ip = dns.ip(),
         dns_port = dns.port(),

@@ -148,6 +148,7 @@ impl Scene {
         let far = Prosody::start(
             dir,
             &prosody::Settings {
+                log: "debug",
                 name: "far",
                 address: far_address,
                 direct_tls,
@@ -189,6 +190,7 @@ impl Scene {
                 Near::Prosody(Prosody::start(
                     dir,
                     &prosody::Settings {
+                        log: "debug",
                         name: "near",
                         address: near_address,
                         direct_tls,

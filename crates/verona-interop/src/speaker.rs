@@ -53,37 +53,7 @@ impl Speaker {
     /// # Errors
     /// The server is not there, or refuses.
     pub fn connect(address: SocketAddr, domain: &str, secret: &str) -> Result<Self> {
-        let mut stream = TcpStream::connect(address)
-            .with_context(|| format!("connecting {domain} to the component port {address}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(HANDSHAKE))?;
-        let header = format!(
-            "<stream:stream xmlns='jabber:component:accept' \
-             xmlns:stream='http://etherx.jabber.org/streams' to='{domain}'>"
-        );
-        stream.write_all(header.as_bytes())?;
-        let mut reader = Reader::default();
-        while reader.stream().is_empty() {
-            let early = next(&mut stream, &mut reader)?;
-            ensure!(
-                early.is_empty(),
-                "{domain} was not taken as a component: {early:?}"
-            );
-        }
-        let proof = Sha1::digest(format!("{}{secret}", reader.stream()));
-        let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
-        stream.write_all(format!("<handshake>{proof}</handshake>").as_bytes())?;
-        let mut answers = Vec::new();
-        while answers.is_empty() {
-            answers = next(&mut stream, &mut reader)?;
-        }
-        ensure!(
-            answers
-                .first()
-                .is_some_and(|answer| answer.name == "handshake"),
-            "{domain} was refused as a component: {answers:?}"
-        );
-        stream.set_read_timeout(None)?;
+        let (stream, reader) = attach(address, domain, secret, HANDSHAKE)?;
         let heard = Arc::new(Heard::default());
         let (ears, input) = (Arc::clone(&heard), stream.try_clone()?);
         thread::spawn(move || listen(input, reader, &ears));
@@ -180,6 +150,51 @@ impl Drop for Speaker {
         let _ = (&self.stream).write_all(b"</stream:stream>");
         let _ = self.stream.shutdown(Shutdown::Both);
     }
+}
+
+/// Connects to the component port at `address` and authenticates as `domain`; no read on the way may take longer than
+/// `patience`. The reader has seen the stream's header.
+///
+/// # Errors
+/// The server is not there, or refuses.
+pub fn attach(
+    address: SocketAddr,
+    domain: &str,
+    secret: &str,
+    patience: Duration,
+) -> Result<(TcpStream, Reader)> {
+    let mut stream = TcpStream::connect(address)
+        .with_context(|| format!("connecting {domain} to the component port {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(patience))?;
+    let header = format!(
+        "<stream:stream xmlns='jabber:component:accept' \
+         xmlns:stream='http://etherx.jabber.org/streams' to='{domain}'>"
+    );
+    stream.write_all(header.as_bytes())?;
+    let mut reader = Reader::default();
+    while reader.stream().is_empty() {
+        let early = next(&mut stream, &mut reader)?;
+        ensure!(
+            early.is_empty(),
+            "{domain} was not taken as a component: {early:?}"
+        );
+    }
+    let proof = Sha1::digest(format!("{}{secret}", reader.stream()));
+    let proof: String = proof.iter().map(|byte| format!("{byte:02x}")).collect();
+    stream.write_all(format!("<handshake>{proof}</handshake>").as_bytes())?;
+    let mut answers = Vec::new();
+    while answers.is_empty() {
+        answers = next(&mut stream, &mut reader)?;
+    }
+    ensure!(
+        answers
+            .first()
+            .is_some_and(|answer| answer.name == "handshake"),
+        "{domain} was refused as a component: {answers:?}"
+    );
+    stream.set_read_timeout(None)?;
+    Ok((stream, reader))
 }
 
 /// Exactly these messages came, in this order, none twice.

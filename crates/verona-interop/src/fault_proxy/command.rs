@@ -81,7 +81,9 @@ fn go(arguments: &Arguments) -> Result<()> {
     };
     let reset = || {
         proxy.heal();
-        Direction::ALL.map(|direction| proxy.shape(direction, shape));
+        for direction in Direction::ALL {
+            proxy.shape(direction, shape);
+        }
     };
     reset();
     println!(

@@ -459,6 +459,7 @@ limits = {{ streams_per_address_max = 4096, negotiations_max = 4096, component_c
         Prosody::start(
             self.dir,
             &prosody::Settings {
+                log: "debug",
                 name,
                 address,
                 direct_tls: false,

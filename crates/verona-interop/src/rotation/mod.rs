@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -331,11 +331,7 @@ impl World {
 
     fn hang_up(&self) -> Result<()> {
         for verona in [&self.near, &self.far] {
-            let status = Command::new("kill")
-                .args(["-HUP", &verona.process.id().to_string()])
-                .status()
-                .context("running kill")?;
-            ensure!(status.success(), "a verona is gone");
+            verona.process.signal("HUP")?;
         }
         Ok(())
     }
