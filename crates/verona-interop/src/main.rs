@@ -43,6 +43,10 @@ fn main() -> ExitCode {
         Some((first, rest)) if first == "rotation" => return verona_interop::rotation::run(rest),
         Some((first, rest)) if first == "eyeballs" => return verona_interop::eyeballs::run(rest),
         Some((first, rest)) if first == "chaos" => return verona_interop::chaos::run(rest),
+        Some((first, rest)) if first == "power-loss" => {
+            return verona_interop::power_loss::run(rest);
+        }
+        Some((first, rest)) if first == "slow-peer" => return verona_interop::slow_peer::run(rest),
         Some((first, rest)) if first == "proxy" => {
             return verona_interop::fault_proxy::command::run(rest);
         }

@@ -100,6 +100,14 @@ impl Track {
         Self::Prosody(Peer::Plain),
     ];
 
+    /// How much longer than others it waits between two faults: a Prosody that is always away shows nothing.
+    const fn rest(self) -> u32 {
+        match self {
+            Self::Link(_) | Self::Veronas => 1,
+            Self::Prosody(_) => 4,
+        }
+    }
+
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::Link(_) => [
@@ -154,7 +162,7 @@ pub(super) fn play(
     let mut events = Vec::new();
     let mut deck = Vec::new();
     loop {
-        let pause = chance.time(lengths.between[0], lengths.between[1]);
+        let pause = chance.time(lengths.between[0], lengths.between[1]) * track.rest();
         if Instant::now() + pause >= over {
             return Ok(events);
         }

@@ -25,6 +25,8 @@ pub(super) struct Track {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Orders {
     pub(super) is_cut: bool,
+    /// Nothing passes on this connection, whatever is told to all.
+    pub(super) is_stranded: bool,
     pub(super) marks: [Marks; 2],
 }
 
@@ -32,6 +34,7 @@ impl Track {
     pub(super) fn new(marks: [Marks; 2]) -> Self {
         let orders = Orders {
             is_cut: false,
+            is_stranded: false,
             marks,
         };
         Self {
@@ -211,6 +214,8 @@ impl Line<'_> {
         let flows = |plan: &Plan| !plan.shapes[at].is_stalled;
         // An error means that the proxy ends, and this with it.
         let _ = self.plan.wait_for(flows).await;
+        let mut orders = self.track.orders.subscribe();
+        let _ = orders.wait_for(|orders| !orders.is_stranded).await;
     }
 
     /// Waits, but not for a pace that was changed meanwhile.

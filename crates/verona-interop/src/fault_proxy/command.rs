@@ -50,6 +50,7 @@ Standard input, a command a line; DIRECTION is to-server, to-dialer or both, and
   corrupt-after DIRECTION N    changes a bit, N bytes from here
   stall DIRECTION              nothing passes
   black-hole                   nothing passes, and whoever connects is not answered
+  strand                       on the connections that are open nothing passes any more; others do
   refuse                       whoever connects is refused
   heal                         as at the start
   connections                  prints how much each open connection has carried";
@@ -110,6 +111,7 @@ fn obey(proxy: &FaultProxy, words: &[&str]) -> Result<String> {
     match words {
         ["cut"] => return Ok(format!("{} connections cut", proxy.cut())),
         ["black-hole"] => proxy.black_hole(),
+        ["strand"] => proxy.strand(),
         ["refuse"] => proxy.refuse(),
         ["connections"] => return Ok(format!("{:?}", proxy.connections())),
         ["stall", direction] => {

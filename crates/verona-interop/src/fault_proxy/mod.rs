@@ -180,6 +180,13 @@ impl FaultProxy {
         open.len()
     }
 
+    /// On the open connections nothing passes any more, not even their end; connections to come are as the others.
+    pub fn strand(&self) {
+        for track in lock(&self.tracks.open).values() {
+            track.orders.send_modify(|orders| orders.is_stranded = true);
+        }
+    }
+
     /// Cuts every open connection once so many more bytes have passed in this direction.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         self.mark(direction, |marks, passed| {

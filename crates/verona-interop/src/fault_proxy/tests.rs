@@ -170,6 +170,22 @@ fn in_a_black_hole_nobody_connects_until_it_is_healed() {
 }
 
 #[test]
+fn a_stranded_connection_stays_so_and_others_do_not() {
+    let ends = Ends::new();
+    let (mut dialer, mut server) = ends.connect();
+    ends.proxy.strand();
+    dialer.write_all(b"lost").unwrap();
+    drop(dialer);
+    let (mut dialer, mut other) = ends.connect();
+    dialer.write_all(b"new").unwrap();
+    assert_eq!(read(&mut other, 3), b"new");
+    ends.proxy.heal();
+    assert!(is_silent(&mut server));
+    assert_eq!(ends.proxy.cut(), 2);
+    assert!(end(&mut server).1.is_err());
+}
+
+#[test]
 fn who_is_refused_knows_it_at_once_and_open_connections_stay() {
     let ends = Ends::new();
     let (mut dialer, mut server) = ends.connect();
