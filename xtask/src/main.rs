@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             workspace_root().map(|root| runner::interop(&root, runner::Servers::Newer))
         }
         ["soak"] => workspace_root().map(|root| runner::soak(&root)),
+        ["bench", "slow-peer"] => workspace_root().map(|root| runner::slow_peer(&root)),
         ["bench", "eyeballs"] => workspace_root().map(|root| runner::eyeballs(&root)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["spec"] => workspace_root().and_then(|root| spec::run(&root)),
@@ -77,8 +78,10 @@ cargo xtask spec    every requirement of docs/spec against the code and the test
                     --mutants [ID…]   breaks the code at its citations, and sees whether a test fails
 cargo xtask interop the interop suite alone; `--newer` with servers of newer Debians, which are fetched
 cargo xtask soak    what takes long: both sides dialling at once, 1,000 times with each peer and proof; 1,000
-                    certificates replaced under traffic; and the measurements
+                    certificates replaced under traffic; half an hour of chaos; 50 power losses; and the
+                    measurements
 cargo xtask bench eyeballs   how much later a first stanza arrives because of a dead IPv6 address
+cargo xtask bench slow-peer  what a peer that never reads costs the others
 cargo xtask help    this text
 
 `test` runs every stage even when one fails, lists them with their minutes, and ends with one line

@@ -32,6 +32,21 @@ pub(super) fn rotation(place: &Place, times: &str) -> Outcome {
     part(place, &["rotation", "--times", times])
 }
 
+/// Does to federating servers whatever can be done, for so many minutes.
+pub(super) fn chaos(place: &Place, minutes: &str) -> Outcome {
+    part(place, &["chaos", "--minutes", minutes])
+}
+
+/// Lets so many peers lose their power while messages are on the way to them.
+pub(super) fn power_loss(place: &Place, times: &str) -> Outcome {
+    part(place, &["power-loss", "--times", times])
+}
+
+/// Measures what a peer that never reads costs the others.
+pub(super) fn slow_peer(place: &Place) -> Outcome {
+    part(place, &["slow-peer"])
+}
+
 /// Measures what a dead IPv6 address costs.
 pub(super) fn eyeballs(place: &Place) -> Outcome {
     part(place, &["eyeballs"])

@@ -101,6 +101,8 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
             ("interop matrix", interop::matrix),
             ("interop crossing", |place| interop::crossing(place, "20")),
             ("rotation", |place| interop::rotation(place, "20")),
+            ("chaos", |place| interop::chaos(place, "1")),
+            ("power loss", |place| interop::power_loss(place, "2")),
         ],
         Servers::Newer => &[("interop newer", interop::newer)],
     };
@@ -113,7 +115,7 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
 }
 
 /// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times, a thousand
-/// certificates replaced under traffic, and what is measured.
+/// certificates replaced under traffic, half an hour of chaos, 50 power losses, and what is measured.
 pub(crate) fn soak(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
@@ -126,8 +128,33 @@ pub(crate) fn soak(root: &Path) -> bool {
         true => interop::rotation(&place, "1000"),
         false => Outcome::failed("not run: there is no binary"),
     });
+    report.stage("chaos", || match is_built {
+        true => interop::chaos(&place, "30"),
+        false => Outcome::failed("not run: there is no binary"),
+    });
+    report.stage("power loss", || match is_built {
+        true => interop::power_loss(&place, "50"),
+        false => Outcome::failed("not run: there is no binary"),
+    });
     measure_eyeballs(&place, &mut report, is_built);
+    measure_slow_peer(&place, &mut report, is_built);
     report.conclude()
+}
+
+/// What a peer that never reads costs the others.
+pub(crate) fn slow_peer(root: &Path) -> bool {
+    let place = Place::new(root);
+    let mut report = Report::default();
+    let is_built = prepare(&place, &mut report);
+    measure_slow_peer(&place, &mut report, is_built);
+    report.conclude()
+}
+
+fn measure_slow_peer(place: &Place, report: &mut Report, is_built: bool) {
+    report.stage("slow peer", || match is_built {
+        true => interop::slow_peer(place),
+        false => Outcome::failed("not run: there is no binary"),
+    });
 }
 
 /// How much later a first stanza arrives because of a dead IPv6 address.
