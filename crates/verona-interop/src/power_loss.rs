@@ -194,7 +194,7 @@ listen = ["{NEAR}:{COMPONENTS}"]
 listen = "{NEAR}:{ADMIN}"
 
 [defaults]
-limits = {{ retry_seconds_max = 5, streams_per_address_max = 4096 }}
+limits = {{ acknowledgement_seconds = 10, retry_seconds_max = 5, streams_per_address_max = 4096 }}
 "#,
             certificates = certificates.display(),
             authority = dir.join("ca.pem").display(),

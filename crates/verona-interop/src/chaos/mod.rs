@@ -118,9 +118,20 @@ fn soak(arguments: &Arguments, dir: &Path, program: &Path) -> Result<Vec<String>
     let is_short = arguments.minutes < 5;
     println!("chaos: {} min, seed {seed}", arguments.minutes);
     let mut chance = Chance::new(seed);
-    let size = Size {
-        per_second: f64::from(arguments.load) / FLOWS,
-        outbox_age_seconds: if is_short { 8 } else { 30 },
+    let per_second = f64::from(arguments.load) / FLOWS;
+    let size = match is_short {
+        true => Size {
+            per_second,
+            outbox_age_seconds: 8,
+            acknowledgement_seconds: 4,
+            resume_seconds: 20,
+        },
+        false => Size {
+            per_second,
+            outbox_age_seconds: 30,
+            acknowledgement_seconds: 10,
+            resume_seconds: 120,
+        },
     };
     let world = World::set(dir, program, size, &mut chance)?;
     let watch = Watch::start(&world);
@@ -156,7 +167,8 @@ fn soak(arguments: &Arguments, dir: &Path, program: &Path) -> Result<Vec<String>
 
 /// Waits until everything has come to its end, or nothing has changed for longer than anything may wait.
 fn settle(world: &World, size: Size) {
-    let patience = Duration::from_secs(size.outbox_age_seconds) + SETTLED_AFTER;
+    let longest = size.outbox_age_seconds.max(size.resume_seconds);
+    let patience = Duration::from_secs(longest) + SETTLED_AFTER;
     let mut open = world.ledger.open_stanzas();
     let mut since = Instant::now();
     while open > 0 && since.elapsed() < patience {

@@ -80,6 +80,10 @@ pub(super) struct Size {
     pub(super) per_second: f64,
     /// How long a stanza waits for a connection.
     pub(super) outbox_age_seconds: u64,
+    /// How long a peer may take to acknowledge something.
+    pub(super) acknowledgement_seconds: u64,
+    /// How long a lost stream can be taken up again.
+    pub(super) resume_seconds: u64,
 }
 
 impl Side {
@@ -448,7 +452,7 @@ listen = "{ip}:{ADMIN}"
 directory = "{state}"
 
 [defaults]
-limits = {{ outbox_age_seconds = {age}, retry_seconds_max = 4, streams_per_address_max = 4096, negotiations_max = 4096, write_stall_seconds = 120 }}
+limits = {{ outbox_age_seconds = {age}, acknowledgement_seconds = {acknowledgement}, resume_seconds = {resume}, retry_seconds_max = 4, streams_per_address_max = 4096, negotiations_max = 4096, write_stall_seconds = 120 }}
 
 [[domain]]
 name = "{hall}"
@@ -458,6 +462,8 @@ name = "{hall}"
         dns = namespace::NAME_SERVER,
         state = state(dir, side).display(),
         age = size.outbox_age_seconds,
+        acknowledgement = size.acknowledgement_seconds,
+        resume = size.resume_seconds,
         hall = side.hall(),
     );
     for domain in side.all_domains() {
