@@ -104,7 +104,7 @@ impl Playing {
     }
 
     fn say(&self, from: &str, to: &str, count: usize, bytes: usize, iqs: bool) {
-        let kind = |index: usize| match iqs && index % 2 == 0 {
+        let kind = |index: usize| match iqs && index.is_multiple_of(2) {
             true => StanzaKind::Iq,
             false => StanzaKind::Message,
         };
