@@ -123,6 +123,11 @@ pub struct Limits {
     pub retry_seconds_max: u64,
     /// Seconds for finishing everything after SIGTERM (contract §3).
     pub drain_seconds: u64,
+    /// Bytes of messages that the journal keeps for one domain; the next is returned to its sender. As much as sixteen
+    /// full outboxes hold.
+    pub journal_bytes_max: u64,
+    /// Messages that the journal keeps for one domain, likewise.
+    pub journal_entries_max: u64,
 }
 
 impl Default for Limits {
@@ -182,6 +187,8 @@ impl Default for Limits {
             retry_seconds_min: 1,
             retry_seconds_max: 300,
             drain_seconds: 10,
+            journal_bytes_max: 64 * 1024 * 1024,
+            journal_entries_max: 100_000,
         }
     }
 }
@@ -301,6 +308,8 @@ impl Limits {
             "retry_seconds_min" => &mut self.retry_seconds_min,
             "retry_seconds_max" => &mut self.retry_seconds_max,
             "drain_seconds" => &mut self.drain_seconds,
+            "journal_bytes_max" => &mut self.journal_bytes_max,
+            "journal_entries_max" => &mut self.journal_entries_max,
             _ => return None,
         })
     }
@@ -387,6 +396,8 @@ const NAMES: &[&str] = &[
     "retry_seconds_min",
     "retry_seconds_max",
     "drain_seconds",
+    "journal_bytes_max",
+    "journal_entries_max",
 ];
 
 #[cfg(test)]

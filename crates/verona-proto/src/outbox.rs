@@ -53,6 +53,28 @@ impl Feeder {
     /// # Errors
     /// [`Refused`] gives the stanza back; the newest is refused, which keeps the order (ROUTE-23).
     pub fn push(&self, stanza: Stanza, now: Instant) -> Result<(), Refused> {
+        self.push_within(self.0.limit, stanza, now)
+    }
+
+    /// Appends a stanza that was taken before a restart, whatever there is: it was within a limit then, and it must not
+    /// be refused now.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`].
+    pub fn restore(&self, stanza: Stanza, now: Instant) -> Result<(), Refused> {
+        let anything = OutboxLimit {
+            stanzas: usize::MAX,
+            bytes: usize::MAX,
+        };
+        self.push_within(anything, stanza, now)
+    }
+
+    fn push_within(
+        &self,
+        limit: OutboxLimit,
+        stanza: Stanza,
+        now: Instant,
+    ) -> Result<(), Refused> {
         let mut contents = self.0.lock();
         contents.observe(now);
         if contents.end == End::Closed {
@@ -60,7 +82,7 @@ impl Feeder {
         }
         //= ROUTE-23
         let bytes = contents.bytes.saturating_add(stanza.bytes().len());
-        if contents.entries.len() >= self.0.limit.stanzas || bytes > self.0.limit.bytes {
+        if contents.entries.len() >= limit.stanzas || bytes > limit.bytes {
             return Err(Refused::Full(stanza));
         }
         let was_empty = contents.queued() == 0;

@@ -39,9 +39,21 @@ impl Switchboard {
     /// Puts a stanza into the outbox where it belongs.
     #[must_use = "what was not queued is to be answered"]
     pub fn route(&self, admitted: Admitted, now: Instant) -> Routed {
+        self.put(admitted, now, Feeder::push)
+    }
+
+    /// As [`route`](Self::route), for what was taken before a restart: no outbox is too full for it.
+    #[must_use = "what was not queued is to be answered"]
+    pub fn restore(&self, admitted: Admitted, now: Instant) -> Routed {
+        self.put(admitted, now, Feeder::restore)
+    }
+
+    fn put(&self, admitted: Admitted, now: Instant, push: Push) -> Routed {
         match admitted.into_parts() {
-            (Destination::Local(domain), stanza) => self.route_to_component(domain, stanza, now),
-            (Destination::Remote(pair), stanza) => self.route_to_pair(pair, stanza, now),
+            (Destination::Local(domain), stanza) => {
+                self.route_to_component(domain, stanza, now, push)
+            }
+            (Destination::Remote(pair), stanza) => self.route_to_pair(pair, stanza, now, push),
         }
     }
 
@@ -142,12 +154,18 @@ impl Switchboard {
         *write(&self.hosts) = hosts;
     }
 
-    fn route_to_component(&self, domain: LocalDomain, stanza: Stanza, now: Instant) -> Routed {
+    fn route_to_component(
+        &self,
+        domain: LocalDomain,
+        stanza: Stanza,
+        now: Instant,
+        push: Push,
+    ) -> Routed {
         //= ROUTE-18
         let Some(feeder) = self.component(&domain) else {
             return Routed::NoComponent(stanza, domain);
         };
-        match feeder.push(stanza, now) {
+        match push(&feeder, stanza, now) {
             Ok(()) => Routed::Queued,
             Err(Refused::Full(stanza)) => {
                 Routed::Full(Admitted::new(Destination::Local(domain), stanza), feeder)
@@ -159,25 +177,37 @@ impl Switchboard {
         }
     }
 
-    fn route_to_pair(&self, pair: DomainPair, stanza: Stanza, now: Instant) -> Routed {
+    fn route_to_pair(
+        &self,
+        pair: DomainPair,
+        stanza: Stanza,
+        now: Instant,
+        push: Push,
+    ) -> Routed {
         let Some(feeder) = self.pair(&pair) else {
-            return self.route_to_new_pair(pair, stanza, now);
+            return self.route_to_new_pair(pair, stanza, now, push);
         };
-        match feeder.push(stanza, now) {
+        match push(&feeder, stanza, now) {
             Ok(()) => Routed::Queued,
             Err(Refused::Full(stanza)) => {
                 Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
             }
-            Err(Refused::Closed(stanza)) => self.route_to_new_pair(pair, stanza, now),
+            Err(Refused::Closed(stanza)) => self.route_to_new_pair(pair, stanza, now, push),
         }
     }
 
     /// The outbox was missing or closed a moment ago; another task may have made one since.
-    fn route_to_new_pair(&self, pair: DomainPair, stanza: Stanza, now: Instant) -> Routed {
+    fn route_to_new_pair(
+        &self,
+        pair: DomainPair,
+        stanza: Stanza,
+        now: Instant,
+        push: Push,
+    ) -> Routed {
         let mut pairs = write(&self.pairs);
         let stanza = match pairs.get(&pair) {
             None => stanza,
-            Some(feeder) => match feeder.push(stanza, now) {
+            Some(feeder) => match push(feeder, stanza, now) {
                 Ok(()) => return Routed::Queued,
                 Err(Refused::Full(stanza)) => {
                     let feeder = feeder.clone();
@@ -193,7 +223,7 @@ impl Switchboard {
             return Routed::TooManyPairs(stanza);
         }
         let (feeder, drain) = outbox::new(self.pair_limit);
-        match feeder.push(stanza, now) {
+        match push(&feeder, stanza, now) {
             Ok(()) => {
                 pairs.insert(pair.clone(), feeder);
                 Routed::Wanted(pair, drain)
@@ -206,6 +236,9 @@ impl Switchboard {
         }
     }
 }
+
+/// How a stanza gets into an outbox.
+type Push = fn(&Feeder, Stanza, Instant) -> Result<(), Refused>;
 
 /// What became of a stanza.
 #[derive(Debug)]
@@ -321,6 +354,21 @@ mod tests {
         );
         assert!(board.pair(&pair).unwrap().is_same(&drain.feeder()));
         assert_eq!(ids(drain), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn what_was_taken_before_a_restart_finds_room() {
+        let (board, now) = (board(10), Instant::now());
+        let Routed::Wanted(_, drain) = board.restore(admitted("capulet.lit", "1"), now) else {
+            panic!("the first of a pair");
+        };
+        for id in ["2", "3", "4", "5"] {
+            let routed = board.restore(admitted("capulet.lit", id), now);
+            assert!(matches!(routed, Routed::Queued), "{id}");
+        }
+        let routed = board.route(admitted("capulet.lit", "6"), now);
+        assert!(matches!(routed, Routed::Full(..)), "what is new does not");
+        assert_eq!(ids(drain), ["1", "2", "3", "4", "5"]);
     }
 
     #[test]

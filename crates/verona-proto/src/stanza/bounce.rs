@@ -42,6 +42,16 @@ pub fn originate(hosts: &Hosts, stanza: Stanza) -> Option<Admitted> {
     address(hosts, stanza)
 }
 
+/// A stanza that was admitted before the process ended, from the copy that was kept of it; `None` if neither its
+/// recipient's domain nor its sender's is ours any more.
+#[must_use]
+pub fn readmit(hosts: &Hosts, stanza: Stanza) -> Option<Admitted> {
+    match hosts.local(stanza.to()) {
+        Some(local) => Some(Admitted::new(Destination::Local(local), stanza)),
+        None => originate(hosts, stanza),
+    }
+}
+
 /// An answer to `stanza` with the given 'type' and content, or `None` if it must not be answered.
 pub(crate) fn reply(
     hosts: &Hosts,
@@ -72,6 +82,11 @@ pub(crate) fn reply(
         id.as_deref(),
         payload,
     );
+    // Until the sender has been told, the stanza has not been dealt with.
+    let reply = match stanza.custody() {
+        Some(custody) => reply.in_custody(custody.clone()),
+        None => reply,
+    };
     address(hosts, reply)
 }
 
@@ -219,6 +234,22 @@ mod tests {
         let refused = stanza("<message from='a@capulet.lit' to='montague.lit'/>");
         let error = bounce(&hosts(), &refused, StanzaCondition::BadRequest, "").unwrap();
         assert_eq!(error.stanza().id(), None);
+    }
+
+    #[test]
+    fn what_was_admitted_is_admitted_again_while_one_end_is_ours() {
+        let far = stanza("<message from='a@montague.lit' to='b@capulet.lit'/>");
+        assert!(matches!(
+            readmit(&hosts(), far).unwrap().destination(),
+            Destination::Remote(pair) if pair.to_string() == "montague.lit~capulet.lit"
+        ));
+        let near = stanza("<message from='b@capulet.lit' to='a@montague.lit'/>");
+        assert!(matches!(
+            readmit(&hosts(), near).unwrap().destination(),
+            Destination::Local(domain) if domain.to_string() == "montague.lit"
+        ));
+        let gone = stanza("<message from='a@verona.lit' to='b@capulet.lit'/>");
+        assert_eq!(readmit(&hosts(), gone), None);
     }
 
     #[test]

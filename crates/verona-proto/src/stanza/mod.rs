@@ -6,6 +6,8 @@
 mod admitted;
 mod bounce;
 pub mod condition;
+mod custody;
+mod delay;
 #[cfg(test)]
 pub(crate) mod fixtures;
 
@@ -17,8 +19,9 @@ use verona_xml::{Edit, Element, Head, Scope, Tag, end, rewrite};
 
 pub use admitted::{Admitted, Destination};
 pub(crate) use bounce::reply;
-pub use bounce::{bounce, bounce_as, originate};
+pub use bounce::{bounce, bounce_as, originate, readmit};
 pub use condition::{ErrorType, StanzaCondition, StreamCondition};
+pub use custody::{Custody, Release};
 
 use crate::addr::{BadJid, Domain, Jid};
 
@@ -31,6 +34,7 @@ pub struct Stanza {
     from: Domain,
     to: Domain,
     bytes: Bytes,
+    custody: Option<Custody>,
 }
 
 impl Stanza {
@@ -98,6 +102,7 @@ impl Stanza {
             from: from.jid.domain().clone(),
             to: to.jid.domain().clone(),
             bytes,
+            custody: None,
         })
     }
 
@@ -130,7 +135,49 @@ impl Stanza {
             from: from.domain().clone(),
             to: to.domain().clone(),
             bytes: Bytes::from(out.into_bytes().into_boxed_slice()),
+            custody: None,
         }
+    }
+
+    /// Reads a stanza from what [`Stanza::bytes`] gave, as a copy that was kept of it has it.
+    ///
+    /// # Errors
+    /// [`NoStanza`] when the bytes are something else.
+    pub fn restore(bytes: Bytes) -> Result<Self, NoStanza> {
+        let root = Element::parse(&bytes, &Scope::default()).map_err(|_| NoStanza)?;
+        let kind = StanzaKind::from_name(root.name())
+            .filter(|_| root.namespace().is_empty())
+            .ok_or(NoStanza)?;
+        let domain = |name| {
+            let jid = root.attribute(name).map(Jid::parse);
+            match jid {
+                Some(Ok(jid)) => Ok(jid.domain().clone()),
+                Some(Err(_)) | None => Err(NoStanza),
+            }
+        };
+        Ok(Self {
+            kind,
+            class: StanzaClass::of(kind, root.attribute("type")),
+            from: domain("from")?,
+            to: domain("to")?,
+            bytes,
+            custody: None,
+        })
+    }
+
+    /// The same stanza, of which a copy is kept until it is dropped.
+    #[must_use]
+    pub fn in_custody(self, custody: Custody) -> Self {
+        Self {
+            custody: Some(custody),
+            ..self
+        }
+    }
+
+    /// What stands for the copy that is kept of it, if one is.
+    #[must_use]
+    pub fn custody(&self) -> Option<&Custody> {
+        self.custody.as_ref()
     }
 
     /// Which of the three stanzas it is.
@@ -279,6 +326,18 @@ impl StanzaClass {
         }
     }
 }
+
+/// These bytes are no stanza of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoStanza;
+
+impl fmt::Display for NoStanza {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes are no stanza")
+    }
+}
+
+impl std::error::Error for NoStanza {}
 
 /// Why an element is no [`Stanza`].
 #[derive(Clone, Debug, PartialEq, Eq)]
