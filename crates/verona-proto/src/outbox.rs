@@ -69,12 +69,7 @@ impl Feeder {
         self.push_within(anything, stanza, now)
     }
 
-    fn push_within(
-        &self,
-        limit: OutboxLimit,
-        stanza: Stanza,
-        now: Instant,
-    ) -> Result<(), Refused> {
+    fn push_within(&self, limit: OutboxLimit, stanza: Stanza, now: Instant) -> Result<(), Refused> {
         let mut contents = self.0.lock();
         contents.observe(now);
         if contents.end == End::Closed {

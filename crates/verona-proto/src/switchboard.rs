@@ -177,13 +177,7 @@ impl Switchboard {
         }
     }
 
-    fn route_to_pair(
-        &self,
-        pair: DomainPair,
-        stanza: Stanza,
-        now: Instant,
-        push: Push,
-    ) -> Routed {
+    fn route_to_pair(&self, pair: DomainPair, stanza: Stanza, now: Instant, push: Push) -> Routed {
         let Some(feeder) = self.pair(&pair) else {
             return self.route_to_new_pair(pair, stanza, now, push);
         };

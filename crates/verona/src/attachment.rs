@@ -11,9 +11,9 @@ use tokio::time::{Duration, Instant, sleep};
 use verona_proto::addr::{Domain, LocalDomain};
 use verona_proto::limits::size;
 use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Admitted, Stanza, originate};
+use verona_proto::stanza::{Admitted, Custody, Stanza, originate};
 
-use crate::shared::Shared;
+use crate::shared::{Shared, now};
 
 /// The traffic of one hosted domain, in the program's own hands. Made by [`crate::Handle::attach`].
 ///
@@ -39,11 +39,16 @@ impl Attachment {
             stanzas: size(shared.limits.component_backlog_stanzas_max),
             bytes: size(shared.limits.component_backlog_bytes_max),
         });
+        for stanza in shared.stranded.take(&domain) {
+            // It is new, so it takes everything.
+            let _ = feeder.restore(stanza, now());
+        }
         //= COMP-12
-        shared
-            .switchboard
-            .attach(domain.clone(), feeder.clone())
-            .map_err(|_| AttachError::Taken(domain.domain().clone()))?;
+        let attached = shared.switchboard.attach(domain.clone(), feeder.clone());
+        if attached.is_err() {
+            shared.stranded.put_back(domain.clone(), drain.close());
+            return Err(AttachError::Taken(domain.domain().clone()));
+        }
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         drain.ring_with(Arc::new(move || ring.notify_one()));
@@ -76,8 +81,8 @@ impl Attachment {
         }
     }
 
-    /// Sends a stanza from an address of the domain. It is on its way when this returns; should it not arrive, an
-    /// error comes back by [`Attachment::receive`].
+    /// Sends a stanza from an address of the domain. It is on its way when this returns, and on disk if the domain has a
+    /// journal; should it not arrive, an error comes back by [`Attachment::receive`].
     ///
     /// # Errors
     /// [`SendError`] when the sender is not of this domain, the recipient's domain cannot be named, or too much is
@@ -90,10 +95,16 @@ impl Attachment {
         let Some(mut admitted) = originate(&self.shared.hosts, stanza) else {
             return Err(SendError::NoRoute);
         };
+        admitted = match self.shared.keep(admitted).await {
+            Some(kept) => kept,
+            // The error is on its way.
+            None => return Ok(()),
+        };
+        let kept = admitted.stanza().custody().map_or(0, Custody::number);
         let until = Instant::now() + PATIENCE;
         loop {
             let full: Admitted = match self.shared.route(admitted).await {
-                None => return Ok(()),
+                None => return Ok(self.safe(kept).await),
                 Some(full) => full.admitted,
             };
             if Instant::now() >= until {
@@ -101,6 +112,14 @@ impl Attachment {
             }
             admitted = full;
             sleep(RETRY).await;
+        }
+    }
+
+    /// Until the journal has what was sent.
+    async fn safe(&self, kept: u64) {
+        if let Some(journal) = &self.shared.journal {
+            // It ends only with the engine.
+            let _ = journal.safe().wait_for(|safe| *safe >= kept).await;
         }
     }
 }

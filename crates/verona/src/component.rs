@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::{seconds, size};
@@ -15,6 +15,7 @@ use verona_proto::stanza::{Stanza, StanzaClass, StanzaCondition, StreamCondition
 
 use crate::config::Conflict;
 use crate::held::Held;
+use crate::journal::{Barrier, Journal};
 use crate::observe::log;
 use crate::shared::{Shared, now};
 use crate::throttle::Throttle;
@@ -71,6 +72,7 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         returns: VecDeque::new(),
         bell: Arc::default(),
         held: Held::default(),
+        barrier: Barrier::default(),
         in_flight: 0,
         in_flight_counted: 0,
     };
@@ -88,6 +90,8 @@ struct ComponentTask {
     returns: VecDeque<ComponentCommand>,
     bell: Arc<Notify>,
     held: Held,
+    /// Holds back what answers messages that are not safe yet.
+    barrier: Barrier,
     /// Stanzas of the component's own queue that are pulled and not yet written.
     in_flight: usize,
     /// How many of them count as delivered: errors are counted where they are made.
@@ -110,6 +114,7 @@ impl ComponentTask {
         let stall = seconds(self.shared.limits.write_stall_seconds);
         let mut progress = tokio::time::Instant::now();
         let mut stop = self.shared.stop.subscribe();
+        let mut safe = self.shared.journal.as_ref().map(Journal::safe);
         // The end has a deadline of its own, which nothing that the component does or does not do puts off.
         let mut leave_at = None;
         let mut crowded_since = None;
@@ -196,6 +201,8 @@ impl ComponentTask {
                     }
                 }
                 () = bell.notified() => {}
+                //= SM-11
+                () = changed(&mut safe), if self.barrier.is_down() => {}
                 () = tokio::time::sleep_until(throttled.unwrap_or(leave)), if throttled.is_some() => {}
                 () = tokio::time::sleep_until(read_on), if crowded => {}
                 //= LIM-12
@@ -239,6 +246,11 @@ impl ComponentTask {
         });
         let bell = Arc::clone(&self.bell);
         drain.ring_with(Arc::new(move || bell.notify_one()));
+        // What an earlier run left comes first: nobody else has this queue yet.
+        for stanza in self.shared.stranded.take(&domain) {
+            // It is new, so it takes everything.
+            let _ = feeder.restore(stanza, now());
+        }
         //= COMP-12
         let attached = match self
             .shared
@@ -262,6 +274,7 @@ impl ComponentTask {
             },
         };
         if !attached {
+            self.shared.stranded.put_back(domain, drain.close());
             return self.link.handle(ComponentInput::Conflict, now());
         }
         self.shared.attached().insert(
@@ -281,7 +294,10 @@ impl ComponentTask {
 
     /// Fills the write buffer: the component's own queue first, then the errors for what could not be sent.
     async fn fill(&mut self) {
-        while self.link.transmit().len() < WRITE_BYTES {
+        let mut free = self.free();
+        while self.link.transmit().len() < WRITE_BYTES && free > 0 {
+            free -= 1;
+            self.barrier.pulled();
             let Some(stanza) = self
                 .attached
                 .as_mut()
@@ -331,6 +347,21 @@ impl ComponentTask {
                     }
                 }
             }
+        }
+    }
+
+    /// How much of its queue the component may see: what it takes for answers waits for the messages before.
+    fn free(&mut self) -> usize {
+        let Some(attached) = &self.attached else {
+            return 0;
+        };
+        let queued = attached.drain.queued();
+        match &self.shared.journal {
+            //= SM-11
+            Some(journal) => self
+                .barrier
+                .free(queued, self.held.kept(), journal.safe_up_to()),
+            None => queued,
         }
     }
 
@@ -407,6 +438,16 @@ impl ComponentTask {
             }
         }
     }
+}
+
+/// Waits until more of the journal is safe.
+async fn changed(safe: &mut Option<watch::Receiver<u64>>) {
+    if let Some(safe) = safe
+        && safe.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Answers everything in a queue with errors, and ends the queue.

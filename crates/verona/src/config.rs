@@ -54,6 +54,8 @@ pub struct Config {
     /// What an earlier run learned about peers, as [`Handle::peers`](crate::Handle::peers) gave it. What is out of date or
     /// lies in the future is not taken over.
     pub learned: Vec<LearnedPeer>,
+    /// Of which domains messages are kept on disk until they have arrived; `None` keeps none.
+    pub journal: Option<JournalConfig>,
     /// Sees every element that is read or written, for demonstrations and debugging.
     pub trace: Option<Trace>,
     /// The network, for tests and simulations; `None` means the system's.
@@ -105,6 +107,16 @@ pub enum Conflict {
     RejectNew,
     /// It takes the place of the first, which is closed with `<conflict/>`.
     KickOld,
+}
+
+/// The journal: messages are on disk before anybody is told that they are taken, and the next start delivers what a
+/// killed process left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// Its file, which is made when there is none. It belongs to one engine.
+    pub file: PathBuf,
+    /// The domains of ours whose messages are kept, those that they send and those that are sent to them.
+    pub domains: Vec<Domain>,
 }
 
 /// Where servers reach us, and from where we reach them.

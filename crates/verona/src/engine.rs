@@ -29,13 +29,14 @@ use crate::attachment::{AttachError, Attachment};
 use crate::component::{ComponentCommand, ComponentHandle};
 use crate::config::{Config, Dnssec, ListenAddress};
 use crate::federation;
+use crate::journal::{self, Journal, JournalError};
 use crate::learned::Now;
 use crate::listener;
 use crate::ping::{Outcome, PingError};
 use crate::random::Random;
 use crate::resolver::{Resolver, ResolverError};
 use crate::shared::{Parts, Shared, lock};
-use crate::status::{Link, LinkRole, LinkTransport, Peer, StanzaCounts};
+use crate::status::{JournalStatus, Link, LinkRole, LinkTransport, Peer, StanzaCounts};
 use crate::tls::{Certificates, Tls, TlsError, TrustRoots};
 use crate::wire::Listener;
 
@@ -109,6 +110,14 @@ impl Engine {
             let component = hosted.component.as_ref()?;
             Some((hosts.local(&hosted.name)?, component.secret.to_string()))
         }));
+        let (journal, recovered) = match &config.journal {
+            Some(wanted) => {
+                let opened = journal::open(wanted, &hosts, &limits).await;
+                let (journal, recovered) = opened.map_err(StartError::Journal)?;
+                (Some(journal), Some(recovered))
+            }
+            None => (None, None),
+        };
         let (signals, receiver) = mpsc::channel(SIGNALS);
         let local = LocalServices {
             name: "verona".into(),
@@ -124,6 +133,7 @@ impl Engine {
             tls,
             resolver,
             components,
+            journal,
             signals,
             random,
         }));
@@ -135,6 +145,12 @@ impl Engine {
             component_addresses: Vec::new(),
         };
         // A failure drops the engine, and with it what was started.
+        if let (Some(journal), Some(recovered)) = (&engine.handle.shared.journal, recovered) {
+            // Before anything new is taken, so that what was first stays first.
+            journal::recover(&engine.handle.shared, journal, recovered)
+                .await
+                .map_err(StartError::Journal)?;
+        }
         engine.listen().await?;
         Ok(engine)
     }
@@ -182,6 +198,9 @@ impl Engine {
         let _ = timeout_at(by(95), emptied(&shared)).await;
         close_components(&shared, |_| true);
         let _ = timeout_at(by(100), unattached(&shared)).await;
+        if let Some(journal) = &shared.journal {
+            journal.close().await;
+        }
         let StanzaCounts {
             delivered,
             bounced,
@@ -242,6 +261,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // What is thrown away from here on was neither delivered nor returned.
+        if let Some(journal) = &self.handle.shared.journal {
+            journal.freeze();
+        }
         for listener in &self.listeners {
             listener.abort();
         }
@@ -290,6 +313,12 @@ impl Handle {
     #[must_use]
     pub fn stanza_counts(&self) -> StanzaCounts {
         self.shared.counters.read()
+    }
+
+    /// How it stands with the journal, if there is one.
+    #[must_use]
+    pub fn journal(&self) -> Option<JournalStatus> {
+        self.shared.journal.as_ref().map(Journal::status)
     }
 
     /// The certificates that are shown to whoever connects now.
@@ -456,6 +485,8 @@ pub enum StartError {
     Tls(TlsError),
     /// Name resolution could not be set up.
     Resolver(ResolverError),
+    /// The journal could not be opened.
+    Journal(JournalError),
     /// A listener could not be bound.
     Bind {
         /// Where.
@@ -471,6 +502,7 @@ impl fmt::Display for StartError {
             Self::Random(error) => write!(f, "the system gave no random numbers: {error}"),
             Self::Tls(error) => error.fmt(f),
             Self::Resolver(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
             Self::Bind { address, error } => {
                 write!(f, "cannot listen on {address}: {error}")?;
                 if error.kind() == io::ErrorKind::AddrInUse {

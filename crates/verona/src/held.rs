@@ -21,11 +21,19 @@ pub(crate) struct Held {
     next: Option<Instant>,
     /// Outboxes that did not get room in time, and how full they were: not waited for again until they are half empty.
     slow: Vec<(Feeder, usize)>,
+    /// The number that the journal gave to the last message that was read here.
+    kept: u64,
 }
 
 impl Held {
     /// Routes a stanza, or keeps it behind those that wait.
     pub(crate) async fn deliver(&mut self, shared: &Shared, admitted: Admitted) {
+        let Some(admitted) = shared.keep(admitted).await else {
+            return;
+        };
+        if let Some(custody) = admitted.stanza().custody() {
+            self.kept = self.kept.max(custody.number());
+        }
         if !self.waiting.is_empty() {
             self.waiting.push_back(admitted);
             return;
@@ -80,6 +88,11 @@ impl Held {
     /// How many stanzas wait.
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Once the journal is safe up to this number, so is everything that was read here.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// Whether nothing waits, so that more may be read.

@@ -121,6 +121,7 @@ mod engine;
 mod federation;
 mod gate;
 mod held;
+mod journal;
 mod learned;
 mod listener;
 pub mod network;
@@ -141,6 +142,7 @@ mod wire;
 pub use attachment::{AttachError, Attachment, SendError};
 pub use config::Config;
 pub use engine::{Drained, Engine, Handle, StartError};
+pub use journal::JournalError;
 pub use learned::{LearnedFailure, LearnedLesson, LearnedPeer, LearnedProof};
 pub use ping::PingError;
 /// The protocol's types, as [`Config`] and [`Handle`] use them.

@@ -26,6 +26,7 @@ use crate::config::{Config, Conflict};
 use crate::connection::ConnectionHandle;
 use crate::dialer::guard::Guard;
 use crate::gate::Gate;
+use crate::journal::{Journal, Refusal, Stranded};
 use crate::observe::log;
 use crate::ping::Pings;
 use crate::posh::Posh;
@@ -49,6 +50,10 @@ pub(crate) struct Shared {
     /// What domains' web servers say of their certificates.
     pub(crate) posh: Posh,
     pub(crate) components: ComponentDomains,
+    /// Keeps messages of the domains that want it.
+    pub(crate) journal: Option<Journal>,
+    /// What an earlier run left for components that are not there yet.
+    pub(crate) stranded: Stranded,
     pub(crate) signals: mpsc::Sender<Signal>,
     pub(crate) random: Arc<Random>,
     pub(crate) pings: Pings,
@@ -59,6 +64,7 @@ pub(crate) struct Shared {
     lost_errors: log::Overflows,
     /// The network that we dial and listen on.
     pub(crate) wire: Wire,
+    unkept: log::Overflows,
     /// What may be dialled, and how often.
     pub(crate) guard: Guard,
     /// Places for connections to the component listeners.
@@ -127,6 +133,7 @@ pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
     pub(crate) resolver: Resolver,
     pub(crate) components: ComponentDomains,
+    pub(crate) journal: Option<Journal>,
     pub(crate) signals: mpsc::Sender<Signal>,
     pub(crate) random: Arc<Random>,
 }
@@ -153,6 +160,8 @@ impl Shared {
             resolver: parts.resolver,
             posh: Posh::new(),
             components: parts.components,
+            journal: parts.journal,
+            stranded: Stranded::default(),
             signals: parts.signals,
             random: parts.random,
             pings: Pings::default(),
@@ -160,6 +169,7 @@ impl Shared {
             overflows: log::Overflows::default(),
             lost_errors: log::Overflows::default(),
             look_ups: LookUps::new(),
+            unkept: log::Overflows::default(),
             component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             stop: watch::Sender::new(false),
             connections: Mutex::default(),
@@ -242,14 +252,23 @@ impl Shared {
         }
     }
 
+    /// Brings where it belongs what an earlier run left: no outbox is too full for it.
+    pub(crate) fn restore(&self, admitted: Admitted) {
+        self.conclude(self.switchboard.restore(admitted, now()));
+    }
+
     async fn bring(&self, admitted: Admitted) -> Brought {
-        let mut next = admitted;
+        match self.pings.settles(admitted.stanza()) {
+            true => Brought::There,
+            false => self.conclude(self.switchboard.route(admitted, now())),
+        }
+    }
+
+    fn conclude(&self, routed: Routed) -> Brought {
+        let mut routed = routed;
         // An answer is never answered, so this ends after the second round at the latest.
         loop {
-            if self.pings.settles(next.stanza()) {
-                return Brought::There;
-            }
-            let answer = match self.switchboard.route(next, now()) {
+            let answer = match routed {
                 Routed::Queued => return Brought::There,
                 Routed::Wanted(pair, drain) => {
                     self.signal_whatever_happens(Signal::Wanted(pair, drain));
@@ -269,10 +288,34 @@ impl Shared {
                 }
             };
             match answer {
-                Some(answer) => next = answer,
+                Some(answer) if self.pings.settles(answer.stanza()) => return Brought::There,
+                Some(answer) => routed = self.switchboard.route(answer, now()),
                 None => return Brought::Unheard,
             }
         }
+    }
+
+    /// Has a copy kept of what was read, if its domain wants that. A message of which none can be kept is returned to its
+    /// sender instead of being taken on a promise that does not hold.
+    pub(crate) async fn keep(&self, admitted: Admitted) -> Option<Admitted> {
+        let Some(journal) = &self.journal else {
+            return Some(admitted);
+        };
+        let (stanza, refusal) = match journal.keep(admitted) {
+            Ok(admitted) => return Some(admitted),
+            Err(refused) => refused,
+        };
+        //= ROUTE-23
+        self.unkept.log(stanza.to(), UNKEPT);
+        let text = match refusal {
+            Refusal::Full => "too much is kept for this domain already",
+            Refusal::Broken => {
+                "nothing can be kept for this domain at the moment: a disk does not take it"
+            }
+        };
+        self.bounce(&stanza, StanzaCondition::ResourceConstraint, text)
+            .await;
+        None
     }
 
     /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
@@ -370,4 +413,5 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 const REFUSED: &str =
     "stanzas were returned with resource-constraint: too much is waiting for their recipients";
+const UNKEPT: &str = "messages were returned with resource-constraint: the journal takes no more of their domain, or cannot be written";
 const DROPPED: &str = "errors were dropped: their recipient takes less than it is sent";

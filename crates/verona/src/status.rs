@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use verona_proto::addr::Domain;
 use verona_proto::certificate::{Chain, PeerCertificate};
@@ -168,6 +169,31 @@ pub struct StanzaCounts {
     pub bounced: u64,
     /// Neither: errors that found nobody to take them, and must not be answered themselves.
     pub dropped: u64,
+}
+
+/// How it stands with the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalStatus {
+    /// Its file.
+    pub file: PathBuf,
+    /// Messages that are in it: taken, and neither delivered nor returned.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Groups that were written since the start, with one flush each.
+    pub commits: u64,
+    /// Groups that could not be written; each was tried again.
+    pub failed_commits: u64,
+    /// How long the writing took, all groups together.
+    pub commit_time: Duration,
+    /// Messages that were returned because no copy could be kept, since the start.
+    pub refused: u64,
+    /// Messages that an earlier run had left, and that were delivered or returned after this start.
+    pub recovered: u64,
+    /// Messages that were put aside and are not delivered, in all runs.
+    pub set_aside: u64,
+    /// Why the journal cannot be written at the moment.
+    pub failure: Option<String>,
 }
 
 /// A peer: what is known of it, and how it stands with it.

@@ -2,7 +2,7 @@
 //!
 //! Routing takes nothing else, so that no way past the check of the sender can be written by mistake.
 
-use super::Stanza;
+use super::{Custody, Stanza};
 use crate::addr::{DomainPair, LocalDomain};
 
 /// A stanza whose origin was allowed to send it, and where it goes.
@@ -48,6 +48,15 @@ impl Admitted {
     #[must_use]
     pub fn stanza(&self) -> &Stanza {
         &self.stanza
+    }
+
+    /// The same, of which a copy is kept until it is dropped.
+    #[must_use]
+    pub fn in_custody(self, custody: Custody) -> Self {
+        Self {
+            stanza: self.stanza.in_custody(custody),
+            ..self
+        }
     }
 
     /// Both.

@@ -78,7 +78,11 @@ mod tests {
             ("", "", "</message>"),
             ("", "<body>x</body>", "</message>"),
             ("", "<x xmlns='urn:x'/>", "</message  >"),
-            ("", "<x xmlns='urn:x'><message></message></x> ", "</message>"),
+            (
+                "",
+                "<x xmlns='urn:x'><message></message></x> ",
+                "</message>",
+            ),
             ("", "&lt;/", "</message>"),
         ] {
             let start = format!("{before}<message from='a@montague.lit' to='b@capulet.lit'>");
