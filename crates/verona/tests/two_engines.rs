@@ -54,6 +54,7 @@ fn config(domains: &[&str], certificates: Vec<(Domain, String)>, trust: &str) ->
         addresses: Vec::new(),
         version: None,
         learned: Vec::new(),
+        journal: None,
         trace: None,
         simulated: None,
     }

@@ -102,11 +102,34 @@ pub(crate) struct Status {
     pub(crate) certificates: Vec<OwnCertificate>,
     /// What is wrong with their files, and with those of trust, in a sentence each.
     pub(crate) certificate_problems: Vec<String>,
+    /// `null` without a journal.
+    #[serde(default)]
+    pub(crate) journal: Option<Journal>,
     pub(crate) links: u64,
     /// Of the live links.
     pub(crate) stanzas_in: u64,
     /// Of the live links.
     pub(crate) stanzas_out: u64,
+}
+
+/// How it stands with the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    pub(crate) file: String,
+    /// Messages that are in it, and their bytes.
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) commits: u64,
+    pub(crate) failed_commits: u64,
+    pub(crate) commit_seconds: f64,
+    /// Messages that were returned because none could be kept.
+    pub(crate) refused: u64,
+    /// Messages of an earlier run that this one delivered or returned.
+    pub(crate) recovered: u64,
+    /// Messages that are not delivered any more, and kept for a person to look at.
+    pub(crate) set_aside: u64,
+    /// Why it cannot be written at the moment.
+    pub(crate) failure: Option<String>,
 }
 
 /// The certificate of a domain of ours.
@@ -151,6 +174,23 @@ pub(crate) struct Failure {
 
 /// The version of all documents. Adding a field does not change it.
 pub(crate) const VERSION: u32 = 1;
+
+impl Journal {
+    pub(crate) fn new(journal: status::JournalStatus) -> Self {
+        Self {
+            file: journal.file.display().to_string(),
+            entries: journal.entries,
+            bytes: journal.bytes,
+            commits: journal.commits,
+            failed_commits: journal.failed_commits,
+            commit_seconds: journal.commit_time.as_secs_f64(),
+            refused: journal.refused,
+            recovered: journal.recovered,
+            set_aside: journal.set_aside,
+            failure: journal.failure,
+        }
+    }
+}
 
 impl Links {
     pub(crate) fn new(links: Vec<status::Link>) -> Self {

@@ -4,6 +4,7 @@
 //! names a peer: strangers would decide how many series there are.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -57,7 +58,72 @@ fn registry(admin: &Admin) -> Registry {
     stanzas(admin, &mut registry);
     components(admin, &mut registry);
     certificates(admin, &mut registry);
+    journal(admin, &mut registry);
     registry
+}
+
+fn journal(admin: &Admin, registry: &mut Registry) {
+    let Some(journal) = admin.handle.journal() else {
+        return;
+    };
+    registry.register(
+        "journal_entries",
+        "Messages in the journal: taken, and neither delivered nor returned",
+        gauge(large(journal.entries)),
+    );
+    registry.register_with_unit(
+        "journal",
+        "The size of the messages in the journal",
+        Unit::Bytes,
+        gauge(large(journal.bytes)),
+    );
+    let family = Family::<OutcomeLabels, Counter>::default();
+    for (outcome, count) in [
+        ("written", journal.commits),
+        ("failed", journal.failed_commits),
+    ] {
+        family
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc_by(count);
+    }
+    registry.register(
+        "journal_commits",
+        "Groups of the journal, with one flush each, and attempts to write one that failed",
+        family,
+    );
+    let seconds = Counter::<f64, AtomicU64>::default();
+    seconds.inc_by(journal.commit_time.as_secs_f64());
+    registry.register_with_unit(
+        "journal_commit",
+        "How long the writing of groups took, all together",
+        Unit::Seconds,
+        seconds,
+    );
+    let family = Family::<OutcomeLabels, Counter>::default();
+    for (outcome, count) in [
+        ("recovered", journal.recovered),
+        ("refused", journal.refused),
+    ] {
+        family
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc_by(count);
+    }
+    registry.register(
+        "journal_messages",
+        "Messages that an earlier run had left and this one took up (recovered), and messages that were returned because \
+         none could be kept (refused)",
+        family,
+    );
+    registry.register(
+        "journal_set_aside",
+        "Messages that are not delivered any more, because they ended the process, cannot be read, or belong to nobody here",
+        gauge(large(journal.set_aside)),
+    );
+    registry.register(
+        "journal_writable",
+        "1 while the journal can be written, 0 while messages of its domains are refused",
+        gauge(i64::from(journal.failure.is_none())),
+    );
 }
 
 fn streams(admin: &Admin, registry: &mut Registry) {
@@ -193,6 +259,10 @@ fn gauge(value: i64) -> Gauge {
     let gauge = Gauge::default();
     gauge.set(value);
     gauge
+}
+
+fn large(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn number(count: usize) -> i64 {

@@ -77,8 +77,15 @@ async fn healthz() -> &'static str {
 }
 
 /// Listeners are bound and certificates loaded: nothing is served before.
-async fn readyz() -> &'static str {
-    "ok\n"
+///
+/// A journal that cannot be written is said here and changes nothing else: whoever takes a server out of service for it
+/// takes the domains without a journal along, and these are served.
+async fn readyz(State(admin): State<Admin>) -> String {
+    let failure = admin.handle.journal().and_then(|journal| journal.failure);
+    match failure {
+        Some(failure) => format!("ok, but the journal cannot be written: {failure}\n"),
+        None => "ok\n".to_owned(),
+    }
 }
 
 async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
@@ -104,6 +111,7 @@ async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
             })
             .collect(),
         certificate_problems: admin.renewal.read().problems,
+        journal: admin.handle.journal().map(json::Journal::new),
         links: u64::try_from(links.len()).unwrap_or(u64::MAX),
         stanzas_in: links
             .iter()

@@ -173,6 +173,21 @@ pub(super) fn status(status: &Status) -> String {
     for problem in status.certificate_problems.iter().take(PROBLEMS_SHOWN_MAX) {
         let _ = writeln!(out, "  {}", printable(problem));
     }
+    if let Some(journal) = &status.journal {
+        let _ = writeln!(
+            out,
+            "journal:     {} messages ({} bytes) under way, {} recovered at the start, {} put aside, {} refused",
+            journal.entries, journal.bytes, journal.recovered, journal.set_aside, journal.refused
+        );
+        if let Some(failure) = &journal.failure {
+            let _ = writeln!(
+                out,
+                "  {} cannot be written, so messages of its domains are refused: {}",
+                printable(&journal.file),
+                printable(failure)
+            );
+        }
+    }
     let _ = writeln!(
         out,
         "links:       {}, {} stanzas in, {} out",

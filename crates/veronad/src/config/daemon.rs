@@ -1,4 +1,4 @@
-//! The small tables: `[dns]`, `[dialback]`, `[components]`, `[admin]`, `[state]`, `[log]`.
+//! The small tables: `[dns]`, `[dialback]`, `[components]`, `[admin]`, `[state]`, `[journal]`, `[log]`.
 //!
 //! Each has a few keys; a file for each would hide more than it shows.
 
@@ -7,9 +7,10 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use verona::config::{Dnssec, ListenAddress};
+use verona::config::{Dnssec, JournalConfig, ListenAddress};
 use verona::network::Network;
 use verona::resolver::TrustAnchors;
+use verona_proto::addr::Domain;
 use verona_proto::dialback::{IssuedKeys, Secret};
 
 use super::listeners::Listeners;
@@ -309,6 +310,35 @@ pub(super) fn state(section: &mut Section<'_>, base: &Base, report: &mut Report)
         );
     }
     directory
+}
+
+/// The journal, if a domain wants one: in a file that is named here, or in the state directory.
+pub(super) fn journal(
+    section: &mut Section<'_>,
+    domains: Vec<Domain>,
+    state: &Path,
+    base: &Base,
+    report: &mut Report,
+) -> Option<JournalConfig> {
+    let mut file = state.join("journal.redb");
+    if let Some(node) = section.get("file")
+        && let Some(text) = node.text(report)
+    {
+        file = base.path(text);
+        if text.is_empty() || file.is_dir() {
+            report
+                .error(
+                    &node.place(),
+                    format!("`{}` is a directory, and the journal is a file", printable(text)),
+                )
+                .suggest("such as `file = \"/var/lib/verona/journal.redb\"`");
+        } else if domains.is_empty() {
+            report
+                .warning(&node.place(), "no `[[domain]]` has a journal: `file` has no effect")
+                .suggest("write `journal = true` below a `[[domain]]`, or remove `[journal]`");
+        }
+    }
+    (!domains.is_empty()).then_some(JournalConfig { file, domains })
 }
 
 /// How the daemon speaks.

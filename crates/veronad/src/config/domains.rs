@@ -15,6 +15,8 @@ use super::{Base, address, secrets, unavailable};
 pub(super) struct Read {
     pub(super) domain: HostedDomain,
     pub(super) place: Place,
+    /// Whether its messages are kept in the journal.
+    pub(super) journal: bool,
 }
 
 /// Reports that there is no domain.
@@ -32,6 +34,17 @@ pub(super) fn read(sections: Vec<Section<'_>>, base: &Base, report: &mut Report)
         let component = section
             .get("component")
             .and_then(|node| component(&node, base, report));
+        let journal = section
+            .get("journal")
+            .and_then(|node| Some((node.place(), node.boolean(report)?)));
+        if let Some((place, true)) = &journal
+            && component.is_none()
+            && !section.has("component")
+        {
+            report
+                .warning(place, "no component serves this domain: there are no messages to keep")
+                .suggest("remove `journal`, or name its `component`");
+        }
         let Some(node) = name else {
             report
                 .error(section.place(), "this `[[domain]]` has no name")
@@ -44,6 +57,7 @@ pub(super) fn read(sections: Vec<Section<'_>>, base: &Base, report: &mut Report)
             domains.push(Read {
                 domain: HostedDomain { name, component },
                 place: node.place(),
+                journal: journal.is_some_and(|(_, wanted)| wanted),
             });
         }
     }

@@ -167,6 +167,12 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
     let state = daemon::state(&mut section, base, report);
     section.finish(report);
 
+    let mut section = root.section("journal", report);
+    let kept = domains.iter().filter(|read| read.journal);
+    let kept = kept.map(|read| read.domain.name.clone()).collect();
+    let journal = daemon::journal(&mut section, kept, &state, base, report);
+    section.finish(report);
+
     let mut section = root.section("log", report);
     let log = daemon::log(&mut section, report);
     section.finish(report);
@@ -197,6 +203,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             component_proxies,
             policy,
             addresses,
+            journal,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             trace: None,
             simulated: None,

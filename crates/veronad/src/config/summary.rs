@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Settings;
 use super::problem::{Problem, Report};
+use crate::output::printable;
 
 /// One line: what would run, or how much is wrong.
 pub(crate) fn summary(settings: Option<&Settings>, report: &Report) -> String {
@@ -49,6 +50,14 @@ pub(crate) fn summary(settings: Option<&Settings>, report: &Report) -> String {
     if !engine.components.is_empty() {
         let addresses: Vec<String> = engine.components.iter().map(ToString::to_string).collect();
         let _ = write!(line, ", components on {}", addresses.join(" and "));
+    }
+    if let Some(journal) = &engine.journal {
+        let _ = write!(
+            line,
+            ", messages of {} kept in {}",
+            counted(journal.domains.len(), "domain"),
+            printable(&journal.file.display().to_string())
+        );
     }
     let _ = write!(line, ", API on {}", settings.admin.listen);
     if warnings > 0 {

@@ -251,6 +251,7 @@ fn config(
         dialback_previous_secret: None,
         issued_keys: IssuedKeys::default(),
         learned: Vec::new(),
+        journal: None,
         components: vec![ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into())],
         component_proxies: Vec::new(),
         policy: Policy {
