@@ -26,6 +26,7 @@ pub mod eyeballs;
 pub mod fault_proxy;
 pub mod haproxy;
 pub mod jabberd2;
+pub mod journal;
 pub mod judge;
 pub mod matrix;
 pub mod namespace;

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         }
         Some((first, rest)) if first == "crossing" => return verona_interop::crossing::run(rest),
         Some((first, rest)) if first == "rotation" => return verona_interop::rotation::run(rest),
+        Some((first, rest)) if first == "journal" => return verona_interop::journal::run(rest),
         Some((first, rest)) if first == "eyeballs" => return verona_interop::eyeballs::run(rest),
         Some((first, rest)) if first == "chaos" => return verona_interop::chaos::run(rest),
         Some((first, rest)) if first == "power-loss" => {

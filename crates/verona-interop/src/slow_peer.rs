@@ -192,7 +192,7 @@ impl World {
             &peers,
         )?;
         for (number, domain) in far_domains.iter().enumerate() {
-            let (stream, reader) = attach(far.components, domain, SECRET, PATIENCE)?;
+            let (stream, reader, _) = attach(far.components, domain, SECRET, PATIENCE)?;
             thread::spawn(move || echo(stream, reader, number > 0));
         }
         let hub = Hub::start(near.components)?;
@@ -280,7 +280,7 @@ struct Hub {
 
 impl Hub {
     fn start(server: SocketAddr) -> Result<Arc<Self>> {
-        let (stream, reader) = attach(server, "hub.capulet.lit", SECRET, PATIENCE)?;
+        let (stream, reader, _) = attach(server, "hub.capulet.lit", SECRET, PATIENCE)?;
         let hub = Arc::new(Self {
             began: Instant::now(),
             is_measuring: AtomicBool::new(false),

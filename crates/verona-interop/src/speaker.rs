@@ -53,7 +53,11 @@ impl Speaker {
     /// # Errors
     /// The server is not there, or refuses.
     pub fn connect(address: SocketAddr, domain: &str, secret: &str) -> Result<Self> {
-        let (stream, reader) = attach(address, domain, secret, HANDSHAKE)?;
+        let (stream, reader, early) = attach(address, domain, secret, HANDSHAKE)?;
+        ensure!(
+            early.is_empty(),
+            "{domain} got something before it said anything: {early:?}"
+        );
         let heard = Arc::new(Heard::default());
         let (ears, input) = (Arc::clone(&heard), stream.try_clone()?);
         thread::spawn(move || listen(input, reader, &ears));
@@ -153,7 +157,7 @@ impl Drop for Speaker {
 }
 
 /// Connects to the component port at `address` and authenticates as `domain`; no read on the way may take longer than
-/// `patience`. The reader has seen the stream's header.
+/// `patience`. The reader has seen the stream's header, and the last part is what came together with the answer.
 ///
 /// # Errors
 /// The server is not there, or refuses.
@@ -162,7 +166,7 @@ pub fn attach(
     domain: &str,
     secret: &str,
     patience: Duration,
-) -> Result<(TcpStream, Reader)> {
+) -> Result<(TcpStream, Reader, Vec<Element>)> {
     let mut stream = TcpStream::connect(address)
         .with_context(|| format!("connecting {domain} to the component port {address}"))?;
     stream.set_nodelay(true)?;
@@ -187,14 +191,13 @@ pub fn attach(
     while answers.is_empty() {
         answers = next(&mut stream, &mut reader)?;
     }
+    let answer = answers.remove(0);
     ensure!(
-        answers
-            .first()
-            .is_some_and(|answer| answer.name == "handshake"),
-        "{domain} was refused as a component: {answers:?}"
+        answer.name == "handshake",
+        "{domain} was refused as a component: {answer:?}"
     );
     stream.set_read_timeout(None)?;
-    Ok((stream, reader))
+    Ok((stream, reader, answers))
 }
 
 /// Exactly these messages came, in this order, none twice.
@@ -278,7 +281,7 @@ fn take(state: &mut State, element: &Element) {
 }
 
 /// Reads once; at least one element may still be incomplete.
-fn next(stream: &mut TcpStream, reader: &mut Reader) -> Result<Vec<Element>> {
+pub(crate) fn next(stream: &mut TcpStream, reader: &mut Reader) -> Result<Vec<Element>> {
     let mut buffer = [0; 16 * 1024];
     let length = stream
         .read(&mut buffer)

@@ -101,13 +101,17 @@ async fn what_waited_for_a_component_is_there_in_order_and_marked_after_a_crash(
     assert_eq!((status.entries, status.recovered), (3, 3));
     let gateway = attach(&engine, "gateway.capulet.lit").await;
     // The component is not back yet, and what is new does not overtake.
-    gateway.send(message(GATEWAY, ROOM, "refused")).await.unwrap();
+    gateway
+        .send(message(GATEWAY, ROOM, "refused"))
+        .await
+        .unwrap();
     let mut rooms = attach(&engine, "rooms.capulet.lit").await;
     gateway.send(message(GATEWAY, ROOM, "4")).await.unwrap();
     for id in ["1", "2", "3", "4"] {
         let (stanza, text) = next(&mut rooms).await;
         assert_eq!(stanza.id().as_deref(), Some(id));
-        let is_marked = text.contains("<delay xmlns='urn:xmpp:delay' from='gateway.capulet.lit' stamp='")
+        let is_marked = text
+            .contains("<delay xmlns='urn:xmpp:delay' from='gateway.capulet.lit' stamp='")
             && text.contains("may have been delivered before</delay></message>");
         assert_eq!(is_marked, id != "4", "{text}");
     }
@@ -178,7 +182,10 @@ async fn a_domain_that_has_its_share_in_the_journal_is_refused_and_told_so() {
     let (error, text) = next(&mut gateway).await;
     assert_eq!(error.id().as_deref(), Some("3"));
     assert!(text.contains("<resource-constraint"), "{text}");
-    assert!(text.contains("too much is kept for this domain already"), "{text}");
+    assert!(
+        text.contains("too much is kept for this domain already"),
+        "{text}"
+    );
     assert_eq!(engine.handle().journal().unwrap().refused, 1);
 }
 
@@ -188,7 +195,10 @@ async fn two_engines_do_not_share_a_journal() {
     let _first = Engine::start(config(folder.path(), &[])).await.unwrap();
     match Engine::start(config(folder.path(), &[])).await {
         Err(StartError::Journal(error)) => {
-            assert!(error.to_string().contains("another verona has it"), "{error}");
+            assert!(
+                error.to_string().contains("another verona has it"),
+                "{error}"
+            );
         }
         other => panic!("{other:?}"),
     }

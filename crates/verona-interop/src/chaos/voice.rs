@@ -131,14 +131,14 @@ fn live(wishes: &Arc<Wishes>) {
     while !wishes.is_over() {
         let server = *lock(&wishes.server);
         match attach(server, &wishes.domain, &wishes.secret, ATTACH_MAX) {
-            Ok((stream, reader)) => one_life(wishes, stream, reader),
+            Ok((stream, reader, early)) => one_life(wishes, stream, reader, early),
             // Its server is away, or has not noticed yet that the life before has ended.
             Err(_) => thread::sleep(BETWEEN_LIVES),
         }
     }
 }
 
-fn one_life(wishes: &Arc<Wishes>, stream: TcpStream, reader: Reader) {
+fn one_life(wishes: &Arc<Wishes>, stream: TcpStream, reader: Reader, early: Vec<Element>) {
     let stream = Arc::new(stream);
     let is_dead = Arc::new(AtomicBool::new(false));
     let (answers, to_answer) = channel();
@@ -152,7 +152,7 @@ fn one_life(wishes: &Arc<Wishes>, stream: TcpStream, reader: Reader) {
         answers,
         is_dead: Arc::clone(&is_dead),
     };
-    let ears = thread::spawn(move || ears.listen());
+    let ears = thread::spawn(move || ears.listen(&early));
     let mut mouth = Mouth {
         wishes,
         stream: &stream,
@@ -302,7 +302,9 @@ struct Ears {
 }
 
 impl Ears {
-    fn listen(mut self) {
+    /// Begins with what came together with the answer to the handshake.
+    fn listen(mut self, early: &[Element]) {
+        early.iter().for_each(|element| self.take(element));
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let deaf_until = *lock(&self.wishes.deaf_until);

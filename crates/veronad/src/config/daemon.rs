@@ -329,12 +329,18 @@ pub(super) fn journal(
             report
                 .error(
                     &node.place(),
-                    format!("`{}` is a directory, and the journal is a file", printable(text)),
+                    format!(
+                        "`{}` is a directory, and the journal is a file",
+                        printable(text)
+                    ),
                 )
                 .suggest("such as `file = \"/var/lib/verona/journal.redb\"`");
         } else if domains.is_empty() {
             report
-                .warning(&node.place(), "no `[[domain]]` has a journal: `file` has no effect")
+                .warning(
+                    &node.place(),
+                    "no `[[domain]]` has a journal: `file` has no effect",
+                )
                 .suggest("write `journal = true` below a `[[domain]]`, or remove `[journal]`");
         }
     }

@@ -42,7 +42,10 @@ pub(super) fn read(sections: Vec<Section<'_>>, base: &Base, report: &mut Report)
             && !section.has("component")
         {
             report
-                .warning(place, "no component serves this domain: there are no messages to keep")
+                .warning(
+                    place,
+                    "no component serves this domain: there are no messages to keep",
+                )
                 .suggest("remove `journal`, or name its `component`");
         }
         let Some(node) = name else {
