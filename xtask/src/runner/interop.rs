@@ -47,6 +47,11 @@ pub(super) fn slow_peer(place: &Place) -> Outcome {
     part(place, &["slow-peer"])
 }
 
+/// Kills a verona with a journal so many times while components talk through it.
+pub(super) fn journal(place: &Place, times: &str) -> Outcome {
+    part(place, &["journal", "--times", times])
+}
+
 /// Measures what a dead IPv6 address costs.
 pub(super) fn eyeballs(place: &Place) -> Outcome {
     part(place, &["eyeballs"])

@@ -103,6 +103,7 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
             ("rotation", |place| interop::rotation(place, "20")),
             ("chaos", |place| interop::chaos(place, "1")),
             ("power loss", |place| interop::power_loss(place, "2")),
+            ("journal", |place| interop::journal(place, "15")),
         ],
         Servers::Newer => &[("interop newer", interop::newer)],
     };
@@ -115,7 +116,8 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
 }
 
 /// What takes longer than a change should wait for: both sides dialling at the same moment, a thousand times, a thousand
-/// certificates replaced under traffic, half an hour of chaos, 50 power losses, and what is measured.
+/// certificates replaced under traffic, half an hour of chaos, 50 power losses, a verona with a journal killed 300 times, and
+/// what is measured.
 pub(crate) fn soak(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
@@ -134,6 +136,10 @@ pub(crate) fn soak(root: &Path) -> bool {
     });
     report.stage("power loss", || match is_built {
         true => interop::power_loss(&place, "50"),
+        false => Outcome::failed("not run: there is no binary"),
+    });
+    report.stage("journal", || match is_built {
+        true => interop::journal(&place, "300"),
         false => Outcome::failed("not run: there is no binary"),
     });
     measure_eyeballs(&place, &mut report, is_built);

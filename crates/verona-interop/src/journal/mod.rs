@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod account;
+mod measure;
 mod talker;
 
 use std::net::SocketAddr;
@@ -38,6 +39,9 @@ struct Arguments {
     /// The instants are drawn from this number [default: the time].
     #[arg(long)]
     seed: Option<u64>,
+    /// Kill nothing, and measure what the journal costs, so many times.
+    #[arg(long, value_name = "TIMES")]
+    measure: Option<usize>,
     /// Keep the folder with configurations and logs.
     #[arg(long)]
     keep: bool,
@@ -71,6 +75,9 @@ fn go(arguments: &Arguments) -> Result<String> {
     folder.disable_cleanup(arguments.keep);
     if arguments.keep {
         println!("kept in {}", folder.path().display());
+    }
+    if let Some(rounds) = arguments.measure {
+        return measure::run(folder.path(), &program, rounds);
     }
     let seed = arguments.seed.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -293,8 +300,11 @@ address = "{peer}"
     /// Starts it, and waits until it listens.
     fn start(&self, dir: &Path, program: &Path, peer: &Self) -> Result<Verona> {
         let text = match self.name {
-            "near" => self.text(dir, peer.s2s, &hosted(NEAR, NEAR_SITE, true), FAR_SITE),
-            _ => self.text(dir, peer.s2s, &hosted(FAR, FAR_SITE, false), NEAR_SITE),
+            "near" => {
+                let domains = hosted(&[NEAR, PLAIN], true, NEAR_SITE);
+                self.text(dir, peer.s2s, &domains, FAR_SITE)
+            }
+            _ => self.text(dir, peer.s2s, &hosted(&[FAR], false, FAR_SITE), NEAR_SITE),
         };
         let listeners = [self.s2s, self.components, self.admin];
         Verona::start_with(dir, self.name, program, &text, &listeners, self.components)
@@ -320,7 +330,7 @@ impl World {
     fn set(dir: &Path, program: &Path) -> Result<Self> {
         let authority = Authority::new()?;
         authority.write(&dir.join("ca.pem"))?;
-        for domain in [NEAR, NEAR_SITE, FAR, FAR_SITE] {
+        for domain in [NEAR, NEAR_SITE, PLAIN, FAR, FAR_SITE] {
             Issued::new(domain, Purposes::ServerAndClient, Some(&authority))?
                 .write_together(&dir.join("certs"), domain)?;
         }
@@ -335,11 +345,16 @@ impl World {
     }
 }
 
-fn hosted(component: &str, site: &str, journal: bool) -> String {
-    format!(
-        "[[domain]]\nname = \"{component}\"\ncomponent = {{ secret = \"{SECRET}\" }}\njournal = {journal}\n\n\
-         [[domain]]\nname = \"{site}\"\n"
-    )
+/// Components, of which the first may have a journal, and a domain without one.
+fn hosted(components: &[&str], has_journal: bool, site: &str) -> String {
+    let mut text = format!("[[domain]]\nname = \"{site}\"\n");
+    for (index, name) in components.iter().enumerate() {
+        let journal = has_journal && index == 0;
+        text.push_str(&format!(
+            "\n[[domain]]\nname = \"{name}\"\ncomponent = {{ secret = \"{SECRET}\" }}\njournal = {journal}\n"
+        ));
+    }
+    text
 }
 
 /// SplitMix64: instants that a seed repeats.
@@ -358,6 +373,8 @@ impl Chance {
 }
 
 const NEAR: &str = "rooms.capulet.lit";
+/// A component beside that one, without a journal.
+const PLAIN: &str = "plain.capulet.lit";
 const NEAR_SITE: &str = "capulet.lit";
 const FAR: &str = "rooms.montague.lit";
 const FAR_SITE: &str = "montague.lit";

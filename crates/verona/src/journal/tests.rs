@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redb::StorageBackend;
@@ -25,6 +25,7 @@ use crate::shared::lock;
 struct Disk {
     content: Arc<std::sync::Mutex<Vec<u8>>>,
     is_full: Arc<AtomicBool>,
+    flushes: Arc<AtomicUsize>,
 }
 
 impl Disk {
@@ -65,7 +66,9 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.takes()
+        self.takes()?;
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -167,6 +170,29 @@ async fn what_is_neither_delivered_nor_returned_is_there_after_a_crash() {
     })
     .await;
     assert_eq!(left(&disk), [("2".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn nothing_is_called_safe_before_a_flush_and_a_flush_is_for_all_that_waits() {
+    //= SM-11
+    let disk = Disk::default();
+    let journal = serving(&disk);
+    let before = disk.flushes.load(Ordering::Relaxed);
+    let kept: Vec<Admitted> = (0..90)
+        .map(|id| journal.keep(message(ROOM, &id.to_string())).unwrap())
+        .collect();
+    safe(&journal, 90).await;
+    let flushes = disk.flushes.load(Ordering::Relaxed) - before;
+    let commits = usize::try_from(journal.status().commits).unwrap();
+    assert!(
+        flushes >= commits.max(1),
+        "{flushes} flushes, {commits} groups"
+    );
+    assert!(
+        commits < kept.len(),
+        "{commits} groups for {} messages",
+        kept.len()
+    );
 }
 
 #[tokio::test]
