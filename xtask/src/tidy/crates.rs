@@ -81,6 +81,11 @@ const WORLD: &[(&str, &[&str], &str)] = &[
         &["verona", "veronad", "verona-hostile"],
         "randomness is an argument of the protocol",
     ),
+    (
+        "redb",
+        &["verona"],
+        "the journal belongs to the engine: the protocol has no files",
+    ),
     ("axum", &["veronad"], "HTTP belongs to the daemon"),
     (
         "hyper",

@@ -394,7 +394,7 @@ const LAYOUT: u8 = 1;
 const MILLIS_MAX: u64 = 253_402_300_799_999;
 
 /// Runs that end abruptly one after the other, each with the same message: the next does not try it.
-pub(super) const ABRUPT_ENDS_MAX: u8 = 5;
+pub(super) const ABRUPT_ENDS_MAX: u8 = 8;
 /// More were put aside than somebody will look at.
 const ASIDE_MAX: u64 = 10_000;
 /// What the database may hold in memory; the library's default is a gigabyte.
@@ -476,7 +476,7 @@ mod tests {
         }
         let (mut store, left) = reopened(&path);
         assert_eq!((numbers(&left), left.aside, left.next), (vec![], 1, 2));
-        assert!(left.put_aside[0].1.contains("abruptly 5 times"));
+        assert!(left.put_aside[0].1.contains("abruptly 8 times"));
         store.write(&added(&[(2, "innocent")])).unwrap();
         drop(store);
         let (_, left) = reopened(&path);
