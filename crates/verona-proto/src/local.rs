@@ -10,7 +10,7 @@ use verona_xml::{Element, Tag, end};
 use crate::addr::{Hosts, LocalDomain};
 use crate::ns;
 use crate::stanza::{
-    Admitted, ErrorType, Stanza, StanzaClass, StanzaCondition, StanzaKind, bounce, bounce_as, reply,
+    Admitted, Reason, Stanza, StanzaClass, StanzaKind, Undelivered, bounce, reply,
 };
 
 /// The answers that do not depend on who asks.
@@ -41,12 +41,12 @@ impl LocalServices {
             StanzaClass::Request => match self.question(stanza) {
                 Ok(question) => Some(question),
                 //= ROUTE-17
-                Err(text) => return bounce(hosts, stanza, StanzaCondition::BadRequest, text),
+                Err(text) => return refuse(hosts, stanza, Reason::BadRequest, text),
             },
             //= ROUTE-17
             StanzaClass::Other if stanza.kind() == StanzaKind::Iq => {
                 let text = "an <iq/> is of type get, set, result or error";
-                return bounce(hosts, stanza, StanzaCondition::BadRequest, text);
+                return refuse(hosts, stanza, Reason::BadRequest, text);
             }
             StanzaClass::Other => None,
         };
@@ -58,8 +58,7 @@ impl LocalServices {
             (Whom::Domain, Some(Question::Items), _) => items(hosts, domain),
             //= LOCAL-05
             (Whom::Domain, Some(Question::UnknownNode), _) => {
-                let text = "there is no such node";
-                return bounce(hosts, stanza, StanzaCondition::ItemNotFound, text);
+                return refuse(hosts, stanza, Reason::NoNode, "");
             }
             //= LOCAL-06
             (Whom::Account, Some(Question::Items), ComponentState::None) => {
@@ -68,9 +67,7 @@ impl LocalServices {
             //= ROUTE-19
             //= COMP-23
             (_, _, ComponentState::Absent) => {
-                let text = "the service is down for the moment";
-                let condition = StanzaCondition::ServiceUnavailable;
-                return bounce_as(hosts, stanza, condition, ErrorType::Wait, text);
+                return refuse(hosts, stanza, Reason::ComponentAway, "");
             }
             //= LOCAL-02
             //= ROUTE-20
@@ -265,8 +262,15 @@ fn unasked(hosts: &Hosts, stanza: &Stanza) -> Option<Admitted> {
 
 /// The same words for all, known or not.
 fn unavailable(hosts: &Hosts, stanza: &Stanza) -> Option<Admitted> {
-    let text = "nothing here provides that";
-    bounce(hosts, stanza, StanzaCondition::ServiceUnavailable, text)
+    refuse(hosts, stanza, Reason::NotProvided, "")
+}
+
+fn refuse(hosts: &Hosts, stanza: &Stanza, reason: Reason, detail: &str) -> Option<Admitted> {
+    bounce(
+        hosts,
+        stanza,
+        &Undelivered::new(reason, stanza.to(), detail),
+    )
 }
 
 /// Our domains below `domain`.

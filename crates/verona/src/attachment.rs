@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant, sleep};
 use verona_proto::addr::{Domain, LocalDomain};
 use verona_proto::limits::size;
 use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Admitted, Custody, Stanza, originate};
+use verona_proto::stanza::{Admitted, Custody, Reason, Stanza, Undelivered, originate};
 
 use crate::shared::{Shared, now};
 
@@ -131,12 +131,11 @@ impl Drop for Attachment {
         else {
             return;
         };
-        let shared = Arc::clone(&self.shared);
+        let (shared, domain) = (Arc::clone(&self.shared), self.domain.clone());
         runtime.spawn(async move {
             //= ROUTE-19
-            let condition = verona_proto::stanza::StanzaCondition::ServiceUnavailable;
-            let text = "nothing serves this domain any more";
-            crate::component::bounce_all(&shared, drain, condition, text).await;
+            let why = Undelivered::new(Reason::ComponentAway, &domain, "");
+            crate::component::bounce_all(&shared, drain, &why).await;
         });
     }
 }

@@ -11,7 +11,7 @@ use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::{seconds, size};
 use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Stanza, StanzaClass, StanzaCondition, StreamCondition};
+use verona_proto::stanza::{Reason, Stanza, StanzaClass, StreamCondition, Undelivered};
 
 use crate::config::Conflict;
 use crate::held::Held;
@@ -24,11 +24,7 @@ use crate::throttle::Throttle;
 #[derive(Debug)]
 pub(crate) enum ComponentCommand {
     /// The queue of a pair of this component's cannot be served: its stanzas are answered with errors.
-    Return {
-        drain: Drain,
-        condition: StanzaCondition,
-        text: String,
-    },
+    Return { drain: Drain, why: Undelivered },
     /// End the link.
     Close(StreamCondition),
 }
@@ -315,34 +311,22 @@ impl ComponentTask {
             self.in_flight_counted += u64::from(stanza.class() != StanzaClass::Error);
         }
         while self.link.transmit().len() < WRITE_BYTES && self.room() {
-            let Some(ComponentCommand::Return {
-                drain,
-                condition,
-                text,
-            }) = self.returns.front_mut()
-            else {
+            let Some(ComponentCommand::Return { drain, why }) = self.returns.front_mut() else {
                 return;
             };
             match drain.pull() {
                 Some(stanza) => {
                     drain.acknowledge(1);
-                    let (condition, text) = (*condition, text.clone());
-                    self.shared.bounce(&stanza, condition, &text).await;
+                    let why = why.clone();
+                    self.shared.bounce(&stanza, &why).await;
                 }
                 None => {
-                    if let Some(ComponentCommand::Return {
-                        drain,
-                        condition,
-                        text,
-                    }) = self.returns.pop_front()
+                    if let Some(ComponentCommand::Return { drain, why }) = self.returns.pop_front()
                     {
                         // A stanza may have come in between: then it is answered as well.
                         if let Err(drain) = drain.close_if_empty() {
-                            self.returns.push_front(ComponentCommand::Return {
-                                drain,
-                                condition,
-                                text,
-                            });
+                            self.returns
+                                .push_front(ComponentCommand::Return { drain, why });
                         }
                     }
                 }
@@ -419,20 +403,14 @@ impl ComponentTask {
             }
             for stanza in drain.close() {
                 //= ROUTE-19
-                let text = "the component of this domain went away";
-                self.shared
-                    .bounce(&stanza, StanzaCondition::ServiceUnavailable, text)
-                    .await;
+                let why = Undelivered::new(Reason::ComponentAway, &domain, "");
+                self.shared.bounce(&stanza, &why).await;
             }
         }
         for command in self.returns {
             match command {
-                ComponentCommand::Return {
-                    drain,
-                    condition,
-                    text,
-                } => {
-                    bounce_all(&self.shared, drain, condition, &text).await;
+                ComponentCommand::Return { drain, why } => {
+                    bounce_all(&self.shared, drain, &why).await;
                 }
                 ComponentCommand::Close(_) => {}
             }
@@ -451,15 +429,10 @@ async fn changed(safe: &mut Option<watch::Receiver<u64>>) {
 }
 
 /// Answers everything in a queue with errors, and ends the queue.
-pub(crate) async fn bounce_all(
-    shared: &Shared,
-    drain: Drain,
-    condition: StanzaCondition,
-    text: &str,
-) {
+pub(crate) async fn bounce_all(shared: &Shared, drain: Drain, why: &Undelivered) {
     let stanzas: Vec<Stanza> = drain.close();
     for stanza in stanzas {
-        shared.bounce(&stanza, condition, text).await;
+        shared.bounce(&stanza, why).await;
     }
 }
 

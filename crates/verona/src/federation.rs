@@ -8,7 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use verona_proto::addr::DomainPair;
 use verona_proto::federation::{Command, Federation, Remains, Signal, StreamKey};
 use verona_proto::outbox::Drain;
-use verona_proto::stanza::StanzaCondition;
+use verona_proto::stanza::Undelivered;
 
 use crate::component::{ComponentCommand, bounce_all};
 use crate::connection::{ConnectionCommand, ConnectionHandle};
@@ -124,24 +124,15 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
         }
         Command::Converge { stream } => send(shared, stream, ConnectionCommand::Converge),
         Command::Close { stream, error } => send(shared, stream, ConnectionCommand::Close(error)),
-        Command::Return {
-            pair,
-            drain,
-            condition,
-            text,
-        } => {
-            give_back(shared, &pair, drain, condition, text);
+        Command::Return { pair, drain, why } => {
+            give_back(shared, &pair, drain, why);
             None
         }
-        Command::Bounce {
-            stanzas,
-            condition,
-            text,
-        } => {
+        Command::Bounce { stanzas, why } => {
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 for stanza in stanzas {
-                    shared.bounce(&stanza, condition, &text).await;
+                    shared.bounce(&stanza, &why).await;
                 }
             });
             None
@@ -211,31 +202,17 @@ fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Optio
 }
 
 /// The queue of a pair that cannot be served goes to the component that filled it.
-fn give_back(
-    shared: &Arc<Shared>,
-    pair: &DomainPair,
-    drain: Drain,
-    condition: StanzaCondition,
-    text: String,
-) {
+fn give_back(shared: &Arc<Shared>, pair: &DomainPair, drain: Drain, why: Undelivered) {
     let handle = shared.attached().get(pair.local()).cloned();
-    let command = ComponentCommand::Return {
-        drain,
-        condition,
-        text,
-    };
+    let command = ComponentCommand::Return { drain, why };
     let undone = match handle {
         Some(handle) => handle.commands.send(command).err().map(|error| error.0),
         None => Some(command),
     };
     match undone {
-        Some(ComponentCommand::Return {
-            drain,
-            condition,
-            text,
-        }) => {
+        Some(ComponentCommand::Return { drain, why }) => {
             let shared = Arc::clone(shared);
-            tokio::spawn(async move { bounce_all(&shared, drain, condition, &text).await });
+            tokio::spawn(async move { bounce_all(&shared, drain, &why).await });
         }
         Some(ComponentCommand::Close(_)) | None => {}
     }

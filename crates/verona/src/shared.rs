@@ -16,7 +16,7 @@ use verona_proto::limits::{Limits, size};
 use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::Feeder;
 use verona_proto::policy::Policy;
-use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
+use verona_proto::stanza::{Admitted, Reason, Stanza, Undelivered, bounce};
 use verona_proto::stream::{Memory, StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
 
@@ -277,14 +277,9 @@ impl Shared {
                 Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
                 Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
                 Routed::TooManyPairs(stanza) => {
-                    let text = "too many domains are being talked to already";
                     self.overflows.log(stanza.to(), REFUSED);
-                    bounce(
-                        &self.hosts,
-                        &stanza,
-                        StanzaCondition::ResourceConstraint,
-                        text,
-                    )
+                    let why = Undelivered::new(Reason::TooManyPairs, stanza.to(), "");
+                    bounce(&self.hosts, &stanza, &why)
                 }
             };
             match answer {
@@ -307,14 +302,12 @@ impl Shared {
         };
         //= ROUTE-23
         self.unkept.log(stanza.to(), UNKEPT);
-        let text = match refusal {
-            Refusal::Full => "too much is kept for this domain already",
-            Refusal::Broken => {
-                "nothing can be kept for this domain at the moment: a disk does not take it"
-            }
+        let reason = match refusal {
+            Refusal::Full => Reason::JournalFull,
+            Refusal::Broken => Reason::JournalBroken,
         };
-        self.bounce(&stanza, StanzaCondition::ResourceConstraint, text)
-            .await;
+        let why = Undelivered::new(reason, stanza.to(), "");
+        self.bounce(&stanza, &why).await;
         None
     }
 
@@ -322,18 +315,17 @@ impl Shared {
     pub(crate) async fn overflow(&self, stanza: &Stanza) {
         //= ROUTE-23
         self.overflows.log(stanza.to(), REFUSED);
-        let text = "too much is waiting for its recipient already";
-        self.bounce(stanza, StanzaCondition::ResourceConstraint, text)
-            .await;
+        let why = Undelivered::new(Reason::QueueFull, stanza.to(), "");
+        self.bounce(stanza, &why).await;
     }
 
     /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14). An error that finds no
     /// room, or nobody to take it, is dropped; both are counted.
-    pub(crate) async fn bounce(&self, stanza: &Stanza, condition: StanzaCondition, text: &str) {
-        if self.pings.fails(stanza, text) {
+    pub(crate) async fn bounce(&self, stanza: &Stanza, why: &Undelivered) {
+        if self.pings.fails(stanza, why.text()) {
             return;
         }
-        let brought = match bounce(&self.hosts, stanza, condition, text) {
+        let brought = match bounce(&self.hosts, stanza, why) {
             Some(error) => self.bring(error).await,
             None => Brought::Unheard,
         };
@@ -355,13 +347,12 @@ impl Shared {
             .fetch_add(settled.delivered, Ordering::Relaxed);
         for TooLarge { stanza, max_bytes } in settled.refused {
             //= LIM-05
-            let text = format!(
-                "{} takes stanzas of at most {max_bytes} bytes, and this one has {}",
-                stanza.to(),
+            let detail = format!(
+                "stanzas of at most {max_bytes} bytes, and this one has {}",
                 stanza.bytes().len()
             );
-            self.bounce(&stanza, StanzaCondition::PolicyViolation, &text)
-                .await;
+            let why = Undelivered::new(Reason::TooLargeForPeer, stanza.to(), &detail);
+            self.bounce(&stanza, &why).await;
         }
     }
 

@@ -274,6 +274,7 @@ fn config(address: SocketAddr, learned: Vec<LearnedPeer>, used: UseLearned) -> C
         version: None,
         learned,
         trace: None,
+        journal: None,
         simulated: None,
     }
 }

@@ -59,6 +59,7 @@ impl Ca {
             version: None,
             learned: Vec::new(),
             trace: None,
+            journal: None,
             simulated: None,
         }
     }

@@ -87,6 +87,7 @@ fn config(name: &str, certificates: Certificates, trust: TrustRoots) -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        journal: None,
         simulated: None,
     }
 }

@@ -82,6 +82,7 @@ fn config(domains: Vec<HostedDomain>, limits: &[(&str, u64)]) -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        journal: None,
         simulated: None,
     }
 }

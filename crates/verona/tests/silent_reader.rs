@@ -44,6 +44,7 @@ fn config(limits: &[(&str, u64)]) -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        journal: None,
         simulated: None,
     }
 }

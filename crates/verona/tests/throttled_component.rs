@@ -122,6 +122,7 @@ fn config() -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        journal: None,
         simulated: None,
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn run(dir: &Path, program: &Path, rounds: usize) -> Result<String> {
 
 impl Line {
     fn attach(address: std::net::SocketAddr, domain: &'static str) -> Result<Self> {
-        let (stream, reader, read) = attach(address, domain, SECRET)?;
+        let (stream, reader, read) = attach(address, domain, SECRET, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             domain,

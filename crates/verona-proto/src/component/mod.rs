@@ -22,7 +22,8 @@ use crate::limits::{Limits, seconds, size};
 use crate::ns;
 use crate::stanza::condition::{Application, read_stream_error, stream_error};
 use crate::stanza::{
-    Admitted, BadStanza, Destination, Stanza, StanzaCondition, StanzaKind, StreamCondition, bounce,
+    Admitted, BadStanza, Destination, Reason, Stanza, StanzaKind, StreamCondition, Undelivered,
+    bounce,
 };
 use phase::{AwaitAcceptance, AwaitHandshake, AwaitHeader, Closing, Open, Phase};
 
@@ -382,12 +383,10 @@ impl ComponentLink {
         //= COMP-09
         let refused = match head.to(element).as_deref().map(Jid::parse) {
             Some(Ok(_) | Err(BadJid::Part(_))) => None,
-            Some(Err(BadJid::Domain)) => {
-                Some((StanzaCondition::JidMalformed, "the 'to' is no address"))
-            }
-            None => Some((StanzaCondition::BadRequest, "the stanza has no 'to'")),
+            Some(Err(BadJid::Domain)) => Some(Reason::BadAddress),
+            None => Some(Reason::NoRecipient),
         };
-        if let Some((condition, text)) = refused {
+        if let Some(reason) = refused {
             let stanza = Stanza::build(
                 kind,
                 &from,
@@ -396,20 +395,13 @@ impl ComponentLink {
                 head.id(element).as_deref(),
                 "",
             );
-            return self.reject(open, &stanza, condition, text);
+            return self.reject(open, &stanza, reason);
         }
         let lang = open.lang.as_deref();
         match Stanza::read(element, head, self.scanner.scope(), lang) {
             Ok(stanza) => self.deliver(open, stanza),
-            Err(BadStanza::Stanza { stanza, condition }) => {
-                //= ROUTE-12
-                let text = if condition == StanzaCondition::JidMalformed {
-                    "an address of the stanza is malformed"
-                } else {
-                    "a name in the stanza is one that not every server can read"
-                };
-                self.reject(open, &stanza, condition, text);
-            }
+            //= ROUTE-12
+            Err(BadStanza::Stanza { stanza, reason }) => self.reject(open, &stanza, reason),
             Err(BadStanza::Stream(condition)) => self.fail(condition, "a stanza is bad", None),
         }
     }
@@ -422,10 +414,7 @@ impl ComponentLink {
                 let direction = Direction::Outbound;
                 match self.hosts.pair(direction, stanza.from(), stanza.to()) {
                     Ok(pair) => Destination::Remote(pair),
-                    Err(_) => {
-                        let condition = StanzaCondition::InternalServerError;
-                        return self.reject(open, &stanza, condition, "no route");
-                    }
+                    Err(_) => return self.reject(open, &stanza, Reason::NoRoute),
                 }
             }
         };
@@ -434,12 +423,13 @@ impl ComponentLink {
     }
 
     /// Answers a stanza of the component with an error; an error or a result that is bad is only told of.
-    fn reject(&mut self, open: &Open, stanza: &Stanza, condition: StanzaCondition, text: &str) {
+    fn reject(&mut self, open: &Open, stanza: &Stanza, reason: Reason) {
         self.event(ComponentEvent::Rejected {
             domain: open.domain.clone(),
-            condition,
+            condition: reason.condition(),
         });
-        if let Some(error) = bounce(&self.hosts, stanza, condition, text) {
+        let why = Undelivered::new(reason, stanza.to(), "");
+        if let Some(error) = bounce(&self.hosts, stanza, &why) {
             self.outputs.push_back(ComponentOutput::Deliver(error));
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::stanza::StanzaCondition;
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' \
      xmlns:stream='http://etherx.jabber.org/streams' to='rooms.capulet.lit' xml:lang='de'>";

@@ -9,7 +9,7 @@ use crate::addr::DomainPair;
 use crate::discovery::{DiscoveryError, DiscoveryErrorKind, OtherHost, Target};
 use crate::grounds::Assurance;
 use crate::learned::Topic;
-use crate::stanza::condition::StanzaCondition;
+use crate::stanza::{Reason, StanzaCondition};
 use crate::stream::{Cause, Check, Fault, Purpose, StreamError, Ticket};
 
 /// One search for a stream to a remote domain.
@@ -452,17 +452,21 @@ impl Failure {
         }
     }
 
-    /// The error for stanzas that cannot be delivered because of this (ROUTE-13, DB-12, DB-14).
-    pub(super) fn stanza_condition(&self) -> StanzaCondition {
+    /// Why stanzas cannot be delivered because of this (ROUTE-13, DB-12, DB-14).
+    pub(super) fn reason(&self) -> Reason {
         match self.step {
-            //= ROUTE-13
-            Step::NotFound => StanzaCondition::RemoteServerNotFound,
-            //= DB-12
-            Step::Invalid => StanzaCondition::InternalServerError,
-            //= DB-14
-            Step::Discovery | Step::Connect | Step::Stream(_) | Step::Local | Step::Busy => {
-                StanzaCondition::RemoteServerTimeout
+            Step::NotFound => Reason::NoServer,
+            Step::Discovery => Reason::LookUpFailed,
+            Step::Connect => Reason::NotConnected,
+            Step::Stream(Cause::Tls) => Reason::TlsFailed,
+            Step::Stream(Cause::Identity) => Reason::NotProven,
+            Step::Stream(Cause::Sasl | Cause::Dialback) => Reason::NotBelieved,
+            Step::Stream(Cause::Stream | Cause::Restart | Cause::Established | Cause::Idle) => {
+                Reason::StreamFailed
             }
+            Step::Invalid => Reason::KeyInvalid,
+            Step::Local => Reason::TooSlow,
+            Step::Busy => Reason::TooBusy,
         }
     }
 

@@ -9,8 +9,7 @@ use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, OtherHost, Target};
 use crate::grounds::{Assurance, Identity};
 use crate::outbox::Drain;
-use crate::stanza::Stanza;
-use crate::stanza::condition::StanzaCondition;
+use crate::stanza::{Stanza, Undelivered};
 use crate::stream::{Event, Fault, Purpose, StreamError, Ticket};
 
 /// Names a stream within this process.
@@ -171,19 +170,15 @@ pub enum Command {
         pair: DomainPair,
         /// Its queue.
         drain: Drain,
-        /// The error.
-        condition: StanzaCondition,
-        /// Why, as a sentence for the sender.
-        text: String,
+        /// Why.
+        why: Undelivered,
     },
     /// Stanzas waited too long: they go to their senders with an error.
     Bounce {
         /// The stanzas, oldest first.
         stanzas: Vec<Stanza>,
-        /// The error.
-        condition: StanzaCondition,
-        /// Why, as a sentence for the sender.
-        text: String,
+        /// Why.
+        why: Undelivered,
     },
     /// Answer a stream on which the peer takes up a lost one: how far both sides came, or nothing.
     Resume {

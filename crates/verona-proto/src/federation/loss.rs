@@ -9,8 +9,7 @@ use super::{Command, Federation};
 use crate::carriage::Left;
 use crate::outbox::Fate;
 use crate::policy::OnUncertain;
-use crate::stanza::condition::StanzaCondition;
-use crate::stanza::{Stanza, StanzaKind};
+use crate::stanza::{Reason, Stanza, StanzaKind, Undelivered};
 
 impl Federation {
     /// Takes back a queue that a stream gave up, and finds another way for what is in it.
@@ -25,14 +24,10 @@ impl Federation {
         //= SM-12
         let returned = drain.settle(uncertain, |stanza, _| fate(policy, stanza));
         if !returned.is_empty() {
-            let text = format!(
-                "the connection with {} was lost while this was being sent; it may have arrived",
-                pair.remote()
-            );
+            let why = Undelivered::new(Reason::Lost, pair.remote(), "");
             self.commands.push_back(Command::Bounce {
                 stanzas: returned,
-                condition: StanzaCondition::RemoteServerTimeout,
-                text,
+                why,
             });
         }
         // An idle pair is forgotten; its next stanza makes a new queue.

@@ -37,7 +37,8 @@ use crate::dialback::Answer;
 use crate::learned::{Learned, Outcome};
 use crate::limits::{Limits, seconds};
 use crate::policy::Policy;
-use crate::stanza::condition::{StanzaCondition, StreamCondition};
+use crate::stanza::condition::StreamCondition;
+use crate::stanza::{Reason, Undelivered};
 use crate::stream::{Event, Granted, StreamError};
 use attempt::{Attempt, Step};
 use backoff::Backoff;
@@ -362,8 +363,8 @@ impl Federation {
         let requested_here = |route: &Route| matches!(route, Route::Requested { stream: other, .. } if *other == stream);
         //= DB-12
         if let Some(drain) = self.reclaim(pair, requested_here) {
-            let condition = StanzaCondition::InternalServerError;
-            self.give_back(pair.clone(), drain, condition, text);
+            let why = Undelivered::new(Reason::KeyInvalid, pair.remote(), &text);
+            self.give_back(pair.clone(), drain, why);
         }
         //= DB-13
         self.close(stream, "our request was refused");
@@ -476,15 +477,9 @@ impl Federation {
             //= ROUTE-24
             let stanzas = drain.expire(before);
             if !stanzas.is_empty() {
-                let text = match self.backoff.reason(&pair) {
-                    Some(reason) => format!("could not reach {} in time: {reason}", pair.remote()),
-                    None => format!("could not reach {} in time", pair.remote()),
-                };
-                self.commands.push_back(Command::Bounce {
-                    stanzas,
-                    condition: StanzaCondition::RemoteServerTimeout,
-                    text,
-                });
+                let detail = self.backoff.reason(&pair).unwrap_or_default();
+                let why = Undelivered::new(Reason::Expired, pair.remote(), detail);
+                self.commands.push_back(Command::Bounce { stanzas, why });
             }
         }
         match route {
@@ -518,8 +513,8 @@ impl Federation {
         for pair in pairs {
             let held = |route: &Route| !matches!(route, Route::Carried { .. } | Route::Suspended);
             if let Some(drain) = self.reclaim(&pair, held) {
-                let text = "verona is shutting down".to_owned();
-                self.give_back(pair, drain, StanzaCondition::RemoteServerTimeout, text);
+                let why = Undelivered::new(Reason::ShuttingDown, pair.remote(), "");
+                self.give_back(pair, drain, why);
             }
         }
         self.turns.clear();

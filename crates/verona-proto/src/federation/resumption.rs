@@ -13,7 +13,7 @@ use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey};
 use crate::addr::{Domain, DomainPair};
 use crate::carriage::{Carriage, Left};
 use crate::limits::{seconds, size};
-use crate::stanza::condition::StanzaCondition;
+use crate::stanza::{Reason, Undelivered};
 use crate::stream::{Role, Ticket};
 
 /// What is left of a stream that can be taken up again.
@@ -331,13 +331,9 @@ impl Federation {
         //= ROUTE-24
         let stanzas = suspended.lost.carriage.expire(before);
         if !stanzas.is_empty() {
-            self.commands.push_back(Command::Bounce {
-                stanzas,
-                condition: StanzaCondition::RemoteServerTimeout,
-                text: format!(
-                    "the connection with {remote} was lost, and could not be made again in time"
-                ),
-            });
+            let detail = "the connection was lost and could not be made again";
+            let why = Undelivered::new(Reason::Expired, remote, detail);
+            self.commands.push_back(Command::Bounce { stanzas, why });
         }
     }
 

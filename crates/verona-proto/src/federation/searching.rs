@@ -15,6 +15,7 @@ use crate::grounds::Assurance;
 use crate::limits::{seconds, size};
 use crate::outbox::Drain;
 use crate::policy::DirectTls;
+use crate::stanza::Undelivered;
 
 impl Federation {
     pub(super) fn attempt(&mut self, attempt: Attempt, now: Instant) -> AttemptKey {
@@ -217,20 +218,16 @@ impl Federation {
                 let remote = attempt.pair.remote().domain();
                 experience::unreachable(&self.learned, remote, &failure, now + wait, now);
                 self.seek_lost_streams_again(&attempt.pair, now + wait);
-                let text = format!(
-                    "could not reach {}: {}",
-                    attempt.pair.remote(),
-                    failure.text
-                );
+                let why = Undelivered::new(failure.reason(), remote, &failure.text);
                 self.commands
                     .push_back(Command::Report(Report::Unreachable {
                         pair: attempt.pair.clone(),
-                        text: text.clone(),
+                        text: why.text().to_owned(),
                         stanzas: drain.as_ref().map_or(0, Drain::queued),
                         retry_seconds: wait.as_secs().max(1),
                     }));
                 if let Some(drain) = drain {
-                    self.give_back(attempt.pair, drain, failure.stanza_condition(), text);
+                    self.give_back(attempt.pair, drain, why);
                 }
             }
             Aim::Verify(..) if !wanted => {}

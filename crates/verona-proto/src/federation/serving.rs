@@ -12,27 +12,20 @@ use crate::learned::{Outcome, Topic};
 use crate::limits::seconds;
 use crate::outbox::Drain;
 use crate::policy::{BidiPolicy, Federate, PeerPolicy, UseLearned};
-use crate::stanza::condition::StanzaCondition;
+use crate::stanza::{Reason, Undelivered};
 
 impl Federation {
     /// Finds a way for a queue: a stream that may carry it, one that may be asked, or an attempt.
     pub(super) fn serve(&mut self, pair: DomainPair, drain: Drain, now: Instant) {
         let policy = self.policy.for_peer(pair.remote().domain());
         if self.phase == Phase::ShuttingDown {
-            return self.give_back(
-                pair,
-                drain,
-                StanzaCondition::RemoteServerTimeout,
-                "verona is shutting down".into(),
-            );
+            let why = Undelivered::new(Reason::ShuttingDown, pair.remote(), "");
+            return self.give_back(pair, drain, why);
         }
         //= ROUTE-26
         if policy.federate == Federate::Deny {
-            let text = format!(
-                "the configuration forbids federation with {}",
-                pair.remote()
-            );
-            return self.give_back(pair, drain, StanzaCondition::NotAllowed, text);
+            let why = Undelivered::new(Reason::Forbidden, pair.remote(), "");
+            return self.give_back(pair, drain, why);
         }
         //= BIDI-55
         //= BIDI-61
@@ -170,19 +163,9 @@ impl Federation {
         self.routes.insert(pair, route);
     }
 
-    pub(super) fn give_back(
-        &mut self,
-        pair: DomainPair,
-        drain: Drain,
-        condition: StanzaCondition,
-        text: String,
-    ) {
-        self.commands.push_back(Command::Return {
-            pair,
-            drain,
-            condition,
-            text,
-        });
+    pub(super) fn give_back(&mut self, pair: DomainPair, drain: Drain, why: Undelivered) {
+        self.commands
+            .push_back(Command::Return { pair, drain, why });
     }
 
     /// Takes a pair's queue back if it waits for `why`.

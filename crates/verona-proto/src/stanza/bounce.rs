@@ -3,35 +3,16 @@
 //! Two servers that answer each other's errors never stop, so the decision stands in one place (RFC 6120 §8.3.1).
 
 use super::condition::stanza_error;
-use super::{Admitted, Destination, ErrorType, Stanza, StanzaClass, StanzaCondition, StanzaKind};
+use super::{Admitted, Destination, Stanza, StanzaClass, StanzaKind, Undelivered};
 use crate::addr::{Direction, Hosts};
 
 /// The error for the sender of `stanza`, wherever the sender is; `None` when it must not get one (ROUTE-14), or when
 /// the error would have to go between two domains that are not ours.
-///
-/// `text` explains, to a person, in English; it must name nothing internal (ERR-11).
 #[must_use]
-pub fn bounce(
-    hosts: &Hosts,
-    stanza: &Stanza,
-    condition: StanzaCondition,
-    text: &str,
-) -> Option<Admitted> {
-    bounce_as(hosts, stanza, condition, condition.error_type(), text)
-}
-
-/// [`bounce`] with another type than the condition usually has (ROUTE-13, ROUTE-19).
-#[must_use]
-pub fn bounce_as(
-    hosts: &Hosts,
-    stanza: &Stanza,
-    condition: StanzaCondition,
-    error_type: ErrorType,
-    text: &str,
-) -> Option<Admitted> {
+pub fn bounce(hosts: &Hosts, stanza: &Stanza, why: &Undelivered) -> Option<Admitted> {
     let mut error = String::new();
-    let text = Some(text).filter(|text| !text.is_empty());
-    stanza_error(&mut error, condition, error_type, text);
+    let (reason, text) = (why.reason(), Some(why.text()));
+    stanza_error(&mut error, reason.condition(), reason.error_type(), text);
     reply(hosts, stanza, "error", &error)
 }
 
@@ -110,7 +91,12 @@ mod tests {
     use super::*;
     use crate::addr::Domain;
     use crate::ns;
+    use crate::stanza::Reason;
     use crate::stanza::fixtures::first_level;
+
+    fn why(reason: Reason) -> Undelivered {
+        Undelivered::new(reason, "capulet.lit", "")
+    }
 
     fn hosts() -> Hosts {
         Hosts::new(["montague.lit", "rooms.montague.lit"].map(|name| Domain::parse(name).unwrap()))
@@ -134,13 +120,8 @@ mod tests {
                 "<{kind} from='juliet@capulet.lit/balcony' to='romeo@montague.lit/x' id='a&lt;7' type='{type_attribute}'>\
                  <body>secret</body></{kind}>"
             ));
-            let error = bounce(
-                &hosts(),
-                &refused,
-                StanzaCondition::NotAllowed,
-                "no & never",
-            )
-            .unwrap();
+            let why = Undelivered::new(Reason::Forbidden, "a & b", "");
+            let error = bounce(&hosts(), &refused, &why).unwrap();
             let Destination::Remote(pair) = error.destination() else {
                 panic!("{error:?}");
             };
@@ -164,7 +145,10 @@ mod tests {
             );
             let text = children[0].child("text", ns::STANZA_ERRORS).unwrap();
             assert_eq!(text.lang(), Some("en"));
-            assert_eq!(text.text(), "no & never");
+            assert_eq!(
+                text.text(),
+                "the configuration forbids federation with a & b"
+            );
         }
     }
 
@@ -178,7 +162,7 @@ mod tests {
             "<iq type='result' id='1' from='a@capulet.lit' to='montague.lit'/>",
         ] {
             assert_eq!(
-                bounce(&hosts(), &stanza(text), StanzaCondition::Gone, ""),
+                bounce(&hosts(), &stanza(text), &why(Reason::DomainRemoved)),
                 None,
                 "{text}"
             );
@@ -192,15 +176,7 @@ mod tests {
             let refused = stanza(&format!(
                 "<presence from='room@rooms.montague.lit/nick' to='a@capulet.lit' {type_attribute}/>"
             ));
-            assert!(
-                bounce(
-                    &hosts(),
-                    &refused,
-                    StanzaCondition::RemoteServerNotFound,
-                    ""
-                )
-                .is_some()
-            );
+            assert!(bounce(&hosts(), &refused, &why(Reason::NoServer)).is_some());
         }
     }
 
@@ -210,7 +186,7 @@ mod tests {
         //= COMP-20
         let refused =
             stanza("<message from='room@rooms.montague.lit' to='a@capulet.lit/b' id='1'/>");
-        let error = bounce(&hosts(), &refused, StanzaCondition::RemoteServerTimeout, "").unwrap();
+        let error = bounce(&hosts(), &refused, &why(Reason::Expired)).unwrap();
         let Destination::Local(domain) = error.destination() else {
             panic!("{error:?}");
         };
@@ -222,17 +198,20 @@ mod tests {
     fn no_error_goes_between_two_domains_of_others() {
         //= ROUTE-08
         let refused = stanza("<message from='a@capulet.lit' to='b@verona.lit'/>");
-        assert_eq!(bounce(&hosts(), &refused, StanzaCondition::Gone, ""), None);
+        assert_eq!(
+            bounce(&hosts(), &refused, &why(Reason::DomainRemoved)),
+            None
+        );
     }
 
     #[test]
     fn an_iq_without_id_is_answered_with_an_empty_one() {
         //= ROUTE-17
         let refused = stanza("<iq type='get' from='a@capulet.lit' to='montague.lit'/>");
-        let error = bounce(&hosts(), &refused, StanzaCondition::BadRequest, "").unwrap();
+        let error = bounce(&hosts(), &refused, &why(Reason::BadRequest)).unwrap();
         assert_eq!(error.stanza().id().as_deref(), Some(""));
         let refused = stanza("<message from='a@capulet.lit' to='montague.lit'/>");
-        let error = bounce(&hosts(), &refused, StanzaCondition::BadRequest, "").unwrap();
+        let error = bounce(&hosts(), &refused, &why(Reason::BadRequest)).unwrap();
         assert_eq!(error.stanza().id(), None);
     }
 

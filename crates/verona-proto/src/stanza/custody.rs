@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::addr::{Domain, Hosts, Jid};
     use crate::outbox::{self, OutboxLimit};
-    use crate::stanza::{Stanza, StanzaCondition, StanzaKind, bounce};
+    use crate::stanza::{Reason, Stanza, StanzaKind, Undelivered, bounce};
 
     /// A stanza whose copy has this number, and what was let go.
     fn kept(number: u64) -> (Stanza, Arc<Mutex<Vec<u64>>>) {
@@ -112,7 +112,8 @@ mod tests {
     fn the_error_for_a_stanza_inherits_its_copy() {
         let (stanza, released) = kept(3);
         let hosts = Hosts::new([Domain::parse("montague.lit").unwrap()]);
-        let error = bounce(&hosts, &stanza, StanzaCondition::Gone, "").unwrap();
+        let why = Undelivered::new(Reason::Expired, "capulet.lit", "");
+        let error = bounce(&hosts, &stanza, &why).unwrap();
         drop(stanza);
         assert!(
             released.lock().unwrap().is_empty(),

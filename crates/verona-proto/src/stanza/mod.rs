@@ -10,6 +10,7 @@ mod custody;
 mod delay;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod undelivered;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,9 +20,10 @@ use verona_xml::{Edit, Element, Head, Scope, Tag, end, rewrite};
 
 pub use admitted::{Admitted, Destination};
 pub(crate) use bounce::reply;
-pub use bounce::{bounce, bounce_as, originate, readmit};
+pub use bounce::{bounce, originate, readmit};
 pub use condition::{ErrorType, StanzaCondition, StreamCondition};
 pub use custody::{Custody, Release};
+pub use undelivered::{Reason, Undelivered};
 
 use crate::addr::{BadJid, Domain, Jid};
 
@@ -62,14 +64,14 @@ impl Stanza {
         let class = StanzaClass::of(kind, type_attribute.as_deref());
         let refused = if from.is_malformed || to.is_malformed {
             //= ROUTE-07
-            Some(StanzaCondition::JidMalformed)
+            Some(Reason::BadAddress)
         } else if head.has_non_ascii_name() {
             //= ROUTE-30
-            Some(StanzaCondition::BadRequest)
+            Some(Reason::BadName)
         } else {
             None
         };
-        if let Some(condition) = refused {
+        if let Some(reason) = refused {
             let stanza = Self::build(
                 kind,
                 &from.jid,
@@ -80,7 +82,7 @@ impl Stanza {
             );
             return Err(BadStanza::Stanza {
                 stanza: Box::new(stanza),
-                condition,
+                reason,
             });
         }
         //= ROUTE-06
@@ -349,7 +351,7 @@ pub enum BadStanza {
         /// Addresses, kind, type and id of the refused stanza; a malformed address is reduced to its domain.
         stanza: Box<Stanza>,
         /// What is wrong with it.
-        condition: StanzaCondition,
+        reason: Reason,
     },
 }
 
@@ -357,10 +359,12 @@ impl fmt::Display for BadStanza {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream(condition) => write!(f, "no stanza: {condition}"),
-            Self::Stanza { stanza, condition } => write!(
+            Self::Stanza { stanza, reason } => write!(
                 f,
-                "a stanza from {} to {} that cannot travel: {condition}",
-                stanza.from, stanza.to
+                "a stanza from {} to {} that cannot travel: {}",
+                stanza.from,
+                stanza.to,
+                reason.condition()
             ),
         }
     }
@@ -555,10 +559,10 @@ mod tests {
             let bad = read(&format!(
                 "<iq type='get' id='&apos;7' {attributes}><x xmlns='urn:x'/></iq>"
             ));
-            let Err(BadStanza::Stanza { stanza, condition }) = bad else {
+            let Err(BadStanza::Stanza { stanza, reason }) = bad else {
                 panic!("{bad:?}");
             };
-            assert_eq!(condition, StanzaCondition::JidMalformed);
+            assert_eq!(reason, Reason::BadAddress);
             assert_eq!(stanza.sender().to_string(), from);
             assert_eq!(stanza.recipient().to_string(), to);
             assert_eq!(stanza.id().as_deref(), Some("'7"));
@@ -577,10 +581,10 @@ mod tests {
             let bad = read(&format!(
                 "<message from='a@capulet.lit' to='b@montague.lit' id='1'>{content}</message>"
             ));
-            let Err(BadStanza::Stanza { stanza, condition }) = bad else {
+            let Err(BadStanza::Stanza { stanza, reason }) = bad else {
                 panic!("{bad:?}");
             };
-            assert_eq!(condition, StanzaCondition::BadRequest);
+            assert_eq!(reason, Reason::BadName);
             assert_eq!(
                 stanza.bytes(),
                 "<message from='a@capulet.lit' to='b@montague.lit' id='1'/>".as_bytes()

@@ -51,8 +51,8 @@ use crate::discovery::Target;
 use crate::limits::size;
 use crate::ns;
 use crate::policy::TlsPolicy;
-use crate::stanza::condition::{StanzaCondition, StreamCondition};
-use crate::stanza::{BadStanza, Stanza};
+use crate::stanza::condition::StreamCondition;
+use crate::stanza::{BadStanza, Reason, Stanza};
 use closing::Closing;
 use context::{Context, Restart};
 use open::Open;
@@ -404,7 +404,7 @@ impl Stream {
             true => Ok(stanza),
             false => Err(BadStanza::Stanza {
                 stanza: Box::new(stanza),
-                condition: StanzaCondition::PolicyViolation,
+                reason: Reason::TooLarge,
             }),
         }
     }

@@ -28,7 +28,7 @@ use crate::limits::{seconds, size};
 use crate::ns;
 use crate::policy::Multiplex;
 use crate::stanza::condition::{StanzaCondition, StreamCondition, stream_error};
-use crate::stanza::{BadStanza, Stanza, bounce};
+use crate::stanza::{BadStanza, Stanza, Undelivered, bounce};
 use crate::trust;
 
 /// Stanzas may flow, pair by pair and direction by direction.
@@ -232,13 +232,13 @@ impl Open {
             }
             //= ROUTE-07
             //= ROUTE-30
-            Err(BadStanza::Stanza { stanza, condition }) => {
+            Err(BadStanza::Stanza { stanza, reason }) => {
                 self.authorizations
                     .admits(hosts, strictness, stanza.from(), stanza.to())
                     .map_err(rejected)?;
                 context.management.received();
-                let text = "the stanza's address or element names are not acceptable here";
-                if let Some(answer) = bounce(hosts, &stanza, condition, text) {
+                let why = Undelivered::new(reason, stanza.to(), "");
+                if let Some(answer) = bounce(hosts, &stanza, &why) {
                     context.outputs.push_back(Output::Deliver(answer));
                 }
             }

@@ -80,7 +80,7 @@ fn a_domain_whose_servers_may_not_be_dialled_has_none() {
     for (faults, expected) in [
         ([Fault::Policy, Fault::Policy], "remote-server-not-found"),
         ([Fault::Policy, Fault::Peer], "remote-server-timeout"),
-        ([Fault::Local, Fault::Policy], "remote-server-timeout"),
+        ([Fault::Local, Fault::Policy], "resource-constraint"),
     ] {
         let mut world = World::new();
         world.want(PAIR, &["1"]);

@@ -124,20 +124,13 @@ impl World {
                 let ids = self.keep(&pair, drain);
                 format!("carry {pair} on {}:{ids}", stream.0)
             }
-            Command::Return {
-                pair,
-                drain,
-                condition,
-                ..
-            } => {
+            Command::Return { pair, drain, why } => {
                 let ids = self.keep(&pair, drain);
-                format!("return {pair} {}:{ids}", condition.name())
+                format!("return {pair} {}:{ids}", why.reason().condition().name())
             }
-            Command::Bounce {
-                stanzas, condition, ..
-            } => {
+            Command::Bounce { stanzas, why } => {
                 let ids: String = stanzas.iter().map(id).collect();
-                format!("bounce {}:{ids}", condition.name())
+                format!("bounce {}:{ids}", why.reason().condition().name())
             }
             Command::Close { stream, error } => {
                 format!("close {} {}", stream.0, error.condition.name())

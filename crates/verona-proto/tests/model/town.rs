@@ -560,13 +560,8 @@ impl Town {
                 self.ends[end].drains.push((name, drain));
                 self.flush(end, tally)
             }
-            Command::Return {
-                pair,
-                drain,
-                condition,
-                ..
-            } => {
-                tally.count("returned", condition.name());
+            Command::Return { pair, drain, why } => {
+                tally.count("returned", why.reason().condition().name());
                 let pair = named(&pair)?;
                 self.servers[server].feeders.remove(&pair);
                 let numbers = drain.close();
@@ -575,10 +570,8 @@ impl Town {
                     .extend(numbers.iter().filter_map(number));
                 Ok(())
             }
-            Command::Bounce {
-                stanzas, condition, ..
-            } => {
-                tally.count("returned", condition.name());
+            Command::Bounce { stanzas, why } => {
+                tally.count("returned", why.reason().condition().name());
                 self.servers[server]
                     .returned
                     .extend(stanzas.iter().filter_map(number));

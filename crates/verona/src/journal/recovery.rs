@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::limits::{Limits, seconds, size};
-use verona_proto::stanza::{Admitted, Destination, Stanza, StanzaCondition, readmit};
+use verona_proto::stanza::{Admitted, Destination, Reason, Stanza, Undelivered, readmit};
 
 use super::book::{Book, Bounds, Record, length};
 use super::store::{Entry, Failure, FailureKind, Store};
@@ -203,10 +203,8 @@ pub(crate) async fn recover(
         tokio::time::sleep(seconds(shared.limits.outbox_age_seconds)).await;
         for stanza in shared.stranded.take_all() {
             //= ROUTE-19
-            let text = "the service is down for the moment";
-            shared
-                .bounce(&stanza, StanzaCondition::ServiceUnavailable, text)
-                .await;
+            let why = Undelivered::new(Reason::ComponentAway, stanza.to(), "");
+            shared.bounce(&stanza, &why).await;
         }
     });
     Ok(())

@@ -300,6 +300,7 @@ fn config(case: &Case, place: &Place, servers: &[NameServer]) -> Config {
         version: None,
         learned: Vec::new(),
         trace: None,
+        journal: None,
         simulated: None,
     }
 }
