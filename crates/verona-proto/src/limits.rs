@@ -103,6 +103,9 @@ pub struct Limits {
     pub outbox_bytes_max: u64,
     /// Seconds that a stanza may wait for a stream before it is returned to its sender (ROUTE-24).
     pub outbox_age_seconds: u64,
+    /// Bytes that wait in all queues together, of pairs and of components, what holds the stanzas included (reliability
+    /// R5). Whoever has much gets no more while others might need it; a sixteenth is for errors.
+    pub outboxes_bytes_max: u64,
     /// Domain pairs in all.
     pub pairs_max: u64,
     /// Bytes that wait for one component.
@@ -177,6 +180,7 @@ impl Default for Limits {
             outbox_stanzas_max: 16_384,
             outbox_bytes_max: 4 * 1024 * 1024,
             outbox_age_seconds: 60,
+            outboxes_bytes_max: 256 * 1024 * 1024,
             pairs_max: 100_000,
             component_backlog_bytes_max: 4 * 1024 * 1024,
             component_backlog_stanzas_max: 16_384,
@@ -298,6 +302,7 @@ impl Limits {
             "outbox_stanzas_max" => &mut self.outbox_stanzas_max,
             "outbox_bytes_max" => &mut self.outbox_bytes_max,
             "outbox_age_seconds" => &mut self.outbox_age_seconds,
+            "outboxes_bytes_max" => &mut self.outboxes_bytes_max,
             "pairs_max" => &mut self.pairs_max,
             "component_backlog_bytes_max" => &mut self.component_backlog_bytes_max,
             "component_backlog_stanzas_max" => &mut self.component_backlog_stanzas_max,
@@ -386,6 +391,7 @@ const NAMES: &[&str] = &[
     "outbox_stanzas_max",
     "outbox_bytes_max",
     "outbox_age_seconds",
+    "outboxes_bytes_max",
     "pairs_max",
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",

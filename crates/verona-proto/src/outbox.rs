@@ -13,19 +13,37 @@
 //! What is pulled is not gone: it stays until it is acknowledged, and until then it counts towards the limit. So
 //! neither a panic nor a lost connection can lose a stanza silently or make the queue grow.
 
+mod share;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::stanza::Stanza;
+pub use share::{Budget, Share};
+
+use crate::stanza::{Stanza, StanzaClass};
+use share::Need;
 
 /// Makes a queue that holds no more than `limit`, and its two ends.
 #[must_use]
 pub fn new(limit: OutboxLimit) -> (Feeder, Drain) {
+    make(limit, None)
+}
+
+/// Makes a queue that holds no more than `limit`, and no more than its party may have of what all queues together may
+/// hold.
+#[must_use]
+pub fn sharing(limit: OutboxLimit, share: &Arc<Share>) -> (Feeder, Drain) {
+    make(limit, Some(Arc::clone(share)))
+}
+
+fn make(limit: OutboxLimit, share: Option<Arc<Share>>) -> (Feeder, Drain) {
+    let mut contents = Contents::default();
+    contents.share = share;
     let queue = Arc::new(Queue {
         limit,
-        contents: Mutex::default(),
+        contents: Mutex::new(contents),
     });
     (Feeder(Arc::clone(&queue)), Drain(queue))
 }
@@ -79,6 +97,9 @@ impl Feeder {
         let bytes = contents.bytes.saturating_add(stanza.bytes().len());
         if contents.entries.len() >= limit.stanzas || bytes > limit.bytes {
             return Err(Refused::Full(stanza));
+        }
+        if !contents.has_share_of(&stanza) {
+            return Err(Refused::Crowded(stanza));
         }
         let was_empty = contents.queued() == 0;
         contents.bytes = bytes;
@@ -155,6 +176,8 @@ impl Feeder {
 pub enum Refused {
     /// The queue is at its limit.
     Full(Stanza),
+    /// All queues together are, as far as this one may draw on it.
+    Crowded(Stanza),
     /// The queue has ended: another one takes its place.
     Closed(Stanza),
 }
@@ -164,7 +187,7 @@ impl Refused {
     #[must_use]
     pub fn into_stanza(self) -> Stanza {
         match self {
-            Self::Full(stanza) | Self::Closed(stanza) => stanza,
+            Self::Full(stanza) | Self::Crowded(stanza) | Self::Closed(stanza) => stanza,
         }
     }
 }
@@ -252,6 +275,10 @@ impl Drain {
                         let after = entry.stanza.bytes().len();
                         contents.bytes =
                             contents.bytes.saturating_sub(before).saturating_add(after);
+                        if let Some(share) = &contents.share {
+                            share.take_anyway(after);
+                            share.give_back(before);
+                        }
                         position += 1;
                     }
                 }
@@ -365,6 +392,8 @@ struct Contents {
     entries: VecDeque<Entry>,
     pulled: usize,
     bytes: usize,
+    /// Its part in what all queues may hold.
+    share: Option<Arc<Share>>,
     end: End,
     bell: Option<Bell>,
     /// Something was pulled or left since `drained` was last brought up to date.
@@ -379,6 +408,19 @@ impl Contents {
 
     fn oldest(&self) -> Option<Instant> {
         self.entries.get(self.pulled).map(|entry| entry.since)
+    }
+
+    /// Takes room for one more among all queues, if there is.
+    fn has_share_of(&self, stanza: &Stanza) -> bool {
+        let Some(share) = &self.share else {
+            return true;
+        };
+        let need = match stanza.class() {
+            StanzaClass::Error => Need::Error,
+            StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Need::Ordinary,
+        };
+        let held = cost(self.entries.len(), self.bytes);
+        share.take(held, cost(1, stanza.bytes().len()), need)
     }
 
     fn observe(&mut self, now: Instant) {
@@ -402,9 +444,10 @@ impl Contents {
 
     /// Removes the oldest `count` entries.
     fn forget(&mut self, count: usize) {
+        let count = count.min(self.entries.len());
         let bytes = self
             .entries
-            .drain(..count.min(self.entries.len()))
+            .drain(..count)
             .map(|entry| entry.stanza.bytes().len())
             .sum();
         self.left(count, bytes);
@@ -412,6 +455,9 @@ impl Contents {
 
     fn left(&mut self, count: usize, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(share) = &self.share {
+            share.give_back(cost(count, bytes));
+        }
         self.moved |= count > 0;
         if self.entries.is_empty() && self.entries.capacity() > CAPACITY_KEPT {
             self.entries = VecDeque::new();
@@ -421,6 +467,14 @@ impl Contents {
     fn close(&mut self) {
         self.end = End::Closed;
         self.bell = None;
+    }
+}
+
+impl Drop for Contents {
+    fn drop(&mut self) {
+        if let Some(share) = &self.share {
+            share.give_back(cost(self.entries.len(), self.bytes));
+        }
     }
 }
 
@@ -439,6 +493,15 @@ impl fmt::Debug for Contents {
 /// Room for this many stanzas is kept by an empty queue; a burst that is over holds no memory, for there may be a
 /// hundred thousand queues.
 const CAPACITY_KEPT: usize = 16;
+
+/// What so many stanzas of so many bytes together take.
+fn cost(count: usize, bytes: usize) -> usize {
+    bytes.saturating_add(count.saturating_mul(STANZA_COST))
+}
+
+/// What a stanza takes beside its bytes: its place in a queue that grows by doubling, its two domains, and what the
+/// allocator adds.
+pub const STANZA_COST: usize = 384;
 
 #[derive(Debug)]
 struct Entry {

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use crate::addr::{DomainPair, Hosts, LocalDomain};
-use crate::outbox::{self, Drain, Feeder, OutboxLimit, Refused};
+use crate::outbox::{self, Budget, Drain, Feeder, OutboxLimit, Refused, Share};
 use crate::stanza::{Admitted, Destination, Stanza};
 
 /// The outboxes of all pairs and components, shared by all tasks.
@@ -18,6 +18,9 @@ use crate::stanza::{Admitted, Destination, Stanza};
 pub struct Switchboard {
     pair_limit: OutboxLimit,
     pairs_max: usize,
+    budget: Arc<Budget>,
+    /// What the pairs of each domain of ours have of it.
+    shares: Mutex<BTreeMap<LocalDomain, Arc<Share>>>,
     hosts: RwLock<Arc<Hosts>>,
     pairs: RwLock<BTreeMap<DomainPair, Feeder>>,
     components: RwLock<BTreeMap<LocalDomain, Feeder>>,
@@ -30,10 +33,33 @@ impl Switchboard {
         Self {
             pair_limit,
             pairs_max,
+            budget: Budget::new(usize::MAX),
+            shares: Mutex::default(),
             hosts: RwLock::new(hosts),
             pairs: RwLock::default(),
             components: RwLock::default(),
         }
+    }
+
+    /// The same, with a bound on what all outboxes together hold, in bytes.
+    #[must_use]
+    pub fn within(self, bytes_max: usize) -> Self {
+        Self {
+            budget: Budget::new(bytes_max),
+            ..self
+        }
+    }
+
+    /// How many bytes all outboxes together hold, what holds the stanzas included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// An outbox for whatever is to serve a domain of ours; what it holds counts with that of all others.
+    #[must_use]
+    pub fn outbox(&self, limit: OutboxLimit) -> (Feeder, Drain) {
+        outbox::sharing(limit, &self.budget.share())
     }
 
     /// Puts a stanza into the outbox where it belongs.
@@ -128,6 +154,8 @@ impl Switchboard {
         let mut removed = 0;
         write(&self.pairs).retain(|_, feeder| keep_open(feeder, &mut removed));
         write(&self.components).retain(|_, feeder| keep_open(feeder, &mut removed));
+        // Nobody draws on it: its domain sends nothing, or is not ours any more.
+        lock(&self.shares).retain(|_, share| Arc::strong_count(share) > 1);
         removed
     }
 
@@ -170,6 +198,7 @@ impl Switchboard {
             Err(Refused::Full(stanza)) => {
                 Routed::Full(Admitted::new(Destination::Local(domain), stanza), feeder)
             }
+            Err(Refused::Crowded(stanza)) => Routed::Crowded(stanza),
             Err(Refused::Closed(stanza)) => {
                 self.detach(&domain, &feeder);
                 Routed::NoComponent(stanza, domain)
@@ -186,8 +215,18 @@ impl Switchboard {
             Err(Refused::Full(stanza)) => {
                 Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
             }
+            Err(Refused::Crowded(stanza)) => Routed::Crowded(stanza),
             Err(Refused::Closed(stanza)) => self.route_to_new_pair(pair, stanza, now, push),
         }
+    }
+
+    /// What the pairs of a domain have together: their component is one party, to however many domains it writes.
+    fn share(&self, local: &LocalDomain) -> Arc<Share> {
+        let mut shares = lock(&self.shares);
+        let share = shares
+            .entry(local.clone())
+            .or_insert_with(|| self.budget.share());
+        Arc::clone(share)
     }
 
     /// The outbox was missing or closed a moment ago; another task may have made one since.
@@ -207,6 +246,7 @@ impl Switchboard {
                     let feeder = feeder.clone();
                     return Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder);
                 }
+                Err(Refused::Crowded(stanza)) => return Routed::Crowded(stanza),
                 Err(Refused::Closed(stanza)) => {
                     pairs.remove(&pair);
                     stanza
@@ -216,15 +256,15 @@ impl Switchboard {
         if pairs.len() >= self.pairs_max {
             return Routed::TooManyPairs(stanza);
         }
-        let (feeder, drain) = outbox::new(self.pair_limit);
+        let (feeder, drain) = outbox::sharing(self.pair_limit, &self.share(pair.local()));
         match push(&feeder, stanza, now) {
             Ok(()) => {
                 pairs.insert(pair.clone(), feeder);
                 Routed::Wanted(pair, drain)
             }
+            Err(Refused::Crowded(stanza)) => Routed::Crowded(stanza),
             // It exceeds even an empty outbox: a pair without a stanza is not wanted.
-            Err(refused) => {
-                let stanza = refused.into_stanza();
+            Err(Refused::Full(stanza) | Refused::Closed(stanza)) => {
                 Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
             }
         }
@@ -246,6 +286,8 @@ pub enum Routed {
     /// The outbox is full: what was to be routed comes back, with the outbox to wait for. `resource-constraint` when
     /// waiting is of no use (ROUTE-23).
     Full(Admitted, Feeder),
+    /// All outboxes together are full, as far as this one may draw on that: `resource-constraint`.
+    Crowded(Stanza),
     /// There may be no further pair: `resource-constraint`.
     TooManyPairs(Stanza),
 }
@@ -278,6 +320,10 @@ fn keep_open(feeder: &Feeder, removed: &mut usize) -> bool {
 /// Each change of a table is one call, so poison says nothing about it.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
@@ -426,6 +472,61 @@ mod tests {
     }
 
     #[test]
+    fn one_component_cannot_use_up_what_all_share() {
+        let hosts = hosts();
+        let limit = OutboxLimit {
+            stanzas: 1_000,
+            bytes: 1_000_000,
+        };
+        let board = Switchboard::new(Arc::clone(&hosts), limit, 1_000).within(320_000);
+        let now = Instant::now();
+        let body = format!("<body>{}</body>", "x".repeat(500));
+        let mut drains = Vec::new();
+        let mut write = |from: &str, to: String| {
+            let (from, to) = (Jid::parse(from).unwrap(), Jid::parse(&to).unwrap());
+            let stanza = Stanza::build(StanzaKind::Message, &from, &to, None, None, &body);
+            match board.route(originate(&hosts, stanza).unwrap(), now) {
+                Routed::Queued => true,
+                Routed::Wanted(_, drain) => {
+                    drains.push(drain);
+                    true
+                }
+                Routed::Crowded(_) => false,
+                other @ (Routed::NoComponent(..) | Routed::Full(..) | Routed::TooManyPairs(_)) => {
+                    panic!("{other:?}")
+                }
+            }
+        };
+        // One writes to three hundred domains of which none answers.
+        for turn in 0..3_000 {
+            write("romeo@montague.lit", format!("n@d{}.lit", turn % 300));
+        }
+        let held = board.bytes();
+        assert!((148_000..=151_000).contains(&held), "{held}: its half");
+        assert!(!write("romeo@montague.lit", "n@d1.lit".into()));
+        // Another one has room, a good deal of it.
+        let room = (0..100).filter(|_| write("a@rooms.montague.lit", "n@d1.lit".into()));
+        assert_eq!(room.count(), 52, "a third of what is left, for one pair");
+        assert!(board.bytes() <= 301_000, "{}", board.bytes());
+        // So do errors for the one that has too much.
+        let (feeder, drain) = board.outbox(limit);
+        let error = Stanza::build(
+            StanzaKind::Message,
+            &Jid::parse("n@d1.lit").unwrap(),
+            &Jid::parse("romeo@montague.lit").unwrap(),
+            Some("error"),
+            None,
+            "",
+        );
+        feeder.push(error, now).unwrap();
+        // What is taken out is free again.
+        for drain in drains.into_iter().chain([drain]) {
+            assert!(!drain.close().is_empty());
+        }
+        assert_eq!(board.bytes(), 0);
+    }
+
+    #[test]
     fn stanzas_for_our_domains_go_to_their_component_or_come_back() {
         //= ROUTE-18
         //= ROUTE-25
@@ -513,6 +614,7 @@ mod tests {
                                 Routed::Queued
                                 | Routed::NoComponent(..)
                                 | Routed::Full(..)
+                                | Routed::Crowded(_)
                                 | Routed::TooManyPairs(_) => None,
                             })
                             .collect::<Vec<_>>()

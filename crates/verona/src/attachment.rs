@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::addr::{Domain, LocalDomain};
 use verona_proto::limits::size;
-use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
+use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
 use verona_proto::stanza::{Admitted, Custody, Reason, Stanza, Undelivered, originate};
 
 use crate::shared::{Shared, now};
@@ -35,7 +35,7 @@ impl Attachment {
             .hosts
             .local(domain)
             .ok_or_else(|| AttachError::NotHosted(domain.clone()))?;
-        let (feeder, mut drain) = outbox::new(OutboxLimit {
+        let (feeder, mut drain) = shared.switchboard.outbox(OutboxLimit {
             stanzas: size(shared.limits.component_backlog_stanzas_max),
             bytes: size(shared.limits.component_backlog_bytes_max),
         });

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::{seconds, size};
-use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
+use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
 use verona_proto::stanza::{Reason, Stanza, StanzaClass, StreamCondition, Undelivered};
 
 use crate::config::Conflict;
@@ -236,7 +236,7 @@ impl ComponentTask {
     }
 
     fn claim(&mut self, domain: LocalDomain) {
-        let (feeder, mut drain) = outbox::new(OutboxLimit {
+        let (feeder, mut drain) = self.shared.switchboard.outbox(OutboxLimit {
             stanzas: size(self.shared.limits.component_backlog_stanzas_max),
             bytes: size(self.shared.limits.component_backlog_bytes_max),
         });

@@ -21,7 +21,7 @@ use verona_proto::limits::{seconds, size};
 use verona_proto::local::LocalServices;
 use verona_proto::ns;
 use verona_proto::outbox::OutboxLimit;
-use verona_proto::stanza::{Stanza, StanzaKind, StreamCondition, originate};
+use verona_proto::stanza::{Reason, Stanza, StanzaKind, StreamCondition, originate};
 use verona_proto::stream::{Attestations, Memory, StreamConfig};
 use verona_proto::switchboard::Switchboard;
 
@@ -105,7 +105,8 @@ impl Engine {
                 bytes: size(limits.outbox_bytes_max),
             },
             size(limits.pairs_max),
-        );
+        )
+        .within(size(limits.outboxes_bytes_max));
         let components = ComponentDomains::new(config.domains.iter().filter_map(|hosted| {
             let component = hosted.component.as_ref()?;
             Some((hosts.local(&hosted.name)?, component.secret.to_string()))
@@ -319,6 +320,18 @@ impl Handle {
     #[must_use]
     pub fn journal(&self) -> Option<JournalStatus> {
         self.shared.journal.as_ref().map(Journal::status)
+    }
+
+    /// How many stanzas were returned to their senders since the start, by why.
+    #[must_use]
+    pub fn bounced(&self) -> Vec<(Reason, u64)> {
+        self.shared.counters.bounced_by_reason().collect()
+    }
+
+    /// How many bytes wait in all queues together, what holds the stanzas included (`outboxes_bytes_max`).
+    #[must_use]
+    pub fn outboxes_bytes(&self) -> usize {
+        self.shared.switchboard.bytes()
     }
 
     /// The certificates that are shown to whoever connects now.

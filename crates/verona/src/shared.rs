@@ -16,7 +16,7 @@ use verona_proto::limits::{Limits, size};
 use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::Feeder;
 use verona_proto::policy::Policy;
-use verona_proto::stanza::{Admitted, Reason, Stanza, Undelivered, bounce};
+use verona_proto::stanza::{Admitted, Reason, Stanza, StanzaClass, Undelivered, bounce};
 use verona_proto::stream::{Memory, StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
 
@@ -86,23 +86,54 @@ struct Replaceable {
 }
 
 /// What happened to stanzas, since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     /// Written to a peer or to a component.
     pub(crate) delivered: AtomicU64,
-    /// Returned to their sender with an error.
-    pub(crate) bounced: AtomicU64,
+    /// Returned to their sender with an error, by the reason's place in [`Reason::ALL`].
+    bounced: Vec<AtomicU64>,
     /// Neither delivered nor returned: errors and answers that nobody takes, which must not be answered (ROUTE-14).
-    pub(crate) dropped: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            delivered: AtomicU64::new(0),
+            bounced: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            dropped: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Counters {
+    /// One was returned.
+    fn bounced(&self, reason: Reason) {
+        if let Some(counter) = self.bounced.get(reason as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// One was lost, which must not be answered.
+    fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> StanzaCounts {
         StanzaCounts {
             delivered: self.delivered.load(Ordering::Relaxed),
-            bounced: self.bounced.load(Ordering::Relaxed),
+            bounced: self.bounced_by_reason().map(|(_, count)| count).sum(),
             dropped: self.dropped.load(Ordering::Relaxed),
         }
+    }
+
+    /// How many were returned for each reason.
+    pub(crate) fn bounced_by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let counts = self
+            .bounced
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        Reason::ALL.iter().copied().zip(counts)
     }
 }
 
@@ -246,8 +277,19 @@ impl Shared {
     /// Brings a stanza where it belongs; what cannot be brought is answered. A full outbox gives the stanza back: the
     /// caller knows whether waiting is of use.
     pub(crate) async fn route(&self, admitted: Admitted) -> Option<Full> {
+        let is_unanswerable = matches!(
+            admitted.stanza().class(),
+            StanzaClass::Answer | StanzaClass::Error
+        );
         match self.bring(admitted).await {
-            Brought::There | Brought::Unheard => None,
+            Brought::There => None,
+            Brought::Unheard => {
+                // What nobody needs to hear, such as a presence for nobody, is no loss.
+                if is_unanswerable {
+                    self.counters.dropped();
+                }
+                None
+            }
             Brought::Full(full) => Some(full),
         }
     }
@@ -276,11 +318,14 @@ impl Shared {
                 }
                 Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
                 Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
-                Routed::TooManyPairs(stanza) => {
-                    self.overflows.log(stanza.to(), REFUSED);
-                    let why = Undelivered::new(Reason::TooManyPairs, stanza.to(), "");
-                    bounce(&self.hosts, &stanza, &why)
-                }
+                Routed::Crowded(stanza) => match self.refuse(&stanza, Reason::QueuesFull) {
+                    Some(error) => error,
+                    None => return Brought::There,
+                },
+                Routed::TooManyPairs(stanza) => match self.refuse(&stanza, Reason::TooManyPairs) {
+                    Some(error) => error,
+                    None => return Brought::There,
+                },
             };
             match answer {
                 Some(answer) if self.pings.settles(answer.stanza()) => return Brought::There,
@@ -288,6 +333,22 @@ impl Shared {
                 None => return Brought::Unheard,
             }
         }
+    }
+
+    /// The error for a stanza that no queue takes, `Some(None)` if it must get none; `None` if it was a ping of ours, which
+    /// has failed.
+    #[allow(clippy::option_option, reason = "the two kinds of nothing differ")]
+    fn refuse(&self, stanza: &Stanza, reason: Reason) -> Option<Option<Admitted>> {
+        self.overflows.log(stanza.to(), REFUSED);
+        let why = Undelivered::new(reason, stanza.to(), "");
+        if self.pings.fails(stanza, why.text()) {
+            return None;
+        }
+        let error = bounce(&self.hosts, stanza, &why);
+        if error.is_some() {
+            self.counters.bounced(reason);
+        }
+        Some(error)
     }
 
     /// Has a copy kept of what was read, if its domain wants that. A message of which none can be kept is returned to its
@@ -329,15 +390,14 @@ impl Shared {
             Some(error) => self.bring(error).await,
             None => Brought::Unheard,
         };
-        let counter = match brought {
-            Brought::There => &self.counters.bounced,
-            Brought::Unheard => &self.counters.dropped,
+        match brought {
+            Brought::There => self.counters.bounced(why.reason()),
+            Brought::Unheard => self.counters.dropped(),
             Brought::Full(_) => {
                 self.lost_errors.log(stanza.from(), DROPPED);
-                &self.counters.dropped
+                self.counters.dropped();
             }
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts what was delivered to a peer, and returns what it does not take.
@@ -357,11 +417,15 @@ impl Shared {
     }
 
     fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {
-        let state = match self.components.contains(domain) {
-            true => ComponentState::Absent,
-            false => ComponentState::None,
+        let (state, reason) = match self.components.contains(domain) {
+            true => (ComponentState::Absent, Reason::ComponentAway),
+            false => (ComponentState::None, Reason::NotProvided),
         };
-        self.local.answer(&self.hosts, stanza, domain, state)
+        let answer = self.local.answer(&self.hosts, stanza, domain, state)?;
+        if answer.stanza().class() == StanzaClass::Error {
+            self.counters.bounced(reason);
+        }
+        Some(answer)
     }
 
     /// What a second connection of the domain's component meets (COMP-12).

@@ -298,7 +298,7 @@ impl Reason {
                 "the queue of the pair or of the component has no room: `outbox_…_max`, `component_backlog_…_max`"
             }
             Self::QueuesFull => {
-                "all queues together hold `queues_bytes_max`, and this one has had its share"
+                "all queues together hold `outboxes_bytes_max`, and this one has had its share"
             }
             Self::TooManyPairs => "`pairs_max` pairs have something waiting",
             Self::JournalFull => "the journal has no room",

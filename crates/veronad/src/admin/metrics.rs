@@ -168,6 +168,22 @@ fn stanzas(admin: &Admin, registry: &mut Registry) {
         "Stanzas written to a peer or a component (delivered), returned with an error (bounced), or neither (dropped)",
         family,
     );
+    let family = Family::<ReasonLabels, Counter>::default();
+    for (reason, count) in admin.handle.bounced() {
+        let reason = reason.name();
+        family.get_or_create(&ReasonLabels { reason }).inc_by(count);
+    }
+    registry.register(
+        "bounces",
+        "Stanzas returned with an error, by the reason (docs/errors.md)",
+        family,
+    );
+    registry.register_with_unit(
+        "outboxes",
+        "What waits in all queues together, of outboxes_bytes_max",
+        Unit::Bytes,
+        gauge(number(admin.handle.outboxes_bytes())),
+    );
 }
 
 fn components(admin: &Admin, registry: &mut Registry) {
@@ -243,6 +259,11 @@ struct StreamLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

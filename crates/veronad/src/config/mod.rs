@@ -206,7 +206,6 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
             journal,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             trace: None,
-            journal: None,
             simulated: None,
         },
         store,

@@ -389,6 +389,7 @@ const OF_EVERYBODY: &[&str] = &[
     "drain_seconds",
     "outbox_stanzas_max",
     "outbox_bytes_max",
+    "outboxes_bytes_max",
     "outbox_age_seconds",
     "retry_seconds_min",
     "retry_seconds_max",
