@@ -112,6 +112,9 @@ pub struct Limits {
     pub component_backlog_bytes_max: u64,
     /// Stanzas that wait for one component.
     pub component_backlog_stanzas_max: u64,
+    /// Seconds that what waits for a component which left waits for its return (COMP-13). 10: a bridge restarts in less,
+    /// and nobody has given up on a request by then.
+    pub component_reconnect_seconds: u64,
     /// Seconds for a component's handshake (COMP-08).
     pub component_handshake_seconds: u64,
     /// Connections to the component listeners, those that have not shaken hands included (LIM-09).
@@ -184,6 +187,7 @@ impl Default for Limits {
             pairs_max: 100_000,
             component_backlog_bytes_max: 4 * 1024 * 1024,
             component_backlog_stanzas_max: 16_384,
+            component_reconnect_seconds: 10,
             component_handshake_seconds: 30,
             component_connections_max: 1024,
             streams_per_address_max: 32,
@@ -207,11 +211,12 @@ impl Limits {
         if name == "stanza_bytes_max" && value < STANZA_BYTES_FLOOR {
             return Err(BadLimit::BelowFloor(STANZA_BYTES_FLOOR));
         }
-        // One for us and one for strangers.
-        let floor = if name == "dials_per_address_max" {
-            2
-        } else {
-            1
+        let floor = match name {
+            // One for us and one for strangers.
+            "dials_per_address_max" => 2,
+            // Not at all.
+            "component_reconnect_seconds" => 0,
+            _ => 1,
         };
         if value < floor {
             return Err(BadLimit::BelowFloor(floor));
@@ -306,6 +311,7 @@ impl Limits {
             "pairs_max" => &mut self.pairs_max,
             "component_backlog_bytes_max" => &mut self.component_backlog_bytes_max,
             "component_backlog_stanzas_max" => &mut self.component_backlog_stanzas_max,
+            "component_reconnect_seconds" => &mut self.component_reconnect_seconds,
             "component_handshake_seconds" => &mut self.component_handshake_seconds,
             "component_connections_max" => &mut self.component_connections_max,
             "streams_per_address_max" => &mut self.streams_per_address_max,
@@ -395,6 +401,7 @@ const NAMES: &[&str] = &[
     "pairs_max",
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",
+    "component_reconnect_seconds",
     "component_handshake_seconds",
     "component_connections_max",
     "streams_per_address_max",

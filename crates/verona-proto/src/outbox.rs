@@ -71,7 +71,7 @@ impl Feeder {
     /// # Errors
     /// [`Refused`] gives the stanza back; the newest is refused, which keeps the order (ROUTE-23).
     pub fn push(&self, stanza: Stanza, now: Instant) -> Result<(), Refused> {
-        self.push_within(self.0.limit, stanza, now)
+        self.push_within(Some(self.0.limit), stanza, now)
     }
 
     /// Appends a stanza that was taken before a restart, whatever there is: it was within a limit then, and it must not
@@ -80,14 +80,16 @@ impl Feeder {
     /// # Errors
     /// [`Refused::Closed`].
     pub fn restore(&self, stanza: Stanza, now: Instant) -> Result<(), Refused> {
-        let anything = OutboxLimit {
-            stanzas: usize::MAX,
-            bytes: usize::MAX,
-        };
-        self.push_within(anything, stanza, now)
+        self.push_within(None, stanza, now)
     }
 
-    fn push_within(&self, limit: OutboxLimit, stanza: Stanza, now: Instant) -> Result<(), Refused> {
+    /// Without a limit anything goes, the share of all queues included.
+    fn push_within(
+        &self,
+        limit: Option<OutboxLimit>,
+        stanza: Stanza,
+        now: Instant,
+    ) -> Result<(), Refused> {
         let mut contents = self.0.lock();
         contents.observe(now);
         if contents.end == End::Closed {
@@ -95,11 +97,20 @@ impl Feeder {
         }
         //= ROUTE-23
         let bytes = contents.bytes.saturating_add(stanza.bytes().len());
-        if contents.entries.len() >= limit.stanzas || bytes > limit.bytes {
-            return Err(Refused::Full(stanza));
-        }
-        if !contents.has_share_of(&stanza) {
-            return Err(Refused::Crowded(stanza));
+        match limit {
+            Some(limit) => {
+                if contents.entries.len() >= limit.stanzas || bytes > limit.bytes {
+                    return Err(Refused::Full(stanza));
+                }
+                if !contents.has_share_of(&stanza) {
+                    return Err(Refused::Crowded(stanza));
+                }
+            }
+            None => {
+                if let Some(share) = &contents.share {
+                    share.take_anyway(cost(1, stanza.bytes().len()));
+                }
+            }
         }
         let was_empty = contents.queued() == 0;
         contents.bytes = bytes;

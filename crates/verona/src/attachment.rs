@@ -35,20 +35,26 @@ impl Attachment {
             .hosts
             .local(domain)
             .ok_or_else(|| AttachError::NotHosted(domain.clone()))?;
-        let (feeder, mut drain) = shared.switchboard.outbox(OutboxLimit {
-            stanzas: size(shared.limits.component_backlog_stanzas_max),
-            bytes: size(shared.limits.component_backlog_bytes_max),
-        });
-        for stanza in shared.stranded.take(&domain) {
-            // It is new, so it takes everything.
-            let _ = feeder.restore(stanza, now());
-        }
-        //= COMP-12
-        let attached = shared.switchboard.attach(domain.clone(), feeder.clone());
-        if attached.is_err() {
-            shared.stranded.put_back(domain.clone(), drain.close());
-            return Err(AttachError::Taken(domain.domain().clone()));
-        }
+        let (feeder, mut drain) = match shared.waiting.take(&domain) {
+            Some(queue) => queue,
+            None => {
+                let (feeder, drain) = shared.switchboard.outbox(OutboxLimit {
+                    stanzas: size(shared.limits.component_backlog_stanzas_max),
+                    bytes: size(shared.limits.component_backlog_bytes_max),
+                });
+                for stanza in shared.stranded.take(&domain) {
+                    // It is new, so it takes everything.
+                    let _ = feeder.restore(stanza, now());
+                }
+                //= COMP-12
+                let attached = shared.switchboard.attach(domain.clone(), feeder.clone());
+                if attached.is_err() {
+                    shared.stranded.put_back(domain.clone(), drain.close());
+                    return Err(AttachError::Taken(domain.domain().clone()));
+                }
+                (feeder, drain)
+            }
+        };
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         drain.ring_with(Arc::new(move || ring.notify_one()));

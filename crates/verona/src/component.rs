@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::{seconds, size};
 use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Reason, Stanza, StanzaClass, StreamCondition, Undelivered};
+use verona_proto::stanza::{Stanza, StanzaClass, StreamCondition, Undelivered};
 
 use crate::config::Conflict;
 use crate::held::Held;
@@ -19,12 +19,15 @@ use crate::journal::{Barrier, Journal};
 use crate::observe::log;
 use crate::shared::{Shared, now};
 use crate::throttle::Throttle;
+use crate::waiting;
 
 /// What others want of a component's connection.
 #[derive(Debug)]
 pub(crate) enum ComponentCommand {
     /// The queue of a pair of this component's cannot be served: its stanzas are answered with errors.
     Return { drain: Drain, why: Undelivered },
+    /// Another connection serves the domain from now on: hand the queue over, and end the link.
+    Replace(oneshot::Sender<Drain>),
     /// End the link.
     Close(StreamCondition),
 }
@@ -69,8 +72,8 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         bell: Arc::default(),
         held: Held::default(),
         barrier: Barrier::default(),
-        in_flight: 0,
-        in_flight_counted: 0,
+        in_flight: VecDeque::new(),
+        bytes_written: 0,
     };
     task.drive(&mut io).await;
     task.end().await;
@@ -88,10 +91,19 @@ struct ComponentTask {
     held: Held,
     /// Holds back what answers messages that are not safe yet.
     barrier: Barrier,
-    /// Stanzas of the component's own queue that are pulled and not yet written.
-    in_flight: usize,
-    /// How many of them count as delivered: errors are counted where they are made.
-    in_flight_counted: u64,
+    /// Stanzas of the component's own queue that are pulled and not yet written, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// What the system took of all that was ever to be written.
+    bytes_written: u64,
+}
+
+/// A stanza that is being written: from where to where in all that is written.
+#[derive(Debug)]
+struct InFlight {
+    begin: u64,
+    end: u64,
+    /// Whether it counts as delivered when it is: errors are counted where they are made.
+    counts: bool,
 }
 
 /// The domain is the component's.
@@ -126,7 +138,6 @@ impl ComponentTask {
             }
             let leave = leave_at.unwrap_or_else(tokio::time::Instant::now);
             if outgoing.is_empty() {
-                self.written();
                 self.fill().await;
                 outgoing = self.link.transmit().split();
                 progress = tokio::time::Instant::now();
@@ -173,6 +184,7 @@ impl ComponentTask {
                     match written {
                         Ok(count) if count > 0 => {
                             outgoing.advance(count.min(outgoing.len()));
+                            self.written(count);
                             progress = tokio::time::Instant::now();
                         }
                         Ok(_) | Err(_) => {
@@ -190,6 +202,18 @@ impl ComponentTask {
                                 leave_at = Some(tokio::time::Instant::now() + SHUTDOWN_PATIENCE);
                             }
                             self.link.handle(ComponentInput::Close(condition), now());
+                            closing |= self.outputs().await;
+                        }
+                        Some(ComponentCommand::Replace(successor)) => {
+                            self.hand_over(successor);
+                            outgoing.clear();
+                            // Half a stanza cannot be followed by an error.
+                            if !self.is_between_stanzas() {
+                                self.link.handle(ComponentInput::Eof, now());
+                                self.outputs().await;
+                                return;
+                            }
+                            self.link.handle(ComponentInput::Close(StreamCondition::Conflict), now());
                             closing |= self.outputs().await;
                         }
                         Some(command @ ComponentCommand::Return { .. }) => self.returns.push_back(command),
@@ -224,7 +248,7 @@ impl ComponentTask {
         let mut closing = false;
         while let Some(output) = self.link.poll() {
             match output {
-                ComponentOutput::Claim(domain) => self.claim(domain),
+                ComponentOutput::Claim(domain) => self.claim(domain).await,
                 ComponentOutput::Deliver(admitted) => {
                     self.held.deliver(&self.shared, admitted).await
                 }
@@ -235,44 +259,12 @@ impl ComponentTask {
         closing
     }
 
-    fn claim(&mut self, domain: LocalDomain) {
-        let (feeder, mut drain) = self.shared.switchboard.outbox(OutboxLimit {
-            stanzas: size(self.shared.limits.component_backlog_stanzas_max),
-            bytes: size(self.shared.limits.component_backlog_bytes_max),
-        });
+    async fn claim(&mut self, domain: LocalDomain) {
+        let Some((feeder, mut drain)) = self.queue_of(&domain).await else {
+            return self.link.handle(ComponentInput::Conflict, now());
+        };
         let bell = Arc::clone(&self.bell);
         drain.ring_with(Arc::new(move || bell.notify_one()));
-        // What an earlier run left comes first: nobody else has this queue yet.
-        for stanza in self.shared.stranded.take(&domain) {
-            // It is new, so it takes everything.
-            let _ = feeder.restore(stanza, now());
-        }
-        //= COMP-12
-        let attached = match self
-            .shared
-            .switchboard
-            .attach(domain.clone(), feeder.clone())
-        {
-            Ok(()) => true,
-            Err(_) => match self.shared.conflict(&domain) {
-                Conflict::RejectNew => false,
-                Conflict::KickOld => {
-                    self.shared
-                        .switchboard
-                        .replace(domain.clone(), feeder.clone());
-                    if let Some(old) = self.shared.attached().get(&domain) {
-                        let _ = old
-                            .commands
-                            .send(ComponentCommand::Close(StreamCondition::Conflict));
-                    }
-                    true
-                }
-            },
-        };
-        if !attached {
-            self.shared.stranded.put_back(domain, drain.close());
-            return self.link.handle(ComponentInput::Conflict, now());
-        }
         self.shared.attached().insert(
             domain.clone(),
             ComponentHandle {
@@ -288,6 +280,87 @@ impl ComponentTask {
         self.link.handle(ComponentInput::Accepted, now());
     }
 
+    /// The domain's queue: what waited for whoever serves it, or a new one; `None` when another serves it and stays.
+    async fn queue_of(&self, domain: &LocalDomain) -> Option<(Feeder, Drain)> {
+        // A second time, for one that is just leaving.
+        for _ in 0..2 {
+            //= COMP-13
+            if let Some(queue) = self.shared.waiting.take(domain) {
+                return Some(queue);
+            }
+            let limits = &self.shared.limits;
+            let (feeder, drain) = self.shared.switchboard.outbox(OutboxLimit {
+                stanzas: size(limits.component_backlog_stanzas_max),
+                bytes: size(limits.component_backlog_bytes_max),
+            });
+            // What an earlier run left comes first: nobody else has this queue yet.
+            for stanza in self.shared.stranded.take(domain) {
+                // It is new, so it takes everything.
+                let _ = feeder.restore(stanza, now());
+            }
+            //= COMP-12
+            let attached = self
+                .shared
+                .switchboard
+                .attach(domain.clone(), feeder.clone());
+            match (attached, self.shared.conflict(domain)) {
+                (Ok(()), _) => return Some((feeder, drain)),
+                (Err(_), Conflict::RejectNew) => {
+                    self.shared.stranded.put_back(domain.clone(), drain.close());
+                    return None;
+                }
+                (Err(_), Conflict::KickOld) => {
+                    self.shared.stranded.put_back(domain.clone(), drain.close());
+                    if let Some(drain) = self.take_over(domain).await {
+                        return Some((drain.feeder(), drain));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// What the connection has that serves the domain until now.
+    async fn take_over(&self, domain: &LocalDomain) -> Option<Drain> {
+        let old = self.shared.attached().get(domain)?.commands.clone();
+        let (successor, queue) = oneshot::channel();
+        old.send(ComponentCommand::Replace(successor)).ok()?;
+        // Should it not answer, it keeps its queue.
+        tokio::time::timeout(TAKE_OVER_PATIENCE, queue)
+            .await
+            .ok()?
+            .ok()
+    }
+
+    /// Gives the queue to another connection, with all that was not written here as a whole: of half a stanza the
+    /// component can have made nothing.
+    fn hand_over(&mut self, successor: oneshot::Sender<Drain>) {
+        let Some(Attached {
+            domain,
+            feeder,
+            mut drain,
+        }) = self.attached.take()
+        else {
+            return;
+        };
+        drain.silence();
+        drain.requeue();
+        if let Err(drain) = successor.send(drain) {
+            self.attached = Some(Attached {
+                domain,
+                feeder,
+                drain,
+            });
+        }
+    }
+
+    /// Whether what was written ends with a whole stanza.
+    fn is_between_stanzas(&self) -> bool {
+        self.in_flight
+            .front()
+            .is_none_or(|stanza| stanza.begin >= self.bytes_written)
+    }
+
     /// Fills the write buffer: the component's own queue first, then the errors for what could not be sent.
     async fn fill(&mut self) {
         let mut free = self.free();
@@ -301,14 +374,19 @@ impl ComponentTask {
             else {
                 break;
             };
+            let begin = self.position();
             if !self.link.send(&stanza) {
                 if let Some(attached) = &mut self.attached {
-                    attached.drain.requeue();
+                    attached.drain.put_back();
                 }
                 return;
             }
-            self.in_flight += 1;
-            self.in_flight_counted += u64::from(stanza.class() != StanzaClass::Error);
+            let end = self.position();
+            self.in_flight.push_back(InFlight {
+                begin,
+                end,
+                counts: stanza.class() != StanzaClass::Error,
+            });
         }
         while self.link.transmit().len() < WRITE_BYTES && self.room() {
             let Some(ComponentCommand::Return { drain, why }) = self.returns.front_mut() else {
@@ -365,33 +443,47 @@ impl ComponentTask {
         })
     }
 
-    /// The write buffer has gone out.
-    fn written(&mut self) {
-        if let Some(attached) = &mut self.attached {
-            attached.drain.acknowledge(self.in_flight);
-            self.shared
-                .counters
-                .delivered
-                .fetch_add(self.in_flight_counted, Ordering::Relaxed);
-        }
-        self.in_flight = 0;
-        self.in_flight_counted = 0;
+    /// Where what is written next begins, in all that is written. Only asked when the last buffer has gone out.
+    fn position(&mut self) -> u64 {
+        self.bytes_written + u64::try_from(self.link.transmit().len()).unwrap_or(0)
     }
 
-    /// The link is over: what waited for the component is answered.
+    /// The system took more of what is written. A component does not say what it read, so what was taken as a whole
+    /// counts as delivered.
+    fn written(&mut self, count: usize) {
+        self.bytes_written += u64::try_from(count).unwrap_or(0);
+        while let Some(first) = self.in_flight.front()
+            && first.end <= self.bytes_written
+        {
+            let counts = first.counts;
+            self.in_flight.pop_front();
+            if let Some(attached) = &mut self.attached {
+                attached.drain.acknowledge(1);
+            }
+            let delivered = &self.shared.counters.delivered;
+            delivered.fetch_add(u64::from(counts), Ordering::Relaxed);
+        }
+    }
+
+    /// The link is over: what waits for the component waits for its return, what waited to be returned is returned.
     async fn end(mut self) {
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            self.returns.push_back(command);
+            match command {
+                ComponentCommand::Replace(successor) => self.hand_over(successor),
+                command @ (ComponentCommand::Return { .. } | ComponentCommand::Close(_)) => {
+                    self.returns.push_back(command);
+                }
+            }
         }
         self.held.give_up(&self.shared).await;
         if let Some(Attached {
             domain,
             feeder,
-            drain,
+            mut drain,
         }) = self.attached.take()
         {
-            self.shared.switchboard.detach(&domain, &feeder);
+            // Before the queue is to be had: whoever takes it is the one to be known.
             {
                 let mut attached = self.shared.attached();
                 if attached
@@ -401,18 +493,16 @@ impl ComponentTask {
                     attached.remove(&domain);
                 }
             }
-            for stanza in drain.close() {
-                //= ROUTE-19
-                let why = Undelivered::new(Reason::ComponentAway, &domain, "");
-                self.shared.bounce(&stanza, &why).await;
-            }
+            drain.silence();
+            drain.requeue();
+            waiting::leave(&self.shared, domain, drain).await;
         }
         for command in self.returns {
             match command {
                 ComponentCommand::Return { drain, why } => {
                     bounce_all(&self.shared, drain, &why).await;
                 }
-                ComponentCommand::Close(_) => {}
+                ComponentCommand::Replace(_) | ComponentCommand::Close(_) => {}
             }
         }
     }
@@ -444,5 +534,7 @@ const WRITE_BYTES: usize = 64 * 1024;
 const RETURNS_AT_ONCE: usize = 1024;
 /// How long a component that has much to read is not read from.
 const CROWD_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_secs(2);
+/// How long a connection that is being replaced has to hand over its queue.
+const TAKE_OVER_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_secs(2);
 /// How long a component has for its last bytes when the server stops.
 const SHUTDOWN_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_millis(500);

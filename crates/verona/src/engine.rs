@@ -38,6 +38,7 @@ use crate::resolver::{Resolver, ResolverError};
 use crate::shared::{Parts, Shared, lock};
 use crate::status::{JournalStatus, Link, LinkRole, LinkTransport, Peer, StanzaCounts};
 use crate::tls::{Certificates, Tls, TlsError, TrustRoots};
+use crate::waiting;
 use crate::wire::Listener;
 
 /// A running federation: listeners, connections, components, and the machine that assigns them.
@@ -187,6 +188,7 @@ impl Engine {
         }
         // What components sent is delivered, and what waits for them.
         shared.stop.send_replace(true);
+        waiting::give_up(&shared).await;
         let _ = timeout_at(by(50), emptied(&shared)).await;
         // A component that does not take what waits for it is let go, and the senders are told while they can be.
         close_components(&shared, |handle| handle.queued() > 0);

@@ -214,7 +214,7 @@ fn give_back(shared: &Arc<Shared>, pair: &DomainPair, drain: Drain, why: Undeliv
             let shared = Arc::clone(shared);
             tokio::spawn(async move { bounce_all(&shared, drain, &why).await });
         }
-        Some(ComponentCommand::Close(_)) | None => {}
+        Some(ComponentCommand::Replace(_) | ComponentCommand::Close(_)) | None => {}
     }
 }
 

@@ -137,6 +137,7 @@ pub mod status;
 mod throttle;
 pub mod tls;
 pub mod trace;
+mod waiting;
 mod wire;
 
 pub use attachment::{AttachError, Attachment, SendError};

@@ -34,6 +34,7 @@ use crate::random::Random;
 use crate::resolver::Resolver;
 use crate::status::StanzaCounts;
 use crate::tls::Tls;
+use crate::waiting::Waiting;
 use crate::wire::Wire;
 
 /// What every task of the engine shares.
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) pings: Pings,
     pub(crate) gate: Gate,
     pub(crate) counters: Counters,
+    /// What waits for components that are away for a moment.
+    pub(crate) waiting: Waiting,
     replaceable: RwLock<Replaceable>,
     overflows: log::Overflows,
     lost_errors: log::Overflows,
@@ -197,6 +200,7 @@ impl Shared {
             random: parts.random,
             pings: Pings::default(),
             counters: Counters::default(),
+            waiting: Waiting::default(),
             overflows: log::Overflows::default(),
             lost_errors: log::Overflows::default(),
             look_ups: LookUps::new(),

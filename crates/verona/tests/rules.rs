@@ -267,7 +267,10 @@ async fn who_takes_nothing_stops_nobody_else_on_the_same_connection() {
 async fn a_component_that_never_reads_is_let_go() {
     let engine = Engine::start(config(
         vec![hosted("montague.lit"), component("deaf.montague.lit")],
-        &[("write_stall_seconds", 1)],
+        &[
+            ("write_stall_seconds", 1),
+            ("component_reconnect_seconds", 0),
+        ],
     ))
     .await
     .unwrap();

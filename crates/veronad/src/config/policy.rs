@@ -325,6 +325,8 @@ fn most(name: &str) -> u64 {
     match name {
         // Contract §4: SIGTERM drains, at most 10 s.
         "drain_seconds" => 10,
+        // COMP-13: what waits for a component that does not come back is answered in reasonable time.
+        "component_reconnect_seconds" => 30,
         name if name.contains("_seconds") => SECONDS_MOST,
         _ => COUNT_MOST,
     }
@@ -382,6 +384,7 @@ const OF_EVERYBODY: &[&str] = &[
     "pairs_max",
     "component_backlog_bytes_max",
     "component_backlog_stanzas_max",
+    "component_reconnect_seconds",
     "component_handshake_seconds",
     "component_connections_max",
     "streams_per_address_max",
