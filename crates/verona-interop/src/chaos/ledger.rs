@@ -287,10 +287,14 @@ impl Ledger {
         lock(&self.page).surprises.clone()
     }
 
-    /// How many stanzas have neither arrived nor come back, in all.
-    pub(super) fn open_stanzas(&self) -> usize {
+    /// How many stanzas of these ways have neither arrived nor come back.
+    pub(super) fn open_stanzas(&self, ways: &[Way]) -> usize {
         let page = lock(&self.page);
-        let stanzas = page.flows.iter().flat_map(|flow| &flow.stanzas);
+        let stanzas = page
+            .flows
+            .iter()
+            .filter(|flow| ways.contains(&flow.way))
+            .flat_map(|flow| &flow.stanzas);
         stanzas
             .filter(|fate| fate.is_unknown() && !fate.is_unaccepted)
             .count()
@@ -315,14 +319,11 @@ impl Ledger {
                 match (fate.delivered, fate.bounced) {
                     (true, false) => account.delivered += 1,
                     (false, true) => account.bounced += 1,
-                    (true, true) => account.both += 1,
+                    (true, true) => account.both.push(named(index, number, flow, *fate)),
                     (false, false) if fate.acknowledged => account.acknowledged += 1,
                     (false, false) if fate.is_unaccepted => account.unaccepted += 1,
                     (false, false) if fate.is_in_killed_socket => account.in_killed_sockets += 1,
-                    (false, false) => account.unknown.push(Unknown {
-                        sent_at: Duration::from_millis(u64::from(fate.sent_at)),
-                        name: format!("f{index}-{number} from {} to {}", flow.from, flow.to),
-                    }),
+                    (false, false) => account.unknown.push(named(index, number, flow, *fate)),
                 }
             }
         }
@@ -337,6 +338,13 @@ impl Ledger {
 
     fn now(&self) -> u32 {
         u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+fn named(index: usize, number: usize, flow: &Flow, fate: Fate) -> Named {
+    Named {
+        sent_at: Duration::from_millis(u64::from(fate.sent_at)),
+        name: format!("f{index}-{number} from {} to {}", flow.from, flow.to),
     }
 }
 
@@ -355,7 +363,7 @@ pub(super) struct Account {
     /// They came back.
     pub(super) bounced: usize,
     /// They arrived and came back as well.
-    pub(super) both: usize,
+    pub(super) both: Vec<Named>,
     /// They did not arrive, and the peer's server had acknowledged them: it lost them.
     pub(super) acknowledged: usize,
     /// The sender's connection ended before its server had read them, as far as one can know.
@@ -363,7 +371,7 @@ pub(super) struct Account {
     /// They went with the socket of a component that was killed.
     pub(super) in_killed_sockets: usize,
     /// Nobody knows.
-    pub(super) unknown: Vec<Unknown>,
+    pub(super) unknown: Vec<Named>,
     pub(super) duplicates: usize,
     pub(super) inversions: usize,
     /// They arrived with another content.
@@ -373,9 +381,9 @@ pub(super) struct Account {
     pub(super) conditions: Vec<(String, usize)>,
 }
 
-/// A stanza that was lost.
+/// One stanza.
 #[derive(Clone, Debug)]
-pub(super) struct Unknown {
+pub(super) struct Named {
     pub(super) sent_at: Duration,
     pub(super) name: String,
 }
@@ -430,7 +438,8 @@ mod tests {
             account.conditions,
             [("remote-server-timeout".to_owned(), 2)]
         );
-        assert_eq!(ledger.open_stanzas(), 1);
+        assert_eq!(ledger.open_stanzas(&Way::ALL), 1);
+        assert_eq!(ledger.open_stanzas(&[Way::ToPlain]), 0);
         assert_eq!(ledger.account(Way::ToPlain).sent, 0);
     }
 

@@ -34,7 +34,7 @@ pub(super) fn table(accounts: &[(Way, Account)]) -> String {
             account.sent,
             account.delivered,
             account.bounced,
-            account.both,
+            account.both.len(),
             account.acknowledged,
             account.unaccepted,
             account.in_killed_sockets,
@@ -114,7 +114,7 @@ pub(super) fn problems(accounts: &[(Way, Account)], events: &[Event]) -> Vec<Str
         match way {
             Way::Veronas => {
                 nothing(account.inversions, "stanzas were overtaken");
-                nothing(account.both, "stanzas arrived and were returned as well");
+                nothing(account.both.len(), "stanzas arrived and were returned as well");
                 nothing(account.unknown.len(), "stanzas were lost");
                 nothing(account.acknowledged, "stanzas were acknowledged and lost");
             }
@@ -139,13 +139,15 @@ pub(super) fn problems(accounts: &[(Way, Account)], events: &[Event]) -> Vec<Str
                 way.title()
             ));
         }
-        for lost in account.unknown.iter().take(SHOWN_MAX) {
-            if !matches!(way, Way::FromAcking | Way::FromPlain | Way::ToPlain) {
-                problems.push(format!(
-                    "  lost: {}, sent at {:.2} s",
-                    lost.name,
-                    lost.sent_at.as_secs_f32()
-                ));
+        let (lost, both) = match way {
+            Way::Veronas => (&account.unknown[..], &account.both[..]),
+            Way::ToAcking => (&account.unknown[..], &[][..]),
+            Way::FromAcking | Way::ToPlain | Way::FromPlain => (&[][..], &[][..]),
+        };
+        for (word, stanzas) in [("lost", lost), ("both", both)] {
+            for stanza in stanzas.iter().take(SHOWN_MAX) {
+                let at = stanza.sent_at.as_secs_f32();
+                problems.push(format!("  {word}: {}, sent at {at:.2} s", stanza.name));
             }
         }
     }
