@@ -170,7 +170,11 @@ fn settle(world: &World, size: Size) {
     // Only what is lost between the veronas is waited for as long as they may wait; of what a killed Prosody had,
     // nothing will ever be heard.
     let longest = size.outbox_age_seconds.max(size.resume_seconds);
-    until_settled(world, &[Way::Veronas], Duration::from_secs(longest) + SETTLED_AFTER);
+    until_settled(
+        world,
+        &[Way::Veronas],
+        Duration::from_secs(longest) + SETTLED_AFTER,
+    );
     let age = Duration::from_secs(size.outbox_age_seconds);
     until_settled(world, &Way::ALL, age + SETTLED_AFTER);
     // What arrives twice, or late, arrives by then.

@@ -114,7 +114,10 @@ pub(super) fn problems(accounts: &[(Way, Account)], events: &[Event]) -> Vec<Str
         match way {
             Way::Veronas => {
                 nothing(account.inversions, "stanzas were overtaken");
-                nothing(account.both.len(), "stanzas arrived and were returned as well");
+                nothing(
+                    account.both.len(),
+                    "stanzas arrived and were returned as well",
+                );
                 nothing(account.unknown.len(), "stanzas were lost");
                 nothing(account.acknowledged, "stanzas were acknowledged and lost");
             }
