@@ -376,7 +376,7 @@ impl Open {
         }
         //= STREAM-55
         //= BIDI-62
-        if self.idle_deadline(context) <= now {
+        if self.leaving.is_none() && self.idle_deadline(context) <= now {
             return Ok(self.leave(Ending::Quiet(Cause::Idle), context, now));
         }
         //= SASL-26
@@ -403,10 +403,13 @@ impl Open {
         [
             self.negotiation,
             self.authorizations.deadline(),
-            self.leaving.as_ref().map(|leaving| leaving.until),
+            // A stream that is being left for want of use waits for its answer alone.
+            Some(match &self.leaving {
+                Some(leaving) => leaving.until,
+                None => self.idle_deadline(context),
+            }),
             context.management.deadline(),
             self.expires,
-            Some(self.idle_deadline(context)),
             Some(self.keepalive_deadline(context)),
         ]
         .into_iter()

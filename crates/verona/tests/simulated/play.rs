@@ -1,6 +1,7 @@
 //! Plays a story, lets all faults end, and judges what became of every stanza.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
@@ -28,7 +29,19 @@ pub(crate) fn play(story: &Story) -> Outcome {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(Playing::new(story).run(story))
+    std::thread::scope(|scope| {
+        let (done, watched) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            // Somebody turns in circles, and no time goes by: nothing but the end of the process ends that.
+            if watched.recv_timeout(REAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{story}it takes longer than {REAL:?}, in which its own time stands still");
+                std::process::abort();
+            }
+        });
+        let outcome = runtime.block_on(Playing::new(story).run(story));
+        drop(done);
+        outcome
+    })
 }
 
 struct Playing {
@@ -279,3 +292,5 @@ const SETTLED: Duration = Duration::from_secs(400);
 const QUIET: Duration = Duration::from_secs(100);
 /// Attempts rest for eight seconds at most.
 const HEALED: Duration = Duration::from_secs(120);
+/// A story takes less than a second, on a machine that has nothing else to do.
+const REAL: Duration = Duration::from_secs(120);
