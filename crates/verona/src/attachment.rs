@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant, sleep};
 use verona_proto::addr::{Domain, LocalDomain};
 use verona_proto::limits::size;
 use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Admitted, Custody, Reason, Stanza, Undelivered, originate};
+use verona_proto::stanza::{Admitted, Reason, Safekeeping, Stanza, Undelivered, originate};
 
 use crate::shared::{Shared, now};
 
@@ -106,7 +106,10 @@ impl Attachment {
             // The error is on its way.
             None => return Ok(()),
         };
-        let kept = admitted.stanza().custody().map_or(0, Custody::number);
+        let kept = admitted
+            .stanza()
+            .safekeeping()
+            .map_or(0, Safekeeping::number);
         let until = Instant::now() + PATIENCE;
         loop {
             let full: Admitted = match self.shared.route(admitted).await {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::{seconds, size};
@@ -15,7 +15,7 @@ use verona_proto::stanza::{Stanza, StanzaClass, StreamCondition, Undelivered};
 
 use crate::config::Conflict;
 use crate::held::Held;
-use crate::journal::{Barrier, Journal};
+use crate::journal::{self, Barrier, Journal};
 use crate::observe::log;
 use crate::shared::{Shared, now};
 use crate::throttle::Throttle;
@@ -222,7 +222,7 @@ impl ComponentTask {
                 }
                 () = bell.notified() => {}
                 //= SM-11
-                () = changed(&mut safe), if self.barrier.is_down() => {}
+                () = journal::changed(&mut safe), if self.barrier.is_down() => {}
                 () = tokio::time::sleep_until(throttled.unwrap_or(leave)), if throttled.is_some() => {}
                 () = tokio::time::sleep_until(read_on), if crowded => {}
                 //= LIM-12
@@ -418,13 +418,9 @@ impl ComponentTask {
             return 0;
         };
         let queued = attached.drain.queued();
-        match &self.shared.journal {
-            //= SM-11
-            Some(journal) => self
-                .barrier
-                .free(queued, self.held.kept(), journal.safe_up_to()),
-            None => queued,
-        }
+        //= SM-11
+        self.barrier
+            .free(queued, self.held.kept(), self.shared.safe_up_to())
     }
 
     /// Whether the component's own queue takes errors: no error is lost because the component is slow.
@@ -506,16 +502,6 @@ impl ComponentTask {
             }
         }
     }
-}
-
-/// Waits until more of the journal is safe.
-async fn changed(safe: &mut Option<watch::Receiver<u64>>) {
-    if let Some(safe) = safe
-        && safe.changed().await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
 }
 
 /// Answers everything in a queue with errors, and ends the queue.

@@ -28,6 +28,7 @@ use verona_proto::stream::{
 use crate::attest::{self, Shown};
 use crate::gate::Admission;
 use crate::held::Held;
+use crate::journal::{self, Journal};
 use crate::observe::log;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTransport};
@@ -473,7 +474,9 @@ impl Connection {
         stream: &mut Stream,
     ) -> Exit {
         let exit = self.pump(io, stream).await;
-        self.lost = stream.resume_point();
+        // What is taken up again begins with how much was handled, and that has to be true.
+        let is_safe = !self.held.is_exposed(self.shared.safe_up_to());
+        self.lost = stream.resume_point().filter(|_| is_safe);
         exit
     }
 
@@ -490,6 +493,7 @@ impl Connection {
         let mut progress = tokio::time::Instant::now();
         let mut exit: Option<Exit> = self.outputs(stream).await;
         let mut leaving = None;
+        let mut safe = self.shared.journal.as_ref().map(Journal::safe);
         loop {
             // The end has a deadline of its own, which nothing that the peer does or does not do puts off.
             let leave_at = *leaving.get_or_insert_with(|| match exit {
@@ -501,7 +505,9 @@ impl Connection {
             } else if leave_at <= tokio::time::Instant::now() {
                 return Exit::End;
             }
-            stream.unhandled(self.held.count());
+            let safe_up_to = self.shared.safe_up_to();
+            let is_exposed = self.held.is_exposed(safe_up_to);
+            stream.unhandled(self.held.unhandled(stream.counted(), safe_up_to));
             // What was taken is flushed, and so known to have left, before more is taken: under a standing backlog too.
             if outgoing.is_empty() && !unflushed {
                 self.fill(stream, 0);
@@ -517,6 +523,7 @@ impl Connection {
             if outgoing.is_empty()
                 && !unflushed
                 && self.held.is_empty()
+                && !is_exposed
                 && let Some(exit) = exit.take()
             {
                 if matches!(exit, Exit::End) {
@@ -537,6 +544,7 @@ impl Connection {
                 exit.is_none() && self.held.is_empty() && stream.transmit().len() < WRITE_BYTES;
             //= LIM-11
             let throttled = self.throttle.until().filter(|_| reading);
+            let counted = stream.counted();
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if reading && throttled.is_none() => {
                     match read {
@@ -554,6 +562,7 @@ impl Connection {
                         }
                     }
                     exit = self.outputs(stream).await;
+                    self.held.has_read(counted, self.shared.safe_up_to());
                 }
                 written = write(&mut writer, &outgoing), if writing => {
                     match written {
@@ -595,6 +604,8 @@ impl Connection {
                     exit = self.outputs(stream).await;
                 }
                 () = ready.notified(), if exit.is_none() => {}
+                //= SM-11
+                () = journal::changed(&mut safe), if is_exposed => {}
                 () = tokio::time::sleep_until(throttled.unwrap_or(leave_at)), if throttled.is_some() => {}
                 //= LIM-12
                 () = tokio::time::sleep_until(progress + stall), if writing => {

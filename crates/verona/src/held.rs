@@ -23,6 +23,17 @@ pub(crate) struct Held {
     slow: Vec<(Feeder, usize)>,
     /// The number that the journal gave to the last message that was read here.
     kept: u64,
+    /// Reads of which something waits or is not safe yet, in their order.
+    unsafe_reads: VecDeque<Read>,
+}
+
+/// What one read brought.
+#[derive(Debug)]
+struct Read {
+    /// Stanzas that had been counted before.
+    counted: u32,
+    /// The number of the last message of it that is kept, or of one before.
+    number: u64,
 }
 
 impl Held {
@@ -31,8 +42,8 @@ impl Held {
         let Some(admitted) = shared.keep(admitted).await else {
             return;
         };
-        if let Some(custody) = admitted.stanza().custody() {
-            self.kept = self.kept.max(custody.number());
+        if let Some(safekeeping) = admitted.stanza().safekeeping() {
+            self.kept = self.kept.max(safekeeping.number());
         }
         if !self.waiting.is_empty() {
             self.waiting.push_back(admitted);
@@ -85,9 +96,41 @@ impl Held {
         self.next.unwrap_or_else(Instant::now)
     }
 
-    /// How many stanzas wait.
-    pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    /// Something was read when `counted` stanzas had been counted before. What waits, or is not safe in the journal yet, is
+    /// not to be acknowledged.
+    pub(crate) fn has_read(&mut self, counted: u32, safe: u64) {
+        if self.is_empty() && self.kept <= safe {
+            return;
+        }
+        let number = self.kept;
+        let are_many = self.unsafe_reads.len() >= READS_MAX;
+        match self.unsafe_reads.back_mut() {
+            // As coarse as that the truth is late, and nothing more; a disk may take nothing for long.
+            Some(last) if are_many => last.number = number,
+            _ => self.unsafe_reads.push_back(Read { counted, number }),
+        }
+    }
+
+    /// How many of `counted` stanzas are not to be acknowledged, when the journal is safe up to the number `safe`.
+    pub(crate) fn unhandled(&mut self, counted: u32, safe: u64) -> u32 {
+        // What waits was read last, for nothing more is read while something does.
+        let kept_back = usize::from(!self.is_empty());
+        while self.unsafe_reads.len() > kept_back
+            && self
+                .unsafe_reads
+                .front()
+                .is_some_and(|read| read.number <= safe)
+        {
+            self.unsafe_reads.pop_front();
+        }
+        self.unsafe_reads
+            .front()
+            .map_or(0, |read| counted.wrapping_sub(read.counted))
+    }
+
+    /// Whether the journal, which is safe up to the number `safe`, still owes something to what was read here.
+    pub(crate) fn is_exposed(&self, safe: u64) -> bool {
+        self.kept > safe
     }
 
     /// Once the journal is safe up to this number, so is everything that was read here.
@@ -133,7 +176,49 @@ fn direction(admitted: &Admitted) -> Direction {
     }
 }
 
+/// Reads that are told apart.
+const READS_MAX: usize = 256;
 /// How long a reader waits for room.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How often it looks.
 const RETRY: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_acknowledged_before_it_is_safe() {
+        //= SM-11
+        let mut held = Held::default();
+        held.has_read(0, 0);
+        assert_eq!(held.unhandled(3, 0), 0, "without a journal");
+        // Of three stanzas one is kept as number 1; of the next two the last as number 2.
+        held.kept = 1;
+        held.has_read(3, 0);
+        held.kept = 2;
+        held.has_read(6, 0);
+        assert!(held.is_exposed(1));
+        assert_eq!(held.unhandled(8, 0), 5, "three were handled before");
+        assert_eq!(held.unhandled(8, 1), 2);
+        held.has_read(8, 1);
+        assert_eq!(held.unhandled(9, 1), 3, "what comes behind waits too");
+        assert_eq!(held.unhandled(9, 2), 0);
+        assert!(!held.is_exposed(2));
+        held.has_read(9, 2);
+        assert_eq!(held.unhandled(12, 2), 0);
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_makes_no_list_without_end() {
+        let mut held = Held::default();
+        for read in 0..10_000_u32 {
+            held.kept = u64::from(read) + 1;
+            held.has_read(read, 0);
+        }
+        assert!(held.unsafe_reads.len() <= READS_MAX);
+        assert_eq!(held.unhandled(10_000, 0), 10_000);
+        assert!(held.unhandled(10_000, 9_999) > 0, "the last is not safe");
+        assert_eq!(held.unhandled(10_000, 10_000), 0);
+    }
+}

@@ -355,6 +355,11 @@ impl Shared {
         Some(error)
     }
 
+    /// The number up to which all messages are safe in the journal.
+    pub(crate) fn safe_up_to(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::safe_up_to)
+    }
+
     /// Has a copy kept of what was read, if its domain wants that. A message of which none can be kept is returned to its
     /// sender instead of being taken on a promise that does not hold.
     pub(crate) async fn keep(&self, admitted: Admitted) -> Option<Admitted> {

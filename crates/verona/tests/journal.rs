@@ -99,12 +99,15 @@ async fn what_waited_for_a_component_is_there_in_order_and_marked_after_a_crash(
     let engine = Engine::start(config(folder.path(), &[])).await.unwrap();
     let status = engine.handle().journal().unwrap();
     assert_eq!((status.entries, status.recovered), (3, 3));
-    let gateway = attach(&engine, "gateway.capulet.lit").await;
+    let mut gateway = attach(&engine, "gateway.capulet.lit").await;
     // The component is not back yet, and what is new does not overtake.
     gateway
         .send(message(GATEWAY, ROOM, "refused"))
         .await
         .unwrap();
+    let (error, _) = next(&mut gateway).await;
+    assert_eq!(error.id().as_deref(), Some("refused"));
+    drop(error);
     let mut rooms = attach(&engine, "rooms.capulet.lit").await;
     gateway.send(message(GATEWAY, ROOM, "4")).await.unwrap();
     for id in ["1", "2", "3", "4"] {

@@ -2,7 +2,7 @@
 //!
 //! Routing takes nothing else, so that no way past the check of the sender can be written by mistake.
 
-use super::{Custody, Stanza};
+use super::{Safekeeping, Stanza};
 use crate::addr::{DomainPair, LocalDomain};
 
 /// A stanza whose origin was allowed to send it, and where it goes.
@@ -52,9 +52,9 @@ impl Admitted {
 
     /// The same, of which a copy is kept until it is dropped.
     #[must_use]
-    pub fn in_custody(self, custody: Custody) -> Self {
+    pub fn in_safekeeping(self, safekeeping: Safekeeping) -> Self {
         Self {
-            stanza: self.stanza.in_custody(custody),
+            stanza: self.stanza.in_safekeeping(safekeeping),
             ..self
         }
     }

@@ -64,8 +64,8 @@ pub(crate) fn reply(
         payload,
     );
     // Until the sender has been told, the stanza has not been dealt with.
-    let reply = match stanza.custody() {
-        Some(custody) => reply.in_custody(custody.clone()),
+    let reply = match stanza.safekeeping() {
+        Some(safekeeping) => reply.in_safekeeping(safekeeping.clone()),
         None => reply,
     };
     address(hosts, reply)

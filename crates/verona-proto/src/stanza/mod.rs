@@ -6,10 +6,10 @@
 mod admitted;
 mod bounce;
 pub mod condition;
-mod custody;
 mod delay;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod safekeeping;
 mod undelivered;
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ pub use admitted::{Admitted, Destination};
 pub(crate) use bounce::reply;
 pub use bounce::{bounce, originate, readmit};
 pub use condition::{ErrorType, StanzaCondition, StreamCondition};
-pub use custody::{Custody, Release};
+pub use safekeeping::{Release, Safekeeping};
 pub use undelivered::{Reason, Undelivered};
 
 use crate::addr::{BadJid, Domain, Jid};
@@ -36,7 +36,7 @@ pub struct Stanza {
     from: Domain,
     to: Domain,
     bytes: Bytes,
-    custody: Option<Custody>,
+    safekeeping: Option<Safekeeping>,
 }
 
 impl Stanza {
@@ -104,7 +104,7 @@ impl Stanza {
             from: from.jid.domain().clone(),
             to: to.jid.domain().clone(),
             bytes,
-            custody: None,
+            safekeeping: None,
         })
     }
 
@@ -137,7 +137,7 @@ impl Stanza {
             from: from.domain().clone(),
             to: to.domain().clone(),
             bytes: Bytes::from(out.into_bytes().into_boxed_slice()),
-            custody: None,
+            safekeeping: None,
         }
     }
 
@@ -163,23 +163,23 @@ impl Stanza {
             from: domain("from")?,
             to: domain("to")?,
             bytes,
-            custody: None,
+            safekeeping: None,
         })
     }
 
     /// The same stanza, of which a copy is kept until it is dropped.
     #[must_use]
-    pub fn in_custody(self, custody: Custody) -> Self {
+    pub fn in_safekeeping(self, safekeeping: Safekeeping) -> Self {
         Self {
-            custody: Some(custody),
+            safekeeping: Some(safekeeping),
             ..self
         }
     }
 
     /// What stands for the copy that is kept of it, if one is.
     #[must_use]
-    pub fn custody(&self) -> Option<&Custody> {
-        self.custody.as_ref()
+    pub fn safekeeping(&self) -> Option<&Safekeeping> {
+        self.safekeeping.as_ref()
     }
 
     /// Which of the three stanzas it is.

@@ -242,6 +242,19 @@ impl Management {
         }
     }
 
+    /// Stanzas of the peer's that were counted, modulo 2³²; none before both directions are.
+    pub(super) fn counted(&self) -> u32 {
+        match self {
+            Self::Active(active) => active.received,
+            Self::Off
+            | Self::Wanted { .. }
+            | Self::Offered { .. }
+            | Self::Enabling(_)
+            | Self::Resuming { .. }
+            | Self::Claimed { .. } => 0,
+        }
+    }
+
     /// A stanza of the peer's was received.
     pub(super) fn received(&mut self) {
         //= SM-05
@@ -390,6 +403,8 @@ impl Context {
         let Management::Active(active) = &mut self.management else {
             return;
         };
+        // What was said stays said, and what came before the counting does not count.
+        let unhandled = unhandled.min(active.received.wrapping_sub(active.reported));
         //= SM-11
         let handled = active.received.wrapping_sub(unhandled);
         //= SM-07

@@ -171,11 +171,19 @@ impl Stream {
         self.context.outputs.pop_front()
     }
 
-    /// Of the stanzas given out by [`Output::Deliver`], `count` have not found their place yet: they are not acknowledged
+    /// Of the stanzas that were [`counted`](Self::counted), the last `count` have not all found their place yet, or are not
+    /// safe there: they are not acknowledged
     /// (SM-11), and the end of our side waits for them. To be said whenever it changes, before the next
     /// [`Self::transmit`].
     pub fn unhandled(&mut self, count: u32) {
         self.context.unhandled = count;
+    }
+
+    /// How many stanzas of the peer's are counted (XEP-0198), modulo 2³²: for whoever says how many are
+    /// [`unhandled`](Self::unhandled).
+    #[must_use]
+    pub fn counted(&self) -> u32 {
+        self.context.management.counted()
     }
 
     /// There is nothing more to send for now.

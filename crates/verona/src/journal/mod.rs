@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use verona_proto::addr::Domain;
-use verona_proto::stanza::{Admitted, Custody, Release, Stanza, StanzaClass, StanzaKind};
+use verona_proto::stanza::{Admitted, Release, Safekeeping, Stanza, StanzaClass, StanzaKind};
 
 use crate::shared::lock;
 use crate::status::JournalStatus;
@@ -90,7 +90,7 @@ impl Journal {
             taken
         };
         match taken {
-            Ok(number) => Ok(admitted.in_custody(self.custody(number))),
+            Ok(number) => Ok(admitted.in_safekeeping(self.safekeeping(number))),
             // Nobody could be told that it is refused, so it goes on without a copy.
             Err(_) if stanza.class() == StanzaClass::Error => Ok(admitted),
             Err(refusal) => Err((admitted.into_parts().1, refusal)),
@@ -148,7 +148,7 @@ impl Journal {
     /// Whose message it is, if its domain wants a copy kept: that of the sender before that of the recipient. Whatever has
     /// a copy already needs no other.
     fn owner<'a>(&self, stanza: &'a Stanza) -> Option<&'a Domain> {
-        if stanza.kind() != StanzaKind::Message || stanza.custody().is_some() {
+        if stanza.kind() != StanzaKind::Message || stanza.safekeeping().is_some() {
             return None;
         }
         [stanza.from(), stanza.to()]
@@ -156,9 +156,19 @@ impl Journal {
             .find(|domain| self.0.domains.contains(*domain))
     }
 
-    fn custody(&self, number: u64) -> Custody {
-        Custody::new(number, Arc::clone(&self.0.release))
+    fn safekeeping(&self, number: u64) -> Safekeeping {
+        Safekeeping::new(number, Arc::clone(&self.0.release))
     }
+}
+
+/// Waits until more of a journal is safe.
+pub(crate) async fn changed(safe: &mut Option<watch::Receiver<u64>>) {
+    if let Some(safe) = safe
+        && safe.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 impl Desk {

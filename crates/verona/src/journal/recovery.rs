@@ -127,8 +127,8 @@ pub(super) fn read(
     let messages = messages
         .into_iter()
         .map(|(number, admitted, is_suspicious)| {
-            let custody = journal.custody(number);
-            (number, admitted.in_custody(custody), is_suspicious)
+            let safekeeping = journal.safekeeping(number);
+            (number, admitted.in_safekeeping(safekeeping), is_suspicious)
         })
         .collect();
     Ok((journal, Recovered { store, messages }))

@@ -153,7 +153,7 @@ async fn what_is_neither_delivered_nor_returned_is_there_after_a_crash() {
     let journal = serving(&disk);
     let (one, two) = (message(ROOM, "1"), message(ROOM, "2"));
     let (one, two) = (journal.keep(one).unwrap(), journal.keep(two).unwrap());
-    assert_eq!(two.stanza().custody().unwrap().number(), 2);
+    assert_eq!(two.stanza().safekeeping().unwrap().number(), 2);
     safe(&journal, 2).await;
     drop(one);
     until(|| journal.status().commits >= 2).await;
@@ -204,10 +204,10 @@ async fn only_messages_of_the_chosen_domains_are_kept() {
         stanza(StanzaKind::Iq, ROOM, Some("set"), "3"),
     ] {
         let same = journal.keep(not_kept).unwrap();
-        assert_eq!(same.stanza().custody(), None);
+        assert_eq!(same.stanza().safekeeping(), None);
     }
     let kept = journal.keep(message(ROOM, "4")).unwrap();
-    assert!(kept.stanza().custody().is_some());
+    assert!(kept.stanza().safekeeping().is_some());
     let again = journal.keep(kept.clone()).unwrap();
     assert_eq!(journal.status().entries, 1, "one copy is enough");
     drop((kept, again));
@@ -231,7 +231,7 @@ async fn a_full_disk_refuses_what_is_new_loses_nothing_and_recovers() {
         (Some("4"), Refusal::Broken)
     );
     let error = stanza_of_error();
-    assert_eq!(journal.keep(error).unwrap().stanza().custody(), None);
+    assert_eq!(journal.keep(error).unwrap().stanza().safekeeping(), None);
     // It arrives while the disk is full: then no disk is needed.
     drop(second);
     assert_eq!(journal.safe_up_to(), 2);
@@ -239,7 +239,7 @@ async fn a_full_disk_refuses_what_is_new_loses_nothing_and_recovers() {
     safe(&journal, 3).await;
     assert_eq!(journal.status().failure, None);
     let fifth = journal.keep(message(ROOM, "5")).unwrap();
-    safe(&journal, fifth.stanza().custody().unwrap().number()).await;
+    safe(&journal, fifth.stanza().safekeeping().unwrap().number()).await;
     journal.close().await;
     drop((first, third, fifth));
     let ids: Vec<String> = left(&disk).into_iter().map(|(id, _)| id).collect();

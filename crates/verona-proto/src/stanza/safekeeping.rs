@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 /// Stands for the copy with a number. When the last clone is dropped, the copy is no longer needed.
 #[derive(Clone)]
-pub struct Custody(Arc<Kept>);
+pub struct Safekeeping(Arc<Kept>);
 
 /// Told the number of a copy that is no longer needed. It runs wherever a stanza is dropped, under the lock of an outbox
 /// as well: it should do no more than note the number.
 pub type Release = Arc<dyn Fn(u64) + Send + Sync>;
 
-impl Custody {
+impl Safekeeping {
     /// Of the copy with this number.
     #[must_use]
     pub fn new(number: u64, release: Release) -> Self {
@@ -43,17 +43,17 @@ impl Drop for Kept {
 }
 
 /// A copy is kept or not; the stanza is the same.
-impl PartialEq for Custody {
+impl PartialEq for Safekeeping {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Custody {}
+impl Eq for Safekeeping {}
 
-impl fmt::Debug for Custody {
+impl fmt::Debug for Safekeeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Custody").field(&self.0.number).finish()
+        f.debug_tuple("Safekeeping").field(&self.0.number).finish()
     }
 }
 
@@ -86,7 +86,10 @@ mod tests {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(number);
         });
-        (stanza.in_custody(Custody::new(number, release)), released)
+        (
+            stanza.in_safekeeping(Safekeeping::new(number, release)),
+            released,
+        )
     }
 
     #[test]
@@ -138,6 +141,6 @@ mod tests {
     fn a_stanza_is_the_same_with_a_copy_and_without() {
         let ((one, _), (other, _)) = (kept(1), kept(2));
         assert_eq!(one, other);
-        assert_eq!(format!("{:?}", one.custody()), "Some(Custody(1))");
+        assert_eq!(format!("{:?}", one.safekeeping()), "Some(Safekeeping(1))");
     }
 }
