@@ -13,7 +13,7 @@ use verona_proto::limits::size;
 use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
 use verona_proto::stanza::{Admitted, Reason, Safekeeping, Stanza, Undelivered, originate};
 
-use crate::shared::{Shared, now};
+use crate::shared::Shared;
 
 /// The traffic of one hosted domain, in the program's own hands. Made by [`crate::Handle::attach`].
 ///
@@ -42,16 +42,11 @@ impl Attachment {
                     stanzas: size(shared.limits.component_backlog_stanzas_max),
                     bytes: size(shared.limits.component_backlog_bytes_max),
                 });
-                for stanza in shared.stranded.take(&domain) {
-                    // It is new, so it takes everything.
-                    let _ = feeder.restore(stanza, now());
-                }
                 //= COMP-12
-                let attached = shared.switchboard.attach(domain.clone(), feeder.clone());
-                if attached.is_err() {
-                    shared.stranded.put_back(domain.clone(), drain.close());
-                    return Err(AttachError::Taken(domain.domain().clone()));
-                }
+                shared
+                    .switchboard
+                    .attach(domain.clone(), feeder.clone())
+                    .map_err(|_| AttachError::Taken(domain.domain().clone()))?;
                 (feeder, drain)
             }
         };

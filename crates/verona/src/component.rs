@@ -293,11 +293,6 @@ impl ComponentTask {
                 stanzas: size(limits.component_backlog_stanzas_max),
                 bytes: size(limits.component_backlog_bytes_max),
             });
-            // What an earlier run left comes first: nobody else has this queue yet.
-            for stanza in self.shared.stranded.take(domain) {
-                // It is new, so it takes everything.
-                let _ = feeder.restore(stanza, now());
-            }
             //= COMP-12
             let attached = self
                 .shared
@@ -305,12 +300,8 @@ impl ComponentTask {
                 .attach(domain.clone(), feeder.clone());
             match (attached, self.shared.conflict(domain)) {
                 (Ok(()), _) => return Some((feeder, drain)),
-                (Err(_), Conflict::RejectNew) => {
-                    self.shared.stranded.put_back(domain.clone(), drain.close());
-                    return None;
-                }
+                (Err(_), Conflict::RejectNew) => return None,
                 (Err(_), Conflict::KickOld) => {
-                    self.shared.stranded.put_back(domain.clone(), drain.close());
                     if let Some(drain) = self.take_over(domain).await {
                         return Some((drain.feeder(), drain));
                     }

@@ -26,7 +26,7 @@ use crate::config::{Config, Conflict};
 use crate::connection::ConnectionHandle;
 use crate::dialer::guard::Guard;
 use crate::gate::Gate;
-use crate::journal::{Journal, Refusal, Stranded};
+use crate::journal::{Journal, Refusal};
 use crate::observe::log;
 use crate::ping::Pings;
 use crate::posh::Posh;
@@ -53,8 +53,6 @@ pub(crate) struct Shared {
     pub(crate) components: ComponentDomains,
     /// Keeps messages of the domains that want it.
     pub(crate) journal: Option<Journal>,
-    /// What an earlier run left for components that are not there yet.
-    pub(crate) stranded: Stranded,
     pub(crate) signals: mpsc::Sender<Signal>,
     pub(crate) random: Arc<Random>,
     pub(crate) pings: Pings,
@@ -195,7 +193,6 @@ impl Shared {
             posh: Posh::new(),
             components: parts.components,
             journal: parts.journal,
-            stranded: Stranded::default(),
             signals: parts.signals,
             random: parts.random,
             pings: Pings::default(),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use verona_proto::addr::LocalDomain;
 use verona_proto::limits::seconds;
@@ -59,6 +60,16 @@ pub(crate) async fn leave(shared: &Arc<Shared>, domain: LocalDomain, drain: Drai
     if patience.is_zero() {
         return answer(shared, &domain, drain, Reason::ComponentAway).await;
     }
+    await_component(shared, domain, drain, patience).await;
+}
+
+/// Keeps a queue that is in the switchboard for whoever serves its domain next, and answers what is in it after a while.
+pub(crate) async fn await_component(
+    shared: &Arc<Shared>,
+    domain: LocalDomain,
+    drain: Drain,
+    patience: Duration,
+) {
     let (departure, other) = shared.waiting.put(domain.clone(), drain);
     // A domain has one queue in the switchboard, so there is no other; were there one, it must not be lost.
     if let Some(other) = other {

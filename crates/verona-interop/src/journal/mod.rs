@@ -213,6 +213,12 @@ fn judge(outgoing: &Account, incoming: &Account, status: &Value) -> Result<()> {
             result.inversions
         );
     }
+    // What the near one had not acknowledged came back from the far one, which nobody killed.
+    ensure!(
+        back.unknown == 0,
+        "{} messages to the component neither came nor came back",
+        back.unknown
+    );
     ensure!(
         out.marked > 0,
         "nothing was ever recovered: the test shows nothing"
@@ -282,6 +288,8 @@ listen = "{admin}"
 
 [defaults]
 identity = ["certificate"]
+# One that was killed takes up no stream, and here one is killed all the time.
+limits = {{ resume_seconds = 1, retry_seconds_max = 1 }}
 
 [[peer]]
 domain = "*.{other}"

@@ -26,7 +26,7 @@ use crate::status::JournalStatus;
 pub(crate) use barrier::Barrier;
 pub(crate) use book::Refusal;
 use book::{Book, Record};
-pub(crate) use recovery::{Stranded, open, recover};
+pub(crate) use recovery::{open, recover};
 use store::{Failure, FailureKind};
 use writer::Writer;
 

@@ -1,17 +1,18 @@
 //! What an earlier run left: read at the start, and routed before anything new is taken.
 //!
-//! Order is kept: of a pair because everything is routed in the order of the numbers before listeners are bound, for a
-//! component because what waits for it is in its queue before others can put something there.
+//! Order is kept: everything is routed in the order of the numbers before listeners are bound, and a component finds its
+//! queue as if it had been away for a moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::limits::{Limits, seconds, size};
-use verona_proto::stanza::{Admitted, Destination, Reason, Stanza, Undelivered, readmit};
+use verona_proto::outbox::{Drain, OutboxLimit};
+use verona_proto::stanza::{Admitted, Destination, Stanza, readmit};
 
 use super::book::{Book, Bounds, Record, length};
 use super::store::{Entry, Failure, FailureKind, Store};
@@ -19,6 +20,7 @@ use super::writer::Writer;
 use super::{Desk, Inner, Journal, JournalError};
 use crate::config::JournalConfig;
 use crate::shared::{Shared, lock};
+use crate::waiting;
 
 /// What is to be routed before the engine serves, and the file that it came from.
 pub(crate) struct Recovered {
@@ -26,10 +28,6 @@ pub(crate) struct Recovered {
     /// Oldest first; those that ended processes are marked.
     messages: Vec<(u64, Admitted, bool)>,
 }
-
-/// Messages for components that are not there yet, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Stranded(Mutex<BTreeMap<LocalDomain, Vec<Stanza>>>);
 
 /// Opens the journal, and reads what is in it.
 pub(crate) async fn open(
@@ -173,16 +171,19 @@ pub(crate) async fn recover(
         failure,
     };
     let mut was_suspicious = false;
+    let mut queues: BTreeMap<LocalDomain, Drain> = BTreeMap::new();
     for (number, admitted, is_suspicious) in messages {
         if is_suspicious {
             store.trying(Some(number)).map_err(error)?;
             was_suspicious = true;
         }
         match admitted.destination() {
-            // Something served the domain when it was taken, or it would have been answered at once.
+            // Something served the domain when it was taken, or it would have been answered at once. It will be back.
             Destination::Local(domain) => {
-                let domain = domain.clone();
-                shared.stranded.add(domain, admitted.into_parts().1);
+                if !queues.contains_key(domain) {
+                    queues.insert(domain.clone(), queue_of(shared, domain));
+                }
+                shared.restore(admitted);
             }
             Destination::Remote(_) => shared.restore(admitted),
         }
@@ -197,17 +198,34 @@ pub(crate) async fn recover(
         })
     })?;
     *lock(&journal.0.writer) = Some(writer);
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        // As long as a stanza waits for a peer.
-        tokio::time::sleep(seconds(shared.limits.outbox_age_seconds)).await;
-        for stanza in shared.stranded.take_all() {
-            //= ROUTE-19
-            let why = Undelivered::new(Reason::ComponentAway, stanza.to(), "");
-            shared.bounce(&stanza, &why).await;
-        }
-    });
+    for (domain, drain) in queues {
+        let patience = patience(shared, &domain);
+        waiting::await_component(shared, domain, drain, patience).await;
+    }
     Ok(())
+}
+
+/// A queue for whoever serves the domain next, in the place of the one that the former process had.
+fn queue_of(shared: &Shared, domain: &LocalDomain) -> Drain {
+    let limits = &shared.limits;
+    let (feeder, drain) = shared.switchboard.outbox(OutboxLimit {
+        stanzas: size(limits.component_backlog_stanzas_max),
+        bytes: size(limits.component_backlog_bytes_max),
+    });
+    // Nothing serves it yet, for nobody can have connected.
+    let _ = shared.switchboard.attach(domain.clone(), feeder);
+    drain
+}
+
+/// How long a component may take to come back: as long as a stanza waits for a peer. Where none is configured, whoever
+/// embeds the engine serves the domain at once, or nobody does.
+fn patience(shared: &Shared, domain: &LocalDomain) -> Duration {
+    let limits = &shared.limits;
+    let usual = limits.component_reconnect_seconds.max(1);
+    match shared.components.contains(domain) {
+        true => seconds(limits.outbox_age_seconds.max(usual)),
+        false => seconds(usual),
+    }
 }
 
 #[cfg(test)]
@@ -220,31 +238,6 @@ impl Recovered {
         self.messages
             .iter()
             .map(|(_, admitted, _)| admitted.stanza())
-    }
-}
-
-impl Stranded {
-    fn add(&self, domain: LocalDomain, stanza: Stanza) {
-        lock(&self.0).entry(domain).or_default().push(stanza);
-    }
-
-    /// What waits for the component of a domain.
-    pub(crate) fn take(&self, domain: &LocalDomain) -> Vec<Stanza> {
-        lock(&self.0).remove(domain).unwrap_or_default()
-    }
-
-    /// Puts back what was taken for a component that was not let in.
-    pub(crate) fn put_back(&self, domain: LocalDomain, stanzas: Vec<Stanza>) {
-        if !stanzas.is_empty() {
-            lock(&self.0).insert(domain, stanzas);
-        }
-    }
-
-    fn take_all(&self) -> Vec<Stanza> {
-        std::mem::take(&mut *lock(&self.0))
-            .into_values()
-            .flatten()
-            .collect()
     }
 }
 
