@@ -4,22 +4,25 @@
 //! and what the peer acknowledged (XEP-0198). A stanza leaves its queue when it is out of our hands, and not before:
 //! with an acknowledgement where the peer gives one, else when its bytes are written.
 
+mod turns;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::addr::DomainPair;
 use crate::outbox::{Bell, Drain};
 use crate::stanza::Stanza;
+use turns::Turns;
 
 /// The drains that a connection has.
 ///
-/// A queue that gets something puts its pair on the ready list, so that the connection need not ask all of them. Each
-/// pair that has some gets its turn.
+/// A queue that gets something puts its pair into the line, so that the connection need not ask all of them. Each pair
+/// that has some gets its turn.
 pub struct Carriage {
     drains: BTreeMap<DomainPair, Drain>,
-    ready: Arc<Mutex<VecDeque<DomainPair>>>,
+    turns: Arc<Turns>,
     bell: Bell,
     /// Stanzas handed to the stream, oldest first.
     in_flight: VecDeque<InFlight>,
@@ -105,7 +108,7 @@ impl Carriage {
     pub fn new(bell: Bell) -> Self {
         Self {
             drains: BTreeMap::new(),
-            ready: Arc::default(),
+            turns: Arc::default(),
             bell,
             in_flight: VecDeque::new(),
             credit: 0,
@@ -116,11 +119,11 @@ impl Carriage {
 
     /// Carries a pair's queue from now on.
     pub fn add(&mut self, pair: DomainPair, mut drain: Drain) {
-        let ready = Arc::clone(&self.ready);
+        let turns = Arc::clone(&self.turns);
         let bell = Arc::clone(&self.bell);
         let named = pair.clone();
         drain.ring_with(Arc::new(move || {
-            lock(&ready).push_back(named.clone());
+            turns.enter(&named);
             bell();
         }));
         self.drains.insert(pair, drain);
@@ -129,11 +132,12 @@ impl Carriage {
     /// The next stanza: each pair that has some gets its turn.
     pub fn pull(&mut self) -> Option<(DomainPair, Stanza)> {
         loop {
-            let pair = lock(&self.ready).pop_front()?;
+            let pair = self.turns.next()?;
             let Some(stanza) = self.drains.get_mut(&pair).and_then(Drain::pull) else {
+                self.turns.passed(&pair);
                 continue;
             };
-            lock(&self.ready).push_back(pair.clone());
+            self.turns.took(&pair, stanza.bytes().len());
             self.last = Some(pair.clone());
             return Some((pair, stanza));
         }
@@ -288,7 +292,7 @@ impl Carriage {
         for drain in self.drains.values_mut() {
             drain.silence();
         }
-        lock(&self.ready).clear();
+        self.turns.clear();
         self.last = None;
     }
 }
@@ -309,9 +313,4 @@ impl fmt::Debug for Carriage {
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }
-}
-
-/// The list of names is whole whatever happens to whoever had the lock.
-fn lock(ready: &Mutex<VecDeque<DomainPair>>) -> MutexGuard<'_, VecDeque<DomainPair>> {
-    ready.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,5 +6,6 @@
     reason = "a test may panic"
 )]
 
+mod crowd;
 mod returning;
 mod world;
