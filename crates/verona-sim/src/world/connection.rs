@@ -1,0 +1,691 @@
+//! One connection with another server: verona/src/connection.rs, one turn of its loop at a time.
+//!
+//! TLS is three flights without content: what it proves is known from who is at the other end.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use verona_proto::addr::{Domain, DomainPair};
+use verona_proto::carriage::{Carriage, Counted, Custody, Keep, Settled, TooLarge};
+use verona_proto::certificate::PeerCertificate;
+use verona_proto::dialback::Verdict;
+use verona_proto::discovery::Target;
+use verona_proto::federation::{Remains, Signal, StreamKey};
+use verona_proto::grounds::Assurance;
+use verona_proto::limits::seconds;
+use verona_proto::outbox::Drain;
+use verona_proto::stanza::{Admitted, StanzaClass, StanzaCondition};
+use verona_proto::stream::{
+    Command, Event, Fault, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
+};
+
+use super::clock::{Actor, Moment};
+use super::held::Held;
+use super::invariants;
+use super::network::{End, Read, Sent};
+use super::outside::Outside;
+use super::shared::Shared;
+
+/// What the federation wants of a connection.
+#[derive(Debug)]
+pub(crate) enum ConnectionCommand {
+    Request {
+        pair: DomainPair,
+    },
+    Verdict {
+        pair: DomainPair,
+        verdict: Verdict,
+        assurance: Assurance,
+    },
+    Carry {
+        pair: DomainPair,
+        drain: Drain,
+    },
+    Converge,
+    Close(StreamError),
+}
+
+/// A connection with another server.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) key: StreamKey,
+    pub(crate) end: End,
+    pub(crate) stream: Stream,
+    pub(crate) commands: VecDeque<ConnectionCommand>,
+    pub(crate) carriage: Carriage,
+    pub(crate) held: Held,
+    dialled: Option<Dialled>,
+    /// What the other end shows in TLS.
+    certificate: PeerCertificate,
+    outgoing: BytesMut,
+    /// How much of what the stream wrote was taken by the wire.
+    written: u64,
+    transport: Transport,
+    exit: Option<Exit>,
+    leave_at: Option<Moment>,
+    progress: Moment,
+    begun: Instant,
+    is_over: bool,
+}
+
+/// Where a connection of ours leads, and what for.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) target: Target,
+    pub(crate) purpose: Purpose,
+}
+
+/// Why the loop over a transport ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    StartTls(Role),
+    End,
+}
+
+/// What the bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Xml,
+    /// A handshake of which so much was read, until it takes too long.
+    Handshake {
+        role: Role,
+        heard: usize,
+        until: Moment,
+        direct: bool,
+    },
+}
+
+/// What there is to do; the engine takes one of them at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Branch {
+    Read,
+    Write,
+    Command,
+    Stalled,
+    Retry,
+    Tick,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        key: StreamKey,
+        end: End,
+        dialled: Option<Dialled>,
+        certificate: PeerCertificate,
+        direct_tls: bool,
+        shared: &Shared,
+        outside: &mut Outside,
+    ) -> Self {
+        let actor = Actor::Connection(shared.index, key.0);
+        let begun = outside.instant();
+        let stream = stream(shared, key, dialled.as_ref(), None, begun);
+        let role = match dialled {
+            Some(_) => Role::Initiating,
+            None => Role::Receiving,
+        };
+        let transport = match direct_tls {
+            true => Transport::Handshake {
+                role,
+                heard: 0,
+                until: outside.now + micros(shared.limits.tls_handshake_seconds),
+                direct: true,
+            },
+            false => Transport::Xml,
+        };
+        let mut connection = Self {
+            key,
+            end,
+            stream,
+            commands: VecDeque::new(),
+            carriage: Carriage::new(outside.bell(actor)),
+            held: Held::default(),
+            dialled,
+            certificate,
+            outgoing: BytesMut::new(),
+            written: 0,
+            transport,
+            exit: None,
+            leave_at: None,
+            progress: outside.now,
+            begun,
+            is_over: false,
+        };
+        if direct_tls && role == Role::Initiating {
+            // What a stream in the clear would have said is not said.
+            connection.stream.transmit().clear();
+            connection.outgoing.extend_from_slice(&FLIGHTS[0]);
+        }
+        outside.own(end, actor);
+        connection
+    }
+
+    /// Does some of what there is to do, and says whether the connection lives on.
+    pub(crate) fn turn(&mut self, shared: &mut Shared, outside: &mut Outside) -> bool {
+        let turns = outside.chance.between(1, 4);
+        for _ in 0..turns {
+            if !self.prepare(shared, outside) {
+                self.is_over = true;
+                return false;
+            }
+            let branches = self.branches(shared, outside);
+            if branches.is_empty() {
+                self.sleep(shared, outside);
+                return true;
+            }
+            let branch = outside.chance.pick(&branches);
+            self.step(branch, shared, outside);
+        }
+        outside.soon(Actor::Connection(shared.index, self.key.0));
+        true
+    }
+
+    /// What stands at the head of the loop. Says whether it goes on.
+    fn prepare(&mut self, shared: &mut Shared, outside: &mut Outside) -> bool {
+        match self.exit {
+            Some(_) => {
+                let leave = outside.now + micros(shared.limits.close_seconds);
+                if *self.leave_at.get_or_insert(leave) <= outside.now {
+                    return false;
+                }
+            }
+            None => self.leave_at = None,
+        }
+        if self.outgoing.is_empty() && self.transport == Transport::Xml {
+            self.fill(0, outside);
+            self.outgoing = self.stream.transmit().split();
+            match self.outgoing.is_empty() {
+                true => self.acknowledge(shared, outside),
+                false => self.progress = outside.now,
+            }
+        }
+        if !self.outgoing.is_empty() {
+            return true;
+        }
+        match self.exit {
+            None => true,
+            Some(Exit::End) => false,
+            Some(Exit::StartTls(role)) => {
+                self.exit = None;
+                self.leave_at = None;
+                self.transport = Transport::Handshake {
+                    role,
+                    heard: 0,
+                    until: outside.now + micros(shared.limits.tls_handshake_seconds),
+                    direct: false,
+                };
+                if role == Role::Initiating {
+                    self.outgoing.extend_from_slice(&FLIGHTS[0]);
+                }
+                true
+            }
+        }
+    }
+
+    fn branches(&mut self, shared: &Shared, outside: &Outside) -> Vec<Branch> {
+        let mut branches = Vec::new();
+        let now = outside.now;
+        let is_xml = self.transport == Transport::Xml;
+        let reading = self.exit.is_none()
+            && self.held.is_empty()
+            && is_xml
+            && self.stream.transmit().len() < WRITE_BYTES;
+        if (reading || !is_xml) && outside.network.is_readable(self.end) {
+            branches.push(Branch::Read);
+        }
+        if !self.outgoing.is_empty() {
+            if outside.network.is_writable(self.end) {
+                branches.push(Branch::Write);
+            } else if self.progress + micros(shared.limits.write_stall_seconds) <= now {
+                branches.push(Branch::Stalled);
+            }
+        }
+        if !self.commands.is_empty() && self.exit.is_none() && is_xml {
+            branches.push(Branch::Command);
+        }
+        if self.held.next().is_some_and(|at| at <= now) {
+            branches.push(Branch::Retry);
+        }
+        let late = match self.transport {
+            Transport::Handshake { until, .. } => until <= now,
+            Transport::Xml => {
+                self.exit.is_none()
+                    && self
+                        .stream
+                        .deadline()
+                        .is_some_and(|at| outside.moment(at) <= now)
+            }
+        };
+        if late {
+            branches.push(Branch::Tick);
+        }
+        branches
+    }
+
+    fn step(&mut self, branch: Branch, shared: &mut Shared, outside: &mut Outside) {
+        match (branch, self.transport) {
+            (Branch::Read, Transport::Xml) => self.on_readable(shared, outside),
+            (Branch::Read, Transport::Handshake { .. }) => self.on_flight(shared, outside),
+            (Branch::Write, _) => self.on_writable(shared, outside),
+            (Branch::Command, _) => {
+                if let Some(command) = self.commands.pop_front() {
+                    self.on_command(command, outside);
+                    self.outputs(shared, outside);
+                }
+            }
+            (Branch::Stalled, _) => {
+                let stall = seconds(shared.limits.write_stall_seconds);
+                self.fail(StreamError::stalled(stall), shared, outside);
+                outside.coverage.count("reached", "a writer that gives up");
+            }
+            (Branch::Retry, _) => self.held.retry(shared, outside),
+            (Branch::Tick, Transport::Xml) => {
+                let before = self.stream.deadline();
+                self.stream.handle(Input::Tick, outside.instant());
+                self.outputs(shared, outside);
+                if self.exit.is_none() && before.is_some() && self.stream.deadline() == before {
+                    outside.ledger.fail(format!(
+                        "a tick at its deadline does not move stream {} of {}",
+                        self.key.0, shared.name
+                    ));
+                }
+            }
+            (Branch::Tick, Transport::Handshake { .. }) => {
+                let error = StreamError::tls("the TLS handshake took too long");
+                self.fail(error, shared, outside);
+            }
+        }
+    }
+
+    fn on_readable(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        match outside.read(self.end, READ_BYTES) {
+            Read::Bytes(bytes) => self.stream.handle(Input::Bytes(&bytes), outside.instant()),
+            Read::Eof | Read::Broken => self.stream.handle(Input::Eof, outside.instant()),
+            Read::Nothing => return,
+        }
+        self.outputs(shared, outside);
+    }
+
+    fn on_writable(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        match outside.write(self.end, &self.outgoing) {
+            Ok(count) => {
+                self.outgoing.advance(count);
+                if self.transport == Transport::Xml {
+                    self.written += u64::try_from(count).unwrap_or(0);
+                }
+                if count > 0 {
+                    self.progress = outside.now;
+                }
+                if self.outgoing.is_empty() && self.transport == Transport::Xml {
+                    self.acknowledge(shared, outside);
+                }
+            }
+            Err(_) => {
+                self.outgoing.clear();
+                match self.transport {
+                    Transport::Xml => {
+                        self.stream.handle(Input::Eof, outside.instant());
+                        self.outputs(shared, outside);
+                        self.exit.get_or_insert(Exit::End);
+                        self.stream.transmit().clear();
+                    }
+                    Transport::Handshake { .. } => self.broken(shared, outside),
+                }
+            }
+        }
+    }
+
+    /// A flight of the TLS handshake, or some of it.
+    fn on_flight(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        let Transport::Handshake {
+            role,
+            heard,
+            until,
+            direct,
+        } = self.transport
+        else {
+            return;
+        };
+        let expected: &[usize] = match role {
+            Role::Initiating => &[FLIGHTS[1].len()],
+            Role::Receiving => &[FLIGHTS[0].len(), FLIGHTS[0].len() + FLIGHTS[2].len()],
+        };
+        let next = expected.iter().copied().find(|mark| heard < *mark);
+        let Some(next) = next else {
+            return;
+        };
+        let heard = match outside.read(self.end, next - heard) {
+            Read::Bytes(bytes) => heard + bytes.len(),
+            Read::Eof | Read::Broken => return self.broken(shared, outside),
+            Read::Nothing => return,
+        };
+        self.transport = Transport::Handshake {
+            role,
+            heard,
+            until,
+            direct,
+        };
+        if heard < next {
+            return;
+        }
+        match role {
+            Role::Receiving if heard == FLIGHTS[0].len() => {
+                self.outgoing.extend_from_slice(&FLIGHTS[1]);
+            }
+            Role::Initiating | Role::Receiving => self.secured(role, direct, shared, outside),
+        }
+    }
+
+    fn secured(&mut self, role: Role, direct: bool, shared: &mut Shared, outside: &mut Outside) {
+        // The last flight goes out in front of whatever follows.
+        let flight = match role {
+            Role::Initiating => FLIGHTS[2].as_slice(),
+            Role::Receiving => &[],
+        };
+        self.transport = Transport::Xml;
+        let secured = Secured {
+            certificate: self.certificate.clone(),
+            own_certificate: true,
+        };
+        if direct {
+            self.stream = stream(
+                shared,
+                self.key,
+                self.dialled.as_ref(),
+                Some(secured),
+                self.begun,
+            );
+        } else {
+            self.stream
+                .handle(Input::Secured(secured), outside.instant());
+        }
+        self.outgoing.extend_from_slice(flight);
+        self.outputs(shared, outside);
+    }
+
+    /// The connection ended during the handshake.
+    fn broken(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        let error = StreamError::tls("the connection ended during the TLS handshake");
+        self.fail(error, shared, outside);
+    }
+
+    fn on_command(&mut self, command: ConnectionCommand, outside: &mut Outside) {
+        let now = outside.instant();
+        match command {
+            ConnectionCommand::Request { pair } => {
+                self.stream
+                    .handle(Input::Command(Command::Request { pair }), now);
+            }
+            ConnectionCommand::Verdict {
+                pair,
+                verdict,
+                assurance,
+            } => {
+                let command = Command::Verdict {
+                    pair,
+                    verdict,
+                    assurance,
+                };
+                self.stream.handle(Input::Command(command), now);
+            }
+            ConnectionCommand::Carry { pair, drain } => self.carriage.add(pair, drain),
+            ConnectionCommand::Converge => {
+                self.stream.handle(Input::Command(Command::Converge), now);
+            }
+            ConnectionCommand::Close(error) => {
+                if matches!(error.fault, Fault::Local) {
+                    self.fill(self.outgoing.len(), outside);
+                }
+                self.stream
+                    .handle(Input::Command(Command::Close(error)), now);
+            }
+        }
+    }
+
+    /// Pulls stanzas while the write buffer has room. `unsent` bytes are on their way already.
+    fn fill(&mut self, unsent: usize, outside: &mut Outside) {
+        if !self.stream.is_open() {
+            return;
+        }
+        while self.stream.transmit().len() < WRITE_BYTES {
+            let begin = self.position(unsent);
+            let Some((pair, stanza)) = self.carriage.pull() else {
+                return;
+            };
+            match self.stream.send(&pair, &stanza, outside.instant()) {
+                Ok(()) => {}
+                Err(NotSent::NotPermitted) => {
+                    if self.stream.is_open() {
+                        outside
+                            .ledger
+                            .fail(format!("a stream carries {pair}, and may not send for it"));
+                    }
+                    self.carriage.put_back();
+                    return;
+                }
+                Err(NotSent::TooLarge { max_bytes }) => {
+                    let refused = TooLarge { stanza, max_bytes };
+                    self.carriage.refused(&pair, begin, refused);
+                    continue;
+                }
+            }
+            let end = self.position(unsent);
+            let counted = match stanza.class() {
+                StanzaClass::Error => Counted::No,
+                StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Counted::Yes,
+            };
+            self.carriage
+                .sent(&pair, begin, end, Custody::Written, counted);
+            if let Some(key) = outside.ledger.key(&stanza) {
+                let sent = Sent {
+                    key,
+                    begin,
+                    end,
+                    left: false,
+                    managed: false,
+                };
+                outside.network.note_sent(self.end, sent);
+            }
+        }
+    }
+
+    /// How far everything that was written reaches once the stream's bytes and `unsent` more have gone.
+    fn position(&mut self, unsent: usize) -> u64 {
+        self.written + u64::try_from(unsent + self.stream.transmit().len()).unwrap_or(0)
+    }
+
+    /// All that was handed to the transport has left it.
+    fn acknowledge(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        let settled = self.carriage.written(self.written);
+        outside.network.note_left(self.end, self.written);
+        settle(settled, shared, outside);
+    }
+
+    /// Carries out what the stream wants.
+    fn outputs(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        while let Some(output) = self.stream.poll() {
+            match output {
+                Output::Attest(domain) => {
+                    let text = format!("nobody can find out about the certificate of {domain}");
+                    outside.ledger.fail(text);
+                }
+                Output::Deliver(admitted) => self.deliver(admitted, shared, outside),
+                Output::Event(event) => self.on_event(event, shared, outside),
+                Output::StartTls { role, local } => {
+                    let _: Option<Domain> = local;
+                    self.exit = Some(Exit::StartTls(role));
+                }
+                Output::Close => self.exit = Some(Exit::End),
+            }
+        }
+    }
+
+    fn deliver(&mut self, admitted: Admitted, shared: &mut Shared, outside: &mut Outside) {
+        if let Some(key) = outside.ledger.key(admitted.stanza()) {
+            outside.network.note_arrived(self.end, key);
+        }
+        invariants::authorised(self, &admitted, shared, outside);
+        self.held.deliver(shared, admitted, outside);
+    }
+
+    fn on_event(&mut self, event: Event, shared: &mut Shared, outside: &mut Outside) {
+        count_event(&event, outside);
+        let (name, key, wire) = (&shared.name, self.key.0, self.end.wire);
+        outside.tell(|| format!("{name} stream {key} on connection {wire}: {event:?}"));
+        if concerns_federation(&event) {
+            shared.signal(Signal::Stream(self.key, event), outside);
+        }
+    }
+
+    fn fail(&mut self, error: StreamError, shared: &mut Shared, outside: &mut Outside) {
+        self.on_event(Event::Failed(error), shared, outside);
+        self.outgoing.clear();
+        self.stream.transmit().clear();
+        self.transport = Transport::Xml;
+        self.exit = Some(Exit::End);
+    }
+
+    /// Sleeps until something is to be done.
+    fn sleep(&self, shared: &Shared, outside: &mut Outside) {
+        let mut at = Vec::from_iter(self.leave_at);
+        at.extend(self.held.next());
+        if !self.outgoing.is_empty() {
+            at.push(self.progress + micros(shared.limits.write_stall_seconds));
+        }
+        match self.transport {
+            Transport::Handshake { until, .. } => at.push(until),
+            Transport::Xml if self.exit.is_none() => {
+                at.extend(self.stream.deadline().map(|at| outside.moment(at)));
+            }
+            Transport::Xml => {}
+        }
+        if let Some(at) = at.into_iter().min() {
+            let actor = Actor::Connection(shared.index, self.key.0);
+            outside.clock.wake(actor, at.max(outside.now));
+        }
+    }
+
+    /// Whether it waits for something that no deadline ends.
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.is_over || self.exit.is_some() || self.stream.deadline().is_some()
+    }
+
+    /// What waits to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Gives back what the connection carried, commands that it did not get round to included.
+    pub(crate) fn end(mut self, shared: &mut Shared, outside: &mut Outside) {
+        while let Some(command) = self.commands.pop_front() {
+            if let ConnectionCommand::Carry { pair, drain } = command {
+                self.carriage.add(pair, drain);
+            }
+        }
+        self.held.give_up(shared, outside);
+        note_uncertain(self.end, self.written, outside);
+        let queues = self.carriage.end(self.written, Keep::Nothing);
+        let (name, key) = (&shared.name, self.key.0);
+        outside.tell(|| format!("{name} stream {key} is over"));
+        outside.close(self.end);
+        shared.signal(Signal::Ended(self.key, Remains { queues }), outside);
+    }
+}
+
+/// Of what was begun and not let go, nobody at this end knows whether it arrived.
+pub(crate) fn note_uncertain(end: End, written: u64, outside: &mut Outside) {
+    let uncertain: Vec<_> = outside
+        .network
+        .kept(end)
+        .filter(|sent| sent.begin < written)
+        .map(|sent| sent.key)
+        .collect();
+    for key in uncertain {
+        outside.coverage.count("reached", "a stanza of unknown fate");
+        outside.ledger.uncertain(key);
+    }
+}
+
+fn stream(
+    shared: &Shared,
+    key: StreamKey,
+    dialled: Option<&Dialled>,
+    secured: Option<Secured>,
+    begun: Instant,
+) -> Stream {
+    let config = std::sync::Arc::clone(&shared.streams);
+    let ids = shared.stream_ids(key);
+    match dialled {
+        Some(Dialled { target, purpose }) => {
+            Stream::initiating(config, purpose.clone(), ids, secured, begun).by_way_of(target)
+        }
+        None => Stream::receiving(config, ids, secured, begun),
+    }
+}
+
+/// Returns what the peer does not take.
+fn settle(settled: Settled, shared: &mut Shared, outside: &mut Outside) {
+    for TooLarge { stanza, max_bytes } in settled.refused {
+        //= LIM-05
+        let text = format!("the peer takes stanzas of at most {max_bytes} bytes");
+        shared.bounce(&stanza, StanzaCondition::PolicyViolation, &text, outside);
+    }
+}
+
+fn count_event(event: &Event, outside: &mut Outside) {
+    let which = match event {
+        Event::Bidirectional => "bidi",
+        Event::Multiplexes => "multiplexing",
+        Event::Granted(granted) => match (granted.grounds.by, granted.grounds.inverse) {
+            ("sasl", false) => "granted by SASL",
+            ("certificate", false) => "granted by certificate",
+            ("dialback", false) => "granted by dialback",
+            (_, true) => "granted as an inverse",
+            (_, false) => "granted otherwise",
+        },
+        Event::Refused { .. } => "request refused",
+        Event::Unanswered { .. } => "request unanswered",
+        Event::Failed(_) => "failed",
+        Event::Closed { .. } => "closed",
+        Event::Verified { .. } => "key checked",
+        Event::Identified(_)
+        | Event::OldBidiNamespace
+        | Event::SaslFailed { .. }
+        | Event::KeyReceived(_)
+        | Event::Vouched { .. }
+        | Event::Denied { .. }
+        | Event::Irregular { .. } => return,
+    };
+    outside.coverage.count("streams", which);
+}
+
+fn concerns_federation(event: &Event) -> bool {
+    match event {
+        Event::Identified(_)
+        | Event::Bidirectional
+        | Event::Multiplexes
+        | Event::OldBidiNamespace
+        | Event::SaslFailed { .. }
+        | Event::KeyReceived(_)
+        | Event::Granted(_)
+        | Event::Refused { .. }
+        | Event::Unanswered { .. }
+        | Event::Verified { .. }
+        | Event::Failed(_)
+        | Event::Closed { .. } => true,
+        Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,
+    }
+}
+
+/// A limit in seconds as a span of the world.
+pub(crate) fn micros(limit: u64) -> Moment {
+    let span: Duration = seconds(limit);
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX / 4)
+}
+
+/// What stands for the flights of a TLS handshake.
+const FLIGHTS: [[u8; 64]; 3] = [[0x16; 64], [0x17; 64], [0x18; 64]];
+/// A read takes at most this much.
+const READ_BYTES: usize = 16 * 1024;
+/// One write takes what is ready up to this much.
+pub(crate) const WRITE_BYTES: usize = 64 * 1024;

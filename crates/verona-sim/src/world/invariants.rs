@@ -1,0 +1,130 @@
+//! What must be true after every step, whatever happens (`design`: seven invariants, numbered in the messages).
+
+use std::collections::BTreeMap;
+
+use verona_proto::addr::Direction;
+use verona_proto::federation::Route;
+use verona_proto::limits::size;
+use verona_proto::stanza::{Admitted, StanzaClass};
+
+use super::connection::{Connection, WRITE_BYTES};
+use super::outside::Outside;
+use super::server::Server;
+use super::shared::Shared;
+
+/// 1 and 7: what comes out of a stream was authorised at that moment, and its sender is at the other end.
+pub(crate) fn authorised(
+    connection: &Connection,
+    admitted: &Admitted,
+    shared: &Shared,
+    outside: &mut Outside,
+) {
+    let stanza = admitted.stanza();
+    // An error that the stream itself makes goes the other way.
+    let is_ours = shared.hosts.local(stanza.from()).is_some();
+    if is_ours && stanza.class() == StanzaClass::Error {
+        return;
+    }
+    let granted = connection.stream.grants().iter().any(|grant| {
+        grant.direction == Direction::Inbound
+            && grant.pair.local().domain() == stanza.to()
+            && grant.pair.remote().domain() == stanza.from()
+    });
+    let name = &shared.name;
+    if !granted {
+        outside.ledger.fail(format!(
+            "1: {name} took a stanza from {} to {} that was not authorised",
+            stanza.from(),
+            stanza.to()
+        ));
+    }
+    let at_other_end = outside.is_hosted_at_other_end(connection.end, stanza.from());
+    if !at_other_end || outside.ledger.key(stanza).is_none() {
+        outside.ledger.fail(format!(
+            "7: {name} took a stanza from {}, which is not at the other end",
+            stanza.from()
+        ));
+    }
+}
+
+/// 4, 5 and 6 for one server.
+pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
+    let Server {
+        shared,
+        federation,
+        connections,
+        links,
+        ..
+    } = server;
+    let limits = &shared.limits;
+    let name = &shared.name;
+    let mut wrong = None;
+    let mut say = |text: String| {
+        wrong.get_or_insert(text);
+    };
+    let mut carriers = BTreeMap::new();
+    for (key, connection) in connections.iter_mut() {
+        for pair in connection.carriage.pairs() {
+            if let Some(other) = carriers.insert(pair.clone(), *key) {
+                say(format!(
+                    "4: streams {other} and {key} of {name} both carry {pair}"
+                ));
+            }
+        }
+        let written = connection.stream.transmit().len() + connection.unwritten();
+        if written > WRITE_BYTES * 2 + size(limits.stanza_bytes_max) {
+            say(format!(
+                "5: {written} bytes wait to be written on stream {key} of {name}"
+            ));
+        }
+        if !connection.has_deadline() {
+            say(format!("6: stream {key} of {name} waits for ever"));
+        }
+    }
+    for (pair, feeder) in shared.switchboard.pairs() {
+        // Only a drain that was dropped can be made again.
+        if feeder.reclaim().is_some() {
+            say(format!("4: nobody has the drain of {pair} at {name}"));
+        }
+        if feeder.queued() > size(limits.outbox_stanzas_max)
+            || feeder.bytes() > size(limits.outbox_bytes_max)
+        {
+            say(format!("5: the queue of {pair} at {name} exceeds its limit"));
+        }
+    }
+    for (domain, feeder) in shared.switchboard.components() {
+        if feeder.queued() > size(limits.component_backlog_stanzas_max)
+            || feeder.bytes() > size(limits.component_backlog_bytes_max)
+        {
+            say(format!(
+                "5: the queue of the component of {domain} at {name} exceeds its limit"
+            ));
+        }
+    }
+    let mut waits = false;
+    for (pair, route) in federation.routes() {
+        match route {
+            Route::Carried { stream } => {
+                // The command may still be on its way, or the end of the stream.
+                let _ = (stream, pair);
+            }
+            Route::Seeking { .. }
+            | Route::Requested { .. }
+            | Route::Expected { .. }
+            | Route::Resting { .. } => waits = true,
+        }
+    }
+    if waits && federation.deadline().is_none() {
+        say(format!("6: a queue of {name} waits for ever"));
+    }
+    if shared.signals.len() > SIGNALS_MAX {
+        say(format!("5: {} signals wait at {name}", shared.signals.len()));
+    }
+    let _ = links;
+    if let Some(wrong) = wrong {
+        outside.ledger.fail(wrong);
+    }
+}
+
+/// Signals that may wait for the federation (verona/src/engine.rs).
+const SIGNALS_MAX: usize = 1024;

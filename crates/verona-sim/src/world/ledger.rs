@@ -1,0 +1,306 @@
+//! The observer's books: what became of every stanza that a server took from a component.
+//!
+//! The observer sees what no machine sees, both ends of everything. It knows for certain what was lost with a wire or
+//! with the memory of a server that crashed; whatever else is neither delivered nor returned is a fault of ours.
+
+use std::collections::BTreeMap;
+
+use verona_proto::stanza::{Stanza, StanzaClass, StanzaKind};
+
+use super::coverage::Coverage;
+use super::network::Sent;
+
+/// What became of all stanzas, and the first thing that was wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: Vec<Entry>,
+    /// The names of the domains, by their position.
+    domains: Vec<String>,
+    /// For each sender and recipient: how many were taken, and the last one that was delivered.
+    flows: BTreeMap<(usize, usize), Flow>,
+    failure: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    taken: u64,
+    delivered: u64,
+}
+
+/// Which stanza, or the error about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) number: u32,
+    pub(crate) is_error: bool,
+}
+
+/// What is known of one stanza.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) kind: StanzaKind,
+    /// The request that it answers.
+    answers: Option<u32>,
+    /// The answer to it.
+    answer: Option<u32>,
+    /// Its place among those of its flow that a server took.
+    place: Option<u64>,
+    delivered: u32,
+    returned: u32,
+    lost: Option<Loss>,
+    /// Nobody knew for a while whether it had arrived, so that it may be delivered and returned, or sent again.
+    uncertain: bool,
+}
+
+/// Where a stanza was lost, as the rules allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Loss {
+    /// On a wire between servers that do not acknowledge.
+    Wire,
+    /// Between a server and a component.
+    Component,
+    /// In the memory of a server that crashed.
+    Crash,
+    /// It is an error or an answer that found nobody to take it.
+    Unheard,
+    /// It is an error or an answer that found no room.
+    NoRoom,
+}
+
+impl Loss {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Wire => "lost on the wire",
+            Self::Component => "lost between server and component",
+            Self::Crash => "lost in a crash",
+            Self::Unheard => "an error or answer that nobody takes",
+            Self::NoRoom => "an error or answer without room",
+        }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(domains: Vec<String>) -> Self {
+        Self {
+            domains,
+            ..Self::default()
+        }
+    }
+
+    /// Notes what is wrong; what comes first counts.
+    pub(crate) fn fail(&mut self, text: impl Into<String>) {
+        if self.failure.is_none() {
+            self.failure = Some(text.into());
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// A stanza that a component is about to send.
+    pub(crate) fn write(&mut self, from: usize, to: usize, kind: StanzaKind) -> u32 {
+        self.entries.push(Entry {
+            from,
+            to,
+            kind,
+            answers: None,
+            answer: None,
+            place: None,
+            delivered: 0,
+            returned: 0,
+            lost: None,
+            uncertain: false,
+        });
+        u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// The answer to a request that a component is about to send.
+    pub(crate) fn answer(&mut self, request: u32) -> Option<u32> {
+        let (from, to) = self.entry(request).map(|entry| (entry.to, entry.from))?;
+        let number = self.write(from, to, StanzaKind::Iq);
+        self.entry_mut(number)?.answers = Some(request);
+        self.entry_mut(request)?.answer = Some(number);
+        Some(number)
+    }
+
+    pub(crate) fn entry(&self, number: u32) -> Option<&Entry> {
+        self.entries.get(usize::try_from(number).ok()?)
+    }
+
+    fn entry_mut(&mut self, number: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(number).ok()?)
+    }
+
+    /// Which stanza it is; `None` when no component ever sent it.
+    pub(crate) fn key(&self, stanza: &Stanza) -> Option<Key> {
+        let number: u32 = stanza.id()?.parse().ok()?;
+        let entry = self.entry(number)?;
+        match stanza.class() {
+            StanzaClass::Error => Some(Key {
+                number,
+                is_error: true,
+            }),
+            StanzaClass::Answer => Some(Key {
+                number: entry.answer?,
+                is_error: false,
+            }),
+            StanzaClass::Request | StanzaClass::Other => Some(Key {
+                number,
+                is_error: false,
+            }),
+        }
+    }
+
+    /// A server took a stanza from the component that sent it.
+    pub(crate) fn taken(&mut self, key: Key) {
+        let Some(entry) = self.entry(key.number).filter(|_| !key.is_error) else {
+            return;
+        };
+        if entry.place.is_some() {
+            let text = format!("{} was taken twice from its component", self.name(key));
+            return self.fail(text);
+        }
+        let flow = self.flows.entry((entry.from, entry.to)).or_default();
+        flow.taken += 1;
+        let place = flow.taken;
+        if let Some(entry) = self.entry_mut(key.number) {
+            entry.place = Some(place);
+        }
+    }
+
+    /// A stanza came to a component.
+    pub(crate) fn delivered(&mut self, key: Key, at: usize) {
+        let name = self.name(key);
+        let Some(entry) = self.entry_mut(key.number) else {
+            return;
+        };
+        let at_home = match key.is_error {
+            true => entry.from == at,
+            false => entry.to == at,
+        };
+        if !at_home {
+            return self.fail(format!("{name} came to another component"));
+        }
+        let Some(place) = entry.place else {
+            return self.fail(format!("{name} came, though no server had taken it"));
+        };
+        match key.is_error {
+            true => entry.returned += 1,
+            false => entry.delivered += 1,
+        }
+        let (delivered, returned, uncertain) = (entry.delivered, entry.returned, entry.uncertain);
+        let (flow, kind) = ((entry.from, entry.to), entry.kind);
+        if delivered > 0 && returned > 0 && !uncertain {
+            return self.fail(format!("{name} was delivered and returned with an error"));
+        }
+        if returned > 1 && !uncertain {
+            return self.fail(format!("{name} was returned {returned} times"));
+        }
+        if key.is_error {
+            return;
+        }
+        if delivered > 1 {
+            if !uncertain || kind == StanzaKind::Iq {
+                self.fail(format!("{name} was delivered {delivered} times"));
+            }
+            return;
+        }
+        let flow = self.flows.entry(flow).or_default();
+        if place < flow.delivered {
+            let text = format!("{name} came behind one that was sent later");
+            return self.fail(text);
+        }
+        flow.delivered = place;
+    }
+
+    /// What a peer cannot know happened to a stanza that it was sending.
+    pub(crate) fn uncertain(&mut self, key: Key) {
+        if let Some(entry) = self.entry_mut(key.number) {
+            entry.uncertain = true;
+        }
+    }
+
+    /// A stanza is gone, as the rules allow.
+    pub(crate) fn lost(&mut self, key: Key, loss: Loss) {
+        if let Some(entry) = self.entry_mut(key.number) {
+            entry.lost.get_or_insert(loss);
+        }
+    }
+
+    /// A stanza that its sender has let go did not come out of the wire.
+    pub(crate) fn lost_on_wire(&mut self, sent: &Sent, loss: Loss, had_trouble: bool) {
+        let name = self.name(sent.key);
+        if sent.managed {
+            return self.fail(format!(
+                "{name} was acknowledged, but nobody had handled it"
+            ));
+        }
+        if !had_trouble {
+            return self.fail(format!("{name} was lost on a wire that was well"));
+        }
+        self.lost(sent.key, loss);
+    }
+
+    /// How a stanza is called in stories.
+    pub(crate) fn name(&self, key: Key) -> String {
+        let Some(entry) = self.entry(key.number) else {
+            return format!("stanza {}", key.number);
+        };
+        let domain = |index: usize| self.domains.get(index).map_or("?", String::as_str);
+        let what = match entry.answers {
+            Some(request) => format!("the answer {} to {request}", key.number),
+            None => format!("{} {}", entry.kind.name(), key.number),
+        };
+        let error = match key.is_error {
+            true => "the error for ",
+            false => "",
+        };
+        format!("{error}{what} ({} to {})", domain(entry.from), domain(entry.to))
+    }
+
+    /// Whether everything that was taken is settled; counts what became of it.
+    pub(crate) fn conclude(&mut self, coverage: &mut Coverage) {
+        let mut open = None;
+        for (number, entry) in self.entries.iter().enumerate() {
+            if entry.place.is_none() {
+                coverage.count("stanzas", "never taken by a server");
+                continue;
+            }
+            let fate = match (entry.delivered, entry.returned, entry.lost) {
+                (0, 0, None) => {
+                    open.get_or_insert(number);
+                    "neither delivered nor returned"
+                }
+                (0, 0, Some(loss)) => loss.name(),
+                (0, _, _) => "returned",
+                (1, 0, _) => "delivered",
+                (_, 0, _) => "delivered more than once, as it may be",
+                (_, _, _) => "delivered and returned, as it may be",
+            };
+            coverage.count("stanzas", fate);
+        }
+        if let Some(number) = open {
+            let key = Key {
+                number: u32::try_from(number).unwrap_or(u32::MAX),
+                is_error: false,
+            };
+            let text = format!("{} was neither delivered nor returned", self.name(key));
+            self.fail(text);
+        }
+    }
+
+    /// How many were delivered at least once, returned and not delivered, and lost.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let taken = || self.entries.iter().filter(|entry| entry.place.is_some());
+        let count = |which: &dyn Fn(&Entry) -> bool| {
+            u64::try_from(taken().filter(|entry| which(entry)).count()).unwrap_or(u64::MAX)
+        };
+        (
+            count(&|entry| entry.delivered > 0),
+            count(&|entry| entry.delivered == 0 && entry.returned > 0),
+            count(&|entry| entry.delivered == 0 && entry.returned == 0),
+        )
+    }
+}

@@ -1,0 +1,565 @@
+//! Connections: bytes in flight, bounded buffers, and what goes wrong with them.
+//!
+//! A connection is two ends. What one writes arrives at the other in order and some time later; how much may be on its
+//! way is bounded, and an end learns that there is room again from the other. An end that hears of nothing for long is
+//! told by its system that the connection is broken.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+
+use super::clock::{Actor, Moment};
+use super::ledger::{Key, Loss};
+use super::outside::Outside;
+use super::plan::LinkPlan;
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    pub(crate) wires: BTreeMap<u64, Wire>,
+    last: u64,
+    /// From whom to whom nothing passes, and since when.
+    holes: BTreeMap<(Host, Host), Moment>,
+    /// Machines that are off.
+    off: BTreeSet<Host>,
+}
+
+/// A machine: a server, or behind those a component.
+pub(crate) type Host = usize;
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) wire: u64,
+    pub(crate) side: usize,
+}
+
+impl End {
+    pub(crate) fn other(self) -> Self {
+        Self {
+            wire: self.wire,
+            side: 1 - self.side,
+        }
+    }
+}
+
+/// One connection. The first end is that of whoever opened it.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) hosts: [Host; 2],
+    link: LinkPlan,
+    /// How what it loses is called.
+    loss: Loss,
+    ends: [WireEnd; 2],
+    /// Something was done to it or to one of its ends, so that what it carried may be lost.
+    pub(crate) trouble: bool,
+    /// Something in between has cut it: what is written from here on is answered with a reset.
+    severed: bool,
+}
+
+/// What one end has.
+#[derive(Debug, Default)]
+struct WireEnd {
+    /// Whoever reads and writes here; nobody when the process is gone.
+    owner: Option<Actor>,
+    /// On its way here, in order.
+    coming: VecDeque<(Moment, Packet)>,
+    /// Lost on its way here, and sent again when the way is free.
+    stalled: VecDeque<Packet>,
+    readable: BytesMut,
+    finished: bool,
+    broken: bool,
+    /// What was written here and not read there, as far as is known here.
+    unread: usize,
+    written: u64,
+    /// The wire is cut when so many more bytes have come here.
+    cut_after: Option<(usize, Cut)>,
+    /// The stanzas written here that did not come out there.
+    sent: VecDeque<Sent>,
+}
+
+/// What travels.
+#[derive(Debug)]
+enum Packet {
+    Bytes(Bytes),
+    /// So many bytes were read.
+    Room(usize),
+    /// No more bytes follow.
+    Fin,
+    /// The connection is over.
+    Reset,
+}
+
+/// How a connection is cut: which ends are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) heard: [bool; 2],
+}
+
+/// A stanza on a wire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) key: Key,
+    /// Where it begins and ends in all that is written at its end of the wire.
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+    /// Whether its sender let it go.
+    pub(crate) left: bool,
+    /// Whether its sender lets it go only when it knows that it arrived.
+    pub(crate) managed: bool,
+}
+
+/// What a read brings.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Bytes(BytesMut),
+    Nothing,
+    /// The other end has closed.
+    Eof,
+    Broken,
+}
+
+/// The connection is broken.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+impl Network {
+    fn end(&self, end: End) -> Option<&WireEnd> {
+        self.wires.get(&end.wire)?.ends.get(end.side)
+    }
+
+    fn end_mut(&mut self, end: End) -> Option<&mut WireEnd> {
+        self.wires.get_mut(&end.wire)?.ends.get_mut(end.side)
+    }
+
+    /// The machine at the other end.
+    pub(crate) fn peer(&self, end: End) -> Option<Host> {
+        let wire = self.wires.get(&end.wire)?;
+        wire.hosts.get(end.other().side).copied()
+    }
+
+    /// How many bytes were written here in all.
+    pub(crate) fn written(&self, end: End) -> u64 {
+        self.end(end).map_or(0, |end| end.written)
+    }
+
+    /// Whether a read brings something.
+    pub(crate) fn is_readable(&self, end: End) -> bool {
+        self.end(end)
+            .is_none_or(|end| !end.readable.is_empty() || end.finished || end.broken)
+    }
+
+    /// Whether a write does something.
+    pub(crate) fn is_writable(&self, end: End) -> bool {
+        let Some(wire) = self.wires.get(&end.wire) else {
+            return true;
+        };
+        self.end(end)
+            .is_none_or(|it| it.broken || it.unread < wire.link.room)
+    }
+
+    /// Whether nothing passes from one machine to another.
+    pub(crate) fn is_hole(&self, from: Host, to: Host) -> bool {
+        self.holes.contains_key(&(from, to)) || self.off.contains(&to) || self.off.contains(&from)
+    }
+
+    pub(crate) fn is_off(&self, host: Host) -> bool {
+        self.off.contains(&host)
+    }
+
+    /// The live connections between two machines, the oldest first, each with the end of the first machine.
+    pub(crate) fn between(&self, a: Host, b: Host) -> Vec<End> {
+        let side = |wire: &Wire| match wire.hosts {
+            [x, y] if (x, y) == (a, b) => Some(0),
+            [x, y] if (x, y) == (b, a) => Some(1),
+            [_, _] => None,
+        };
+        let live = |wire: &&Wire| wire.ends.iter().all(|end| end.owner.is_some());
+        let found = self.wires.iter().filter(|(_, wire)| live(wire));
+        found
+            .filter_map(|(number, wire)| {
+                Some(End {
+                    wire: *number,
+                    side: side(wire)?,
+                })
+            })
+            .collect()
+    }
+
+    /// A stanza was written at an end.
+    pub(crate) fn note_sent(&mut self, end: End, sent: Sent) {
+        if let Some(end) = self.end_mut(end) {
+            end.sent.push_back(sent);
+        }
+    }
+
+    /// A stanza came out at an end. Says where it ended in what was written at the other one.
+    pub(crate) fn note_arrived(&mut self, end: End, key: Key) -> Option<Sent> {
+        let other = self.end_mut(end.other())?;
+        let at = other.sent.iter().position(|sent| sent.key == key)?;
+        other.sent.remove(at)
+    }
+
+    /// Whoever writes at an end has let go of what it wrote up to `written`, unless it waits to hear of it.
+    pub(crate) fn note_left(&mut self, end: End, written: u64) {
+        let sent = self.end_mut(end).map(|end| &mut end.sent);
+        for sent in sent.into_iter().flatten() {
+            sent.left |= sent.end <= written && !sent.managed;
+        }
+    }
+
+    /// The stanzas written at an end that did not come out, and that their sender has not let go.
+    pub(crate) fn kept(&self, end: End) -> impl Iterator<Item = &Sent> {
+        let sent = self.end(end).map(|end| end.sent.iter());
+        sent.into_iter().flatten().filter(|sent| !sent.left)
+    }
+
+    pub(crate) fn trouble(&mut self, end: End) {
+        if let Some(wire) = self.wires.get_mut(&end.wire) {
+            wire.trouble = true;
+        }
+    }
+
+    /// Everything of a machine that is alive on the network: its ends.
+    pub(crate) fn ends_of(&self, host: Host) -> Vec<End> {
+        let mut ends = Vec::new();
+        for (number, wire) in &self.wires {
+            for side in 0..2 {
+                if wire.hosts.get(side) == Some(&host) {
+                    ends.push(End {
+                        wire: *number,
+                        side,
+                    });
+                }
+            }
+        }
+        ends
+    }
+
+    /// Whether an end has its process.
+    pub(crate) fn has_owner(&self, end: End) -> bool {
+        self.end(end).is_some_and(|end| end.owner.is_some())
+    }
+}
+
+impl Outside {
+    /// A connection between two machines. Nobody is at its ends yet.
+    pub(crate) fn connect(&mut self, hosts: [Host; 2], link: LinkPlan, loss: Loss) -> u64 {
+        self.network.last += 1;
+        let wire = Wire {
+            hosts,
+            link,
+            loss,
+            ends: <[WireEnd; 2]>::default(),
+            trouble: false,
+            severed: false,
+        };
+        self.network.wires.insert(self.network.last, wire);
+        self.network.last
+    }
+
+    /// Somebody is at an end from now on.
+    pub(crate) fn own(&mut self, end: End, owner: Actor) {
+        if let Some(end) = self.network.end_mut(end) {
+            end.owner = Some(owner);
+        }
+        self.soon(owner);
+    }
+
+    /// Reads what has come.
+    pub(crate) fn read(&mut self, end: End, most: usize) -> Read {
+        let Some(it) = self.network.end_mut(end) else {
+            return Read::Broken;
+        };
+        if !it.readable.is_empty() {
+            let count = it.readable.len().min(most);
+            let bytes = it.readable.split_to(count);
+            self.pass(end.other(), Packet::Room(count));
+            return Read::Bytes(bytes);
+        }
+        match (it.broken, it.finished) {
+            (true, _) => Read::Broken,
+            (false, true) => Read::Eof,
+            (false, false) => Read::Nothing,
+        }
+    }
+
+    /// Writes as much as there is room for, and says how much that was.
+    pub(crate) fn write(&mut self, end: End, bytes: &[u8]) -> Result<usize, Broken> {
+        let Some(wire) = self.network.wires.get_mut(&end.wire) else {
+            return Err(Broken);
+        };
+        let room = wire.link.room;
+        let Some(it) = wire.ends.get_mut(end.side).filter(|it| !it.broken) else {
+            return Err(Broken);
+        };
+        let count = bytes.len().min(room.saturating_sub(it.unread));
+        if count > 0 {
+            it.unread += count;
+            it.written += u64::try_from(count).unwrap_or(0);
+            let packet = Packet::Bytes(Bytes::copy_from_slice(&bytes[..count]));
+            self.pass(end.other(), packet);
+        }
+        Ok(count)
+    }
+
+    /// The process at an end is done with it. What it has not read is lost, and the other end is told so.
+    pub(crate) fn close(&mut self, end: End) {
+        let Some(it) = self.network.end_mut(end) else {
+            return;
+        };
+        if it.owner.take().is_none() {
+            return;
+        }
+        let packet = match it.readable.is_empty() {
+            true => Packet::Fin,
+            false => Packet::Reset,
+        };
+        it.readable.clear();
+        self.pass(end.other(), packet);
+        self.conclude(end.wire);
+    }
+
+    /// The machine at an end is off: nobody is told.
+    pub(crate) fn vanish(&mut self, end: End) {
+        if let Some(it) = self.network.end_mut(end) {
+            it.owner = None;
+            it.readable.clear();
+        }
+        self.network.trouble(end);
+        self.be_patient(end.wire);
+        self.conclude(end.wire);
+    }
+
+    /// A machine is off, and with it everything that it said or heard.
+    pub(crate) fn switch_off(&mut self, host: Host) {
+        for end in self.network.ends_of(host) {
+            self.vanish(end);
+        }
+        self.network.off.insert(host);
+    }
+
+    /// A machine is on again, and knows nothing of its former connections.
+    pub(crate) fn switch_on(&mut self, host: Host) {
+        self.network.off.remove(&host);
+        for end in self.network.ends_of(host) {
+            self.send_again(end);
+            self.send_again(end.other());
+        }
+    }
+
+    /// Nothing passes from one machine to another from now on.
+    pub(crate) fn open_hole(&mut self, from: Host, to: Host) {
+        let now = self.now;
+        self.network.holes.entry((from, to)).or_insert(now);
+        for end in self.network.between(from, to) {
+            self.network.trouble(end);
+            self.be_patient(end.wire);
+        }
+    }
+
+    /// Everything passes again, what was lost is sent again.
+    pub(crate) fn close_hole(&mut self, from: Host, to: Host) {
+        if self.network.holes.remove(&(from, to)).is_none() {
+            return;
+        }
+        for end in self.network.ends_of(to) {
+            if self.network.peer(end) == Some(from) {
+                self.send_again(end);
+            }
+        }
+    }
+
+    /// Something in between cuts a connection when so many more bytes have come to an end.
+    pub(crate) fn cut(&mut self, end: End, after: usize, cut: Cut) {
+        match after {
+            0 => self.cut_now(end.wire, cut),
+            _ => {
+                if let Some(it) = self.network.end_mut(end) {
+                    it.cut_after = Some((after, cut));
+                }
+            }
+        }
+    }
+
+    fn cut_now(&mut self, number: u64, cut: Cut) {
+        let Some(wire) = self.network.wires.get_mut(&number) else {
+            return;
+        };
+        self.coverage.count("faults", "connection cut");
+        wire.trouble = true;
+        wire.severed = true;
+        for end in &mut wire.ends {
+            end.coming.clear();
+            end.stalled.clear();
+            end.cut_after = None;
+        }
+        for (side, heard) in cut.heard.into_iter().enumerate() {
+            if heard {
+                self.pass(End { wire: number, side }, Packet::Reset);
+            }
+        }
+        self.tell(|| format!("connection {number} is cut"));
+        self.be_patient(number);
+    }
+
+    /// What arrives at an end.
+    pub(crate) fn arrive(&mut self, end: End) {
+        loop {
+            let now = self.now;
+            let Some(wire) = self.network.wires.get(&end.wire) else {
+                return;
+            };
+            let (severed, hosts, room) = (wire.severed, wire.hosts, wire.link.room);
+            let (to, from) = (hosts[end.side], hosts[1 - end.side]);
+            let lost = self.network.is_hole(from, to);
+            let Some(it) = self.network.end_mut(end) else {
+                return;
+            };
+            let Some((at, packet)) = it.coming.pop_front() else {
+                return;
+            };
+            if at > now {
+                it.coming.push_front((at, packet));
+                return self.clock.wake(Actor::Wire(end.wire, end.side), at);
+            }
+            if lost {
+                // A reset is not sent again: there is nobody who would.
+                if !matches!(packet, Packet::Reset) {
+                    it.stalled.push_back(packet);
+                }
+                continue;
+            }
+            if it.owner.is_none() || severed && !matches!(packet, Packet::Reset) {
+                // Whoever gets something for a connection that it does not know says so.
+                if matches!(packet, Packet::Bytes(_)) {
+                    self.pass(end.other(), Packet::Reset);
+                }
+                continue;
+            }
+            let mut wakes = it.owner;
+            match packet {
+                Packet::Bytes(mut bytes) => {
+                    let cut = match it.cut_after {
+                        Some((after, cut)) if after <= bytes.len() => Some((after, cut)),
+                        Some((after, cut)) => {
+                            it.cut_after = Some((after - bytes.len(), cut));
+                            None
+                        }
+                        None => None,
+                    };
+                    if let Some((after, _)) = cut {
+                        bytes.truncate(after);
+                    }
+                    if it.broken {
+                        wakes = None;
+                    } else {
+                        it.readable.extend_from_slice(&bytes);
+                    }
+                    if let Some((_, cut)) = cut {
+                        self.cut_now(end.wire, cut);
+                    }
+                }
+                Packet::Room(count) => {
+                    // Only whoever found no room waits for it.
+                    wakes = wakes.filter(|_| it.unread >= room);
+                    it.unread = it.unread.saturating_sub(count);
+                }
+                Packet::Fin => it.finished = true,
+                Packet::Reset => it.broken = true,
+            }
+            if let Some(owner) = wakes {
+                self.soon(owner);
+            }
+        }
+    }
+
+    /// The system gives up on a connection on which nothing has moved for long.
+    pub(crate) fn lose_patience(&mut self, number: u64) {
+        let Some(wire) = self.network.wires.get(&number) else {
+            return;
+        };
+        let [a, b] = wire.hosts;
+        let since = |from, to| self.network.holes.get(&(from, to)).copied();
+        let hole = since(a, b).into_iter().chain(since(b, a)).min();
+        let gone = wire.severed || wire.ends.iter().any(|end| end.owner.is_none());
+        match hole {
+            _ if gone => {}
+            Some(since) if since + PATIENCE <= self.now => {}
+            Some(since) => return self.clock.wake(Actor::Patience(number), since + PATIENCE),
+            None => return,
+        }
+        let Some(wire) = self.network.wires.get_mut(&number) else {
+            return;
+        };
+        let mut owners = Vec::new();
+        for end in &mut wire.ends {
+            // One that was closed in good order has its end from the other.
+            if !end.finished && !end.broken {
+                end.broken = true;
+                owners.extend(end.owner);
+            }
+        }
+        for owner in owners {
+            self.soon(owner);
+        }
+    }
+
+    fn be_patient(&mut self, wire: u64) {
+        self.clock.wake(Actor::Patience(wire), self.now + PATIENCE);
+    }
+
+    fn send_again(&mut self, end: End) {
+        let Some(it) = self.network.end_mut(end) else {
+            return;
+        };
+        let stalled = std::mem::take(&mut it.stalled);
+        let delay = self.chance.between(0, 400_000);
+        for packet in stalled {
+            self.pass_later(end, packet, delay);
+        }
+    }
+
+    /// Sends something to an end.
+    fn pass(&mut self, to: End, packet: Packet) {
+        self.pass_later(to, packet, 0);
+    }
+
+    fn pass_later(&mut self, to: End, packet: Packet, delay: Moment) {
+        let Some(wire) = self.network.wires.get(&to.wire) else {
+            return;
+        };
+        let link = wire.link;
+        let at = self.now + delay + link.latency + self.chance.between(0, link.jitter);
+        let Some(end) = self.network.end_mut(to) else {
+            return;
+        };
+        // Never before what was sent earlier.
+        let at = end.coming.back().map_or(at, |(last, _)| at.max(*last));
+        end.coming.push_back((at, packet));
+        self.clock.wake(Actor::Wire(to.wire, to.side), at);
+    }
+
+    /// Nobody is at either end any more: what did not come out will not.
+    fn conclude(&mut self, number: u64) {
+        let over = self
+            .network
+            .wires
+            .get(&number)
+            .is_some_and(|wire| wire.ends.iter().all(|end| end.owner.is_none()));
+        if !over {
+            return;
+        }
+        let Some(wire) = self.network.wires.remove(&number) else {
+            return;
+        };
+        for end in &wire.ends {
+            for sent in end.sent.iter().filter(|sent| sent.left) {
+                self.ledger.lost_on_wire(sent, wire.loss, wire.trouble);
+            }
+        }
+    }
+}
+
+/// How long a system waits for one that acknowledges nothing.
+const PATIENCE: Moment = 25_000_000;

@@ -1,0 +1,196 @@
+//! What all parts of one server share, and the routing of a stanza: verona/src/shared.rs without its tasks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use verona_proto::addr::{Hosts, LocalDomain};
+use verona_proto::component::ComponentDomains;
+use verona_proto::federation::{Signal, StreamKey};
+use verona_proto::limits::Limits;
+use verona_proto::local::{ComponentState, LocalServices};
+use verona_proto::outbox::{Drain, Feeder};
+use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
+use verona_proto::stream::{StreamConfig, StreamIds};
+use verona_proto::switchboard::{Routed, Switchboard};
+
+use super::clock::Actor;
+use super::ledger::Loss;
+use super::outside::Outside;
+
+/// What all parts of one server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Its position among the servers.
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) limits: Limits,
+    pub(crate) streams: Arc<StreamConfig>,
+    pub(crate) switchboard: Switchboard,
+    pub(crate) local: LocalServices,
+    pub(crate) components: ComponentDomains,
+    pub(crate) signals: VecDeque<Signal>,
+    /// Which link serves a domain.
+    pub(crate) attached: BTreeMap<LocalDomain, (u64, Feeder)>,
+    /// What is done on the side, in any order.
+    pub(crate) jobs: VecDeque<Job>,
+    /// Nothing more is taken from components.
+    pub(crate) stopping: bool,
+    pub(crate) secret: u64,
+}
+
+/// Work that waits for nobody: tasks that the engine spawns.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Stanzas go back to their senders.
+    Bounce {
+        stanzas: Vec<Stanza>,
+        condition: StanzaCondition,
+        text: String,
+    },
+    /// Everything in a queue goes back, and the queue ends.
+    BounceAll {
+        drain: Drain,
+        condition: StanzaCondition,
+        text: String,
+    },
+}
+
+/// A stanza that found its outbox full.
+#[derive(Debug)]
+pub(crate) struct Full {
+    pub(crate) admitted: Admitted,
+    pub(crate) feeder: Feeder,
+}
+
+/// What became of a stanza.
+enum Brought {
+    There,
+    Unheard,
+    Full(Full),
+}
+
+impl Shared {
+    /// Tells the federation.
+    pub(crate) fn signal(&mut self, signal: Signal, outside: &mut Outside) {
+        self.signals.push_back(signal);
+        outside.soon(Actor::Federation(self.index));
+    }
+
+    pub(crate) fn job(&mut self, job: Job, outside: &mut Outside) {
+        self.jobs.push_back(job);
+        outside.soon(Actor::Jobs(self.index));
+    }
+
+    /// Ids that tell one stream from all others.
+    pub(crate) fn stream_ids(&self, stream: StreamKey) -> StreamIds {
+        let (index, secret) = (self.index, self.secret);
+        let mut count = 0_u32;
+        StreamIds::new(move || {
+            count += 1;
+            format!("id{index}-{}-{count}-{secret:x}", stream.0)
+        })
+    }
+
+    /// Brings a stanza where it belongs; what cannot be brought is answered. A full outbox gives the stanza back.
+    pub(crate) fn route(&mut self, admitted: Admitted, outside: &mut Outside) -> Option<Full> {
+        match self.bring(admitted, outside) {
+            Brought::There | Brought::Unheard => None,
+            Brought::Full(full) => Some(full),
+        }
+    }
+
+    fn bring(&mut self, admitted: Admitted, outside: &mut Outside) -> Brought {
+        let mut next = admitted;
+        loop {
+            let (answer, stanza) = match self.switchboard.route(next, outside.instant()) {
+                Routed::Queued => return Brought::There,
+                Routed::Wanted(pair, drain) => {
+                    self.signal(Signal::Wanted(pair, drain), outside);
+                    return Brought::There;
+                }
+                Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
+                Routed::NoComponent(stanza, domain) => (self.answer(&stanza, &domain), stanza),
+                Routed::TooManyPairs(stanza) => {
+                    let condition = StanzaCondition::ResourceConstraint;
+                    let text = "too many domains are being talked to already";
+                    (bounce(&self.hosts, &stanza, condition, text), stanza)
+                }
+            };
+            match answer {
+                Some(answer) => next = answer,
+                None => {
+                    note_gone(&stanza, Loss::Unheard, outside);
+                    return Brought::Unheard;
+                }
+            }
+        }
+    }
+
+    /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
+    pub(crate) fn overflow(&mut self, stanza: &Stanza, outside: &mut Outside) {
+        outside.coverage.count("reached", "a full outbox");
+        let text = "too much is waiting for its recipient already";
+        self.bounce(stanza, StanzaCondition::ResourceConstraint, text, outside);
+    }
+
+    /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14).
+    pub(crate) fn bounce(
+        &mut self,
+        stanza: &Stanza,
+        condition: StanzaCondition,
+        text: &str,
+        outside: &mut Outside,
+    ) {
+        let name = &self.name;
+        outside.coverage.count("errors", condition.name());
+        if let Some(key) = outside.ledger.key(stanza) {
+            let what = outside.ledger.name(key);
+            outside.tell(|| format!("{name} returns {what}: {}, {text}", condition.name()));
+        }
+        match bounce(&self.hosts, stanza, condition, text) {
+            None => note_gone(stanza, Loss::Unheard, outside),
+            Some(error) => match self.bring(error, outside) {
+                Brought::There | Brought::Unheard => {}
+                Brought::Full(full) => note_gone(full.admitted.stanza(), Loss::NoRoom, outside),
+            },
+        }
+    }
+
+    fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {
+        let state = match self.components.contains(domain) {
+            true => ComponentState::Absent,
+            false => ComponentState::None,
+        };
+        self.local.answer(&self.hosts, stanza, domain, state)
+    }
+}
+
+/// A stanza of which nobody will hear again.
+fn note_gone(stanza: &Stanza, loss: Loss, outside: &mut Outside) {
+    if let Some(key) = outside.ledger.key(stanza) {
+        let what = outside.ledger.name(key);
+        outside.tell(|| format!("{what} is dropped: {}", loss.name()));
+        outside.ledger.lost(key, loss);
+    }
+}
+
+impl Job {
+    pub(crate) fn run(self, shared: &mut Shared, outside: &mut Outside) {
+        let (stanzas, condition, text) = match self {
+            Self::Bounce {
+                stanzas,
+                condition,
+                text,
+            } => (stanzas, condition, text),
+            Self::BounceAll {
+                drain,
+                condition,
+                text,
+            } => (drain.close(), condition, text),
+        };
+        for stanza in stanzas {
+            shared.bounce(&stanza, condition, &text, outside);
+        }
+    }
+}
