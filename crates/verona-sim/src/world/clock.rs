@@ -68,9 +68,4 @@ impl Clock {
         }
         None
     }
-
-    /// When somebody acts next.
-    pub(crate) fn due(&self, actor: Actor) -> Option<Moment> {
-        self.due.get(&actor).copied()
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! TLS is three flights without content: what it proves is known from who is at the other end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
@@ -15,7 +15,7 @@ use verona_proto::federation::{Remains, Signal, StreamKey};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::outbox::Drain;
-use verona_proto::stanza::{Admitted, StanzaClass, StanzaCondition};
+use verona_proto::stanza::{Admitted, StanzaClass, StanzaCondition, StreamCondition};
 use verona_proto::stream::{
     Command, Event, Fault, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
 };
@@ -55,9 +55,11 @@ pub(crate) struct Connection {
     pub(crate) commands: VecDeque<ConnectionCommand>,
     pub(crate) carriage: Carriage,
     pub(crate) held: Held,
+    /// What the peer may send, by the stream's own word, and for good reasons.
+    pub(crate) receivable: BTreeSet<DomainPair>,
     dialled: Option<Dialled>,
     /// What the other end shows in TLS.
-    certificate: PeerCertificate,
+    pub(crate) certificate: PeerCertificate,
     outgoing: BytesMut,
     /// How much of what the stream wrote was taken by the wire.
     written: u64,
@@ -65,7 +67,7 @@ pub(crate) struct Connection {
     exit: Option<Exit>,
     leave_at: Option<Moment>,
     progress: Moment,
-    begun: Instant,
+    pub(crate) begun: Instant,
     is_over: bool,
 }
 
@@ -140,6 +142,7 @@ impl Connection {
             commands: VecDeque::new(),
             carriage: Carriage::new(outside.bell(actor)),
             held: Held::default(),
+            receivable: BTreeSet::new(),
             dialled,
             certificate,
             outgoing: BytesMut::new(),
@@ -186,6 +189,7 @@ impl Connection {
             Some(_) => {
                 let leave = outside.now + micros(shared.limits.close_seconds);
                 if *self.leave_at.get_or_insert(leave) <= outside.now {
+                    outside.network.trouble(self.end);
                     return false;
                 }
             }
@@ -281,6 +285,11 @@ impl Connection {
             (Branch::Retry, _) => self.held.retry(shared, outside),
             (Branch::Tick, Transport::Xml) => {
                 let before = self.stream.deadline();
+                if self.stream.state() == "closing" {
+                    // The peer is not waited for any more.
+                    outside.coverage.count("reached", "a peer that does not close");
+                    outside.network.trouble(self.end);
+                }
                 self.stream.handle(Input::Tick, outside.instant());
                 self.outputs(shared, outside);
                 if self.exit.is_none() && before.is_some() && self.stream.deadline() == before {
@@ -481,6 +490,7 @@ impl Connection {
                     key,
                     begin,
                     end,
+                    arrived: false,
                     left: false,
                     managed: false,
                 };
@@ -530,6 +540,14 @@ impl Connection {
 
     fn on_event(&mut self, event: Event, shared: &mut Shared, outside: &mut Outside) {
         count_event(&event, outside);
+        if let Event::Granted(granted) = &event {
+            invariants::granted(self, granted, shared, outside);
+        }
+        if let Event::Failed(error) = &event
+            && !hears_on(error)
+        {
+            outside.network.trouble(self.end);
+        }
         let (name, key, wire) = (&shared.name, self.key.0, self.end.wire);
         outside.tell(|| format!("{name} stream {key} on connection {wire}: {event:?}"));
         if concerns_federation(&event) {
@@ -630,6 +648,14 @@ fn settle(settled: Settled, shared: &mut Shared, outside: &mut Outside) {
         let text = format!("the peer takes stanzas of at most {max_bytes} bytes");
         shared.bounce(&stanza, StanzaCondition::PolicyViolation, &text, outside);
     }
+}
+
+/// Whether a stream that ends like this hears what was sent to it before its peer could know (RFC 6120 §4.4). After any
+/// other error it is deaf, and what was sent to it is lost unless the peer waits for acknowledgements.
+fn hears_on(error: &StreamError) -> bool {
+    error.fault == Fault::Local
+        || error.condition == StreamCondition::SystemShutdown
+        || error.condition == StreamCondition::Reset
 }
 
 fn count_event(event: &Event, outside: &mut Outside) {

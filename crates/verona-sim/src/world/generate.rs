@@ -101,8 +101,8 @@ fn link(chance: &mut Chance) -> LinkPlan {
 fn attach(plan: &mut Plan, span: Moment, chance: &mut Chance) {
     for domain in 0..plan.domains().count() {
         let at = match chance.below(10) {
-            0..=6 => 0,
-            7 | 8 => chance.below(span),
+            0..=7 => 0,
+            8 => chance.below(span),
             // Nobody serves it.
             _ => continue,
         };
@@ -134,8 +134,8 @@ fn send(plan: &mut Plan, span: Moment, chance: &mut Chance) {
                 StanzaKind::Presence,
                 StanzaKind::Iq,
             ]),
-            count: u32::try_from(chance.between(1, 6)).unwrap_or(1),
-            size: usize::try_from(chance.pick(&[0, 20, 200, 1_000])).unwrap_or(0),
+            count: u32::try_from(chance.pick(&[1, 1, 2, 3, 5, 8, 15])).unwrap_or(1),
+            size: usize::try_from(chance.pick(&[0, 20, 200, 1_500])).unwrap_or(0),
         };
         let action = send(chance, from, to);
         plan.actions.push((at, action));
@@ -150,9 +150,22 @@ fn disturb(plan: &mut Plan, span: Moment, chance: &mut Chance) {
     if chance.percent(10) {
         return;
     }
+    let busy: Vec<Moment> = plan
+        .actions
+        .iter()
+        .filter(|(_, action)| matches!(action, Action::Send { .. }))
+        .map(|(at, _)| *at)
+        .collect();
     let faults = chance.between(1, 6);
     for _ in 0..faults {
-        let at = chance.below(span + 2_000_000);
+        let at = match busy.is_empty() || chance.percent(35) {
+            true => chance.below(span + 2_000_000),
+            // While something is on its way, or a connection for it begins.
+            false => {
+                let soon = chance.pick(&[1_000, 20_000, 200_000, 2_000_000]);
+                chance.pick(&busy) + chance.below(soon)
+            }
+        };
         let action = fault(plan, chance);
         if let Action::Crash { server, .. } = action {
             let back = at + chance.between(0, 10_000_000);
@@ -189,18 +202,18 @@ fn fault(plan: &Plan, chance: &mut Chance) -> Action {
         false => chance.between(50_000, 12_000_000),
     };
     match chance.below(20) {
-        0..=5 => Action::Cut {
+        0..=6 => Action::Cut {
             from: server,
             to: other,
             which: chance.pick(&[Which::First, Which::Last, Which::Every]),
             after: usize::try_from(match chance.percent(30) {
                 true => 0,
-                false => chance.below(3_000),
+                false => chance.pick(&[100, 1_000, 4_000]) / 2 + chance.below(1_000),
             })
             .unwrap_or(0),
             heard: chance.pick(&[Heard::Both, Heard::Both, Heard::First, Heard::Neither]),
         },
-        6..=8 => Action::Hole {
+        7 | 8 => Action::Hole {
             from: server,
             to: other,
             span: long,

@@ -4,13 +4,45 @@ use std::collections::BTreeMap;
 
 use verona_proto::addr::Direction;
 use verona_proto::federation::Route;
+use verona_proto::grounds::Identity;
 use verona_proto::limits::size;
 use verona_proto::stanza::{Admitted, StanzaClass};
+use verona_proto::stream::Granted;
 
 use super::connection::{Connection, WRITE_BYTES};
 use super::outside::Outside;
 use super::server::Server;
 use super::shared::Shared;
+
+/// 1 and 7: what is granted is the peer's, and proven by what it showed or by what its authoritative server said.
+pub(crate) fn granted(
+    connection: &mut Connection,
+    granted: &Granted,
+    shared: &Shared,
+    outside: &mut Outside,
+) {
+    let remote = granted.pair.remote().domain();
+    let by_certificate = match granted.grounds.identity {
+        Identity::Certificate => true,
+        Identity::Pin
+        | Identity::Dane
+        | Identity::Posh
+        | Identity::Dialback(_)
+        | Identity::Resolution(_) => false,
+    };
+    // One that ends while the stream is negotiated ends the stream at its next tick (BIDI-70).
+    let certificate = connection.certificate.covers(remote, connection.begun);
+    let is_there = outside.is_hosted_at_other_end(connection.end, remote);
+    if !is_there || by_certificate && certificate.is_err() {
+        let name = &shared.name;
+        outside
+            .ledger
+            .fail(format!("1: {name} granted without grounds: {granted:?}"));
+    }
+    if granted.direction == Direction::Inbound {
+        connection.receivable.insert(granted.pair.clone());
+    }
+}
 
 /// 1 and 7: what comes out of a stream was authorised at that moment, and its sender is at the other end.
 pub(crate) fn authorised(
@@ -25,13 +57,11 @@ pub(crate) fn authorised(
     if is_ours && stanza.class() == StanzaClass::Error {
         return;
     }
-    let granted = connection.stream.grants().iter().any(|grant| {
-        grant.direction == Direction::Inbound
-            && grant.pair.local().domain() == stanza.to()
-            && grant.pair.remote().domain() == stanza.from()
-    });
+    let pair = shared
+        .hosts
+        .pair(Direction::Inbound, stanza.from(), stanza.to());
     let name = &shared.name;
-    if !granted {
+    if !pair.is_ok_and(|pair| connection.receivable.contains(&pair)) {
         outside.ledger.fail(format!(
             "1: {name} took a stanza from {} to {} that was not authorised",
             stanza.from(),

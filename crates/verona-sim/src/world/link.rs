@@ -293,6 +293,7 @@ impl Link {
                     key,
                     begin,
                     end: self.position(),
+                    arrived: false,
                     left: false,
                     managed: false,
                 };

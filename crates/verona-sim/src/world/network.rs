@@ -71,11 +71,16 @@ struct WireEnd {
     broken: bool,
     /// What was written here and not read there, as far as is known here.
     unread: usize,
-    written: u64,
     /// The wire is cut when so many more bytes have come here.
     cut_after: Option<(usize, Cut)>,
-    /// The stanzas written here that did not come out there.
+    /// The stanzas written here that did not come out there, or that are not let go here.
     sent: VecDeque<Sent>,
+}
+
+impl WireEnd {
+    fn forget(&mut self) {
+        self.sent.retain(|sent| !(sent.arrived && sent.left));
+    }
 }
 
 /// What travels.
@@ -103,6 +108,8 @@ pub(crate) struct Sent {
     /// Where it begins and ends in all that is written at its end of the wire.
     pub(crate) begin: u64,
     pub(crate) end: u64,
+    /// Whether it came out at the other end.
+    pub(crate) arrived: bool,
     /// Whether its sender let it go.
     pub(crate) left: bool,
     /// Whether its sender lets it go only when it knows that it arrived.
@@ -138,11 +145,6 @@ impl Network {
         wire.hosts.get(end.other().side).copied()
     }
 
-    /// How many bytes were written here in all.
-    pub(crate) fn written(&self, end: End) -> u64 {
-        self.end(end).map_or(0, |end| end.written)
-    }
-
     /// Whether a read brings something.
     pub(crate) fn is_readable(&self, end: End) -> bool {
         self.end(end)
@@ -161,10 +163,6 @@ impl Network {
     /// Whether nothing passes from one machine to another.
     pub(crate) fn is_hole(&self, from: Host, to: Host) -> bool {
         self.holes.contains_key(&(from, to)) || self.off.contains(&to) || self.off.contains(&from)
-    }
-
-    pub(crate) fn is_off(&self, host: Host) -> bool {
-        self.off.contains(&host)
     }
 
     /// The live connections between two machines, the oldest first, each with the end of the first machine.
@@ -193,22 +191,28 @@ impl Network {
         }
     }
 
-    /// A stanza came out at an end. Says where it ended in what was written at the other one.
-    pub(crate) fn note_arrived(&mut self, end: End, key: Key) -> Option<Sent> {
-        let other = self.end_mut(end.other())?;
-        let at = other.sent.iter().position(|sent| sent.key == key)?;
-        other.sent.remove(at)
+    /// A stanza came out at an end.
+    pub(crate) fn note_arrived(&mut self, end: End, key: Key) {
+        if let Some(other) = self.end_mut(end.other()) {
+            let waits = |sent: &Sent| sent.key == key && !sent.arrived;
+            if let Some(at) = other.sent.iter().position(waits) {
+                other.sent[at].arrived = true;
+                other.forget();
+            }
+        }
     }
 
     /// Whoever writes at an end has let go of what it wrote up to `written`, unless it waits to hear of it.
     pub(crate) fn note_left(&mut self, end: End, written: u64) {
-        let sent = self.end_mut(end).map(|end| &mut end.sent);
-        for sent in sent.into_iter().flatten() {
-            sent.left |= sent.end <= written && !sent.managed;
+        if let Some(end) = self.end_mut(end) {
+            for sent in &mut end.sent {
+                sent.left |= sent.end <= written && !sent.managed;
+            }
+            end.forget();
         }
     }
 
-    /// The stanzas written at an end that did not come out, and that their sender has not let go.
+    /// The stanzas written at an end that their sender has not let go.
     pub(crate) fn kept(&self, end: End) -> impl Iterator<Item = &Sent> {
         let sent = self.end(end).map(|end| end.sent.iter());
         sent.into_iter().flatten().filter(|sent| !sent.left)
@@ -234,11 +238,6 @@ impl Network {
             }
         }
         ends
-    }
-
-    /// Whether an end has its process.
-    pub(crate) fn has_owner(&self, end: End) -> bool {
-        self.end(end).is_some_and(|end| end.owner.is_some())
     }
 }
 
@@ -296,7 +295,6 @@ impl Outside {
         let count = bytes.len().min(room.saturating_sub(it.unread));
         if count > 0 {
             it.unread += count;
-            it.written += u64::try_from(count).unwrap_or(0);
             let packet = Packet::Bytes(Bytes::copy_from_slice(&bytes[..count]));
             self.pass(end.other(), packet);
         }

@@ -126,8 +126,11 @@ impl Program {
         let Some(mut connection) = self.connection.take() else {
             return true;
         };
-        let lives = self.read(&mut connection, outside) && self.write(&mut connection, outside);
+        self.write(&mut connection, outside);
+        let lives = self.read(&mut connection, outside);
         if lives {
+            // What was read may want an answer.
+            self.write(&mut connection, outside);
             self.connection = Some(connection);
         } else {
             outside.close(connection.end);
@@ -245,22 +248,26 @@ impl Program {
         }
     }
 
-    fn write(&mut self, connection: &mut Connected, outside: &mut Outside) -> bool {
+    fn write(&mut self, connection: &mut Connected, outside: &mut Outside) {
         loop {
             if connection.outgoing.is_empty() {
                 let ready = connection.is_open && !connection.is_closing;
                 if !ready {
-                    return true;
+                    return;
                 }
                 match self.to_send.pop_front() {
                     Some(stanza) => connection.outgoing.extend_from_slice(&stanza),
-                    None => return true,
+                    None => return,
                 }
             }
             match outside.write(connection.end, &connection.outgoing) {
-                Ok(0) => return true,
+                Ok(0) => return,
                 Ok(count) => connection.outgoing.advance(count),
-                Err(_) => return false,
+                // What came before is read all the same.
+                Err(_) => {
+                    connection.outgoing.clear();
+                    connection.is_closing = true;
+                }
             }
         }
     }
