@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use verona_proto::addr::{Domain, DomainPair};
-use verona_proto::carriage::{Carriage, Counted, Custody, Keep, Settled, TooLarge};
+use verona_proto::carriage::{Carriage, Counted, Custody, Keep, TooLarge};
 use verona_proto::certificate::PeerCertificate;
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::Target;
-use verona_proto::federation::{Remains, Signal, StreamKey};
+use verona_proto::federation::{LostStream, Remains, Signal, StreamKey};
 use verona_proto::grounds::Assurance;
 use verona_proto::limits::seconds;
 use verona_proto::outbox::Drain;
-use verona_proto::stanza::{Admitted, StanzaClass, StanzaCondition, StreamCondition};
+use verona_proto::stanza::{Admitted, StanzaClass, StreamCondition};
 use verona_proto::stream::{
-    Command, Event, Fault, Input, NotSent, Output, Purpose, Role, Secured, Stream, StreamError,
+    Command, Event, Fault, Input, NotSent, Output, Purpose, ResumePoint, Role, Secured, Stream,
+    StreamError, Ticket,
 };
 
 use super::clock::{Actor, Moment};
@@ -42,6 +43,8 @@ pub(crate) enum ConnectionCommand {
         pair: DomainPair,
         drain: Drain,
     },
+    Resume(Option<Ticket>),
+    Abandon,
     Converge,
     Close(StreamError),
 }
@@ -195,6 +198,7 @@ impl Connection {
             }
             None => self.leave_at = None,
         }
+        self.stream.unhandled(self.held.count());
         if self.outgoing.is_empty() && self.transport == Transport::Xml {
             self.fill(0, outside);
             self.outgoing = self.stream.transmit().split();
@@ -203,7 +207,7 @@ impl Connection {
                 false => self.progress = outside.now,
             }
         }
-        if !self.outgoing.is_empty() {
+        if !self.outgoing.is_empty() || !self.held.is_empty() {
             return true;
         }
         match self.exit {
@@ -273,8 +277,16 @@ impl Connection {
             (Branch::Write, _) => self.on_writable(shared, outside),
             (Branch::Command, _) => {
                 if let Some(command) = self.commands.pop_front() {
+                    let abandons = matches!(command, ConnectionCommand::Abandon);
                     self.on_command(command, outside);
                     self.outputs(shared, outside);
+                    if abandons {
+                        // What is not written has nowhere to go.
+                        self.outgoing.clear();
+                        self.stream.transmit().clear();
+                        self.leave_at = Some(outside.now);
+                        self.exit = Some(Exit::End);
+                    }
                 }
             }
             (Branch::Stalled, _) => {
@@ -441,6 +453,13 @@ impl Connection {
             ConnectionCommand::Converge => {
                 self.stream.handle(Input::Command(Command::Converge), now);
             }
+            ConnectionCommand::Resume(found) => {
+                self.stream
+                    .handle(Input::Command(Command::Resume(found)), now);
+            }
+            ConnectionCommand::Abandon => {
+                self.stream.handle(Input::Command(Command::Abandon), now);
+            }
             ConnectionCommand::Close(error) => {
                 if matches!(error.fault, Fault::Local) {
                     self.fill(self.outgoing.len(), outside);
@@ -458,11 +477,14 @@ impl Connection {
         }
         while self.stream.transmit().len() < WRITE_BYTES {
             let begin = self.position(unsent);
-            let Some((pair, stanza)) = self.carriage.pull() else {
+            if !self.stream.is_open() {
                 return;
+            }
+            let Some((pair, stanza)) = self.carriage.pull() else {
+                return self.stream.drained(outside.instant());
             };
-            match self.stream.send(&pair, &stanza, outside.instant()) {
-                Ok(()) => {}
+            let custody = match self.stream.send(&pair, &stanza, outside.instant()) {
+                Ok(custody) => custody,
                 Err(NotSent::NotPermitted) => {
                     if self.stream.is_open() {
                         outside
@@ -477,14 +499,13 @@ impl Connection {
                     self.carriage.refused(&pair, begin, refused);
                     continue;
                 }
-            }
+            };
             let end = self.position(unsent);
             let counted = match stanza.class() {
                 StanzaClass::Error => Counted::No,
                 StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Counted::Yes,
             };
-            self.carriage
-                .sent(&pair, begin, end, Custody::Written, counted);
+            self.carriage.sent(&pair, begin, end, custody, counted);
             if let Some(key) = outside.ledger.key(&stanza) {
                 let sent = Sent {
                     key,
@@ -492,7 +513,7 @@ impl Connection {
                     end,
                     arrived: false,
                     left: false,
-                    managed: false,
+                    managed: custody == Custody::Acknowledged,
                 };
                 outside.network.note_sent(self.end, sent);
             }
@@ -508,7 +529,15 @@ impl Connection {
     fn acknowledge(&mut self, shared: &mut Shared, outside: &mut Outside) {
         let settled = self.carriage.written(self.written);
         outside.network.note_left(self.end, self.written);
-        settle(settled, shared, outside);
+        shared.settled(settled, outside);
+    }
+
+    /// The peer has handled the next of what was sent to it (XEP-0198).
+    fn acknowledged(&mut self, count: u32, shared: &mut Shared, outside: &mut Outside) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let settled = self.carriage.acknowledged(count, self.written);
+        outside.note_acknowledged(self.end, count);
+        shared.settled(settled, outside);
     }
 
     /// Carries out what the stream wants.
@@ -520,6 +549,12 @@ impl Connection {
                     outside.ledger.fail(text);
                 }
                 Output::Deliver(admitted) => self.deliver(admitted, shared, outside),
+                Output::Acknowledged(count) => self.acknowledged(count, shared, outside),
+                Output::Unmanaged => {
+                    self.carriage.unmanaged();
+                    outside.network.note_unmanaged(self.end);
+                    self.acknowledge(shared, outside);
+                }
                 Output::Event(event) => self.on_event(event, shared, outside),
                 Output::StartTls { role, local } => {
                     let _: Option<Domain> = local;
@@ -548,6 +583,7 @@ impl Connection {
         {
             outside.network.trouble(self.end);
         }
+        invariants::resumption(self, &event, shared, outside);
         let (name, key, wire) = (&shared.name, self.key.0, self.end.wire);
         outside.tell(|| format!("{name} stream {key} on connection {wire}: {event:?}"));
         if concerns_federation(&event) {
@@ -601,12 +637,58 @@ impl Connection {
             }
         }
         self.held.give_up(shared, outside);
-        note_uncertain(self.end, self.written, outside);
-        let queues = self.carriage.end(self.written, Keep::Nothing);
+        let lost = self.stream.resume_point();
+        let keep = match &lost {
+            Some(mark) => {
+                outside.coverage.count("streams", "lost, and can be resumed");
+                note_suspended(self.end, self.written, mark, shared, outside);
+                Keep::InFlight
+            }
+            None => {
+                note_uncertain(self.end, self.written, outside);
+                Keep::Nothing
+            }
+        };
+        let queues = self.carriage.end(self.written, keep);
+        let carriage = self.carriage;
+        let lost = lost.map(|mark| LostStream {
+            ticket: mark.ticket,
+            pair: mark.pair,
+            role: mark.role,
+            used: mark.used,
+            carriage,
+        });
         let (name, key) = (&shared.name, self.key.0);
         outside.tell(|| format!("{name} stream {key} is over"));
         outside.close(self.end);
-        shared.signal(Signal::Ended(self.key, Remains { queues }), outside);
+        let remains = Remains { queues, lost };
+        shared.signal(Signal::Ended(self.key, remains), outside);
+    }
+}
+
+/// Of what was begun and not let go, this end will know what arrived if the peer takes the stream up again.
+fn note_suspended(
+    end: End,
+    written: u64,
+    mark: &ResumePoint,
+    shared: &Shared,
+    outside: &mut Outside,
+) {
+    let Some(peer) = outside.network.peer(end) else {
+        return;
+    };
+    let until = outside.now + micros(shared.limits.resume_seconds);
+    let keys: Vec<_> = outside
+        .network
+        .kept(end)
+        .filter(|sent| sent.begin < written)
+        .map(|sent| sent.key)
+        .collect();
+    for key in keys {
+        outside.coverage.count("reached", "a stanza that waits for resumption");
+        outside
+            .ledger
+            .suspend(key, [shared.index, peer], &mark.ticket.id, until);
     }
 }
 
@@ -641,15 +723,6 @@ fn stream(
     }
 }
 
-/// Returns what the peer does not take.
-fn settle(settled: Settled, shared: &mut Shared, outside: &mut Outside) {
-    for TooLarge { stanza, max_bytes } in settled.refused {
-        //= LIM-05
-        let text = format!("the peer takes stanzas of at most {max_bytes} bytes");
-        shared.bounce(&stanza, StanzaCondition::PolicyViolation, &text, outside);
-    }
-}
-
 /// Whether a stream that ends like this hears what was sent to it before its peer could know (RFC 6120 §4.4). After any
 /// other error it is deaf, and what was sent to it is lost unless the peer waits for acknowledgements.
 fn hears_on(error: &StreamError) -> bool {
@@ -674,6 +747,11 @@ fn count_event(event: &Event, outside: &mut Outside) {
         Event::Failed(_) => "failed",
         Event::Closed { .. } => "closed",
         Event::Verified { .. } => "key checked",
+        Event::Managed { id: Some(_) } => "managed, with resumption",
+        Event::Managed { id: None } => "managed",
+        Event::ResumeRequested { .. } => "the peer resumes",
+        Event::Resumed { h: Some(_), .. } => "resumed",
+        Event::Resumed { h: None, .. } => "not resumed",
         Event::Identified(_)
         | Event::OldBidiNamespace
         | Event::SaslFailed { .. }
@@ -697,6 +775,9 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Refused { .. }
         | Event::Unanswered { .. }
         | Event::Verified { .. }
+        | Event::Managed { .. }
+        | Event::ResumeRequested { .. }
+        | Event::Resumed { .. }
         | Event::Failed(_)
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,

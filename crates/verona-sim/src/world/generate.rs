@@ -1,6 +1,6 @@
 //! A plan by chance: every seed is another one, and always the same.
 
-use verona_proto::policy::{Multiplex, OnUncertain};
+use verona_proto::policy::{ManagementPolicy, Multiplex, OnUncertain};
 use verona_proto::stanza::StanzaKind;
 
 use super::chance::Chance;
@@ -52,6 +52,7 @@ fn server(index: usize, tiny: bool, chance: &mut Chance) -> ServerPlan {
         for (name, value) in [
             ("outbox_stanzas_max", chance.between(2, 6)),
             ("component_backlog_stanzas_max", chance.between(2, 8)),
+            ("unacknowledged_stanzas_max", chance.between(2, 5)),
         ] {
             limits.push((name.to_owned(), value));
         }
@@ -80,6 +81,11 @@ fn server(index: usize, tiny: bool, chance: &mut Chance) -> ServerPlan {
         on_uncertain: match chance.percent(70) {
             true => OnUncertain::Bounce,
             false => OnUncertain::Resend,
+        },
+        management: match chance.below(10) {
+            0 => ManagementPolicy::Off,
+            1 => ManagementPolicy::Acknowledgements,
+            _ => ManagementPolicy::Auto,
         },
         direct_tls: chance.percent(25),
         limits,

@@ -79,6 +79,11 @@ impl Held {
         self.next.filter(|_| !self.waiting.is_empty())
     }
 
+    /// How many stanzas wait.
+    pub(crate) fn count(&self) -> u32 {
+        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -6,8 +6,8 @@ use verona_proto::addr::Direction;
 use verona_proto::federation::Route;
 use verona_proto::grounds::Identity;
 use verona_proto::limits::size;
-use verona_proto::stanza::{Admitted, StanzaClass};
-use verona_proto::stream::Granted;
+use verona_proto::stanza::{Admitted, Stanza, StanzaClass};
+use verona_proto::stream::{Event, Granted};
 
 use super::connection::{Connection, WRITE_BYTES};
 use super::outside::Outside;
@@ -77,6 +77,45 @@ pub(crate) fn authorised(
     }
 }
 
+/// 3: what a server gives up as uncertain, it could not come to know.
+pub(crate) fn uncertain(stanza: &Stanza, shared: &Shared, outside: &mut Outside) {
+    if let Some(key) = outside.ledger.key(stanza)
+        && !outside.ledger.is_uncertain(key, outside.now)
+    {
+        let (name, what) = (&shared.name, outside.ledger.name(key));
+        outside.ledger.fail(format!(
+            "3: {name} gave up {what} as uncertain, and could have come to know"
+        ));
+    }
+}
+
+/// 3: streams are taken up again wherever that can be.
+pub(crate) fn resumption(
+    connection: &Connection,
+    event: &Event,
+    shared: &Shared,
+    outside: &mut Outside,
+) {
+    let Some(peer) = outside.network.peer(connection.end) else {
+        return;
+    };
+    match event {
+        Event::Managed { id: Some(id) } => outside.ledger.know(shared.index, id),
+        Event::Resumed { id, h: Some(_) } => outside.ledger.resolve(shared.index, id),
+        Event::Resumed { id, h: None } => {
+            let name = &shared.name;
+            if outside.ledger.give_up(id, shared.index, peer) {
+                outside.tell(|| format!("{name}: the peer does not know {id}"));
+            } else {
+                outside.ledger.fail(format!(
+                    "3: the peer of {name} refused to take up {id}, which it knows"
+                ));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// 4, 5 and 6 for one server.
 pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
     let Server {
@@ -105,6 +144,12 @@ pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
         if written > WRITE_BYTES * 2 + size(limits.stanza_bytes_max) {
             say(format!(
                 "5: {written} bytes wait to be written on stream {key} of {name}"
+            ));
+        }
+        let most = limits.unacknowledged_stanzas_max;
+        if u64::from(connection.stream.unacknowledged()) > most {
+            say(format!(
+                "5: more than {most} stanzas of stream {key} of {name} are not acknowledged"
             ));
         }
         if !connection.has_deadline() {
@@ -141,6 +186,7 @@ pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
             Route::Seeking { .. }
             | Route::Requested { .. }
             | Route::Expected { .. }
+            | Route::Suspended
             | Route::Resting { .. } => waits = true,
         }
     }

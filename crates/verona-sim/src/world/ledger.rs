@@ -3,10 +3,11 @@
 //! The observer sees what no machine sees, both ends of everything. It knows for certain what was lost with a wire or
 //! with the memory of a server that crashed; whatever else is neither delivered nor returned is a fault of ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use verona_proto::stanza::{Stanza, StanzaClass, StanzaKind};
 
+use super::clock::Moment;
 use super::coverage::Coverage;
 use super::network::Sent;
 
@@ -19,6 +20,24 @@ pub(crate) struct Ledger {
     /// For each sender and recipient: how many were taken, and the last one that was delivered.
     flows: BTreeMap<(usize, usize), Flow>,
     failure: Option<String>,
+    /// How often each server forgot something, or stopped taking up streams.
+    upsets: BTreeMap<usize, u32>,
+    /// Servers that take up nothing, for they are about to end.
+    leaving: BTreeSet<usize>,
+    /// Which streams that can be taken up each server knows, and how often it had forgotten before.
+    known: BTreeMap<(usize, String), u32>,
+    /// Streams that a peer refused to take up, for a good reason.
+    given_up: BTreeSet<String>,
+}
+
+/// A stanza of which a server will come to know whether it arrived, unless something else happens.
+#[derive(Clone, Debug)]
+struct Doubt {
+    /// The sender and its peer.
+    servers: [usize; 2],
+    upsets: [u32; 2],
+    stream: String,
+    until: Moment,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +70,7 @@ pub(crate) struct Entry {
     lost: Option<Loss>,
     /// Nobody knew for a while whether it had arrived, so that it may be delivered and returned, or sent again.
     uncertain: bool,
+    doubt: Option<Doubt>,
 }
 
 /// Where a stanza was lost, as the rules allow.
@@ -112,6 +132,7 @@ impl Ledger {
             returned: 0,
             lost: None,
             uncertain: false,
+            doubt: None,
         });
         u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
     }
@@ -171,8 +192,9 @@ impl Ledger {
     }
 
     /// A stanza came to a component.
-    pub(crate) fn delivered(&mut self, key: Key, at: usize) {
+    pub(crate) fn delivered(&mut self, key: Key, at: usize, now: Moment) {
         let name = self.name(key);
+        let uncertain = self.is_uncertain(key, now);
         let Some(entry) = self.entry_mut(key.number) else {
             return;
         };
@@ -190,7 +212,7 @@ impl Ledger {
             true => entry.returned += 1,
             false => entry.delivered += 1,
         }
-        let (delivered, returned, uncertain) = (entry.delivered, entry.returned, entry.uncertain);
+        let (delivered, returned) = (entry.delivered, entry.returned);
         let (flow, kind) = ((entry.from, entry.to), entry.kind);
         if delivered > 0 && returned > 0 && !uncertain {
             return self.fail(format!("{name} was delivered and returned with an error"));
@@ -222,6 +244,84 @@ impl Ledger {
         }
     }
 
+    /// A server waits for its peer to take up a stream again, and to say whether a stanza arrived.
+    pub(crate) fn suspend(&mut self, key: Key, servers: [usize; 2], stream: &str, until: Moment) {
+        let doubt = Doubt {
+            servers,
+            upsets: servers.map(|server| self.upsets_of(server)),
+            stream: stream.to_owned(),
+            until,
+        };
+        if let Some(entry) = self.entry_mut(key.number) {
+            entry.doubt = Some(doubt);
+        }
+    }
+
+    /// Whether nobody can know of a stanza whether it arrived.
+    pub(crate) fn is_uncertain(&self, key: Key, now: Moment) -> bool {
+        let Some(entry) = self.entry(key.number) else {
+            return false;
+        };
+        entry.uncertain
+            || entry.doubt.as_ref().is_some_and(|doubt| {
+                doubt.until <= now
+                    || doubt.servers.iter().any(|it| self.leaving.contains(it))
+                    || doubt.servers.map(|server| self.upsets_of(server)) != doubt.upsets
+                    || self.given_up.contains(&doubt.stream)
+            })
+    }
+
+    /// A server has come to know what had arrived on a stream.
+    pub(crate) fn resolve(&mut self, server: usize, stream: &str) {
+        for entry in &mut self.entries {
+            let settles = |doubt: &Doubt| doubt.servers[0] == server && doubt.stream == stream;
+            if entry.doubt.as_ref().is_some_and(settles) {
+                entry.doubt = None;
+            }
+        }
+    }
+
+    fn upsets_of(&self, server: usize) -> u32 {
+        self.upsets.get(&server).copied().unwrap_or(0)
+    }
+
+    /// A server has forgotten something, or takes up no streams any more.
+    pub(crate) fn upset(&mut self, server: usize) {
+        *self.upsets.entry(server).or_default() += 1;
+    }
+
+    /// A server is about to end, and takes up nothing any more.
+    pub(crate) fn leaves(&mut self, server: usize) {
+        self.upset(server);
+        self.leaving.insert(server);
+    }
+
+    /// A server begins anew.
+    pub(crate) fn starts(&mut self, server: usize) {
+        self.upset(server);
+        self.leaving.remove(&server);
+    }
+
+    /// A server has a stream that can be taken up.
+    pub(crate) fn know(&mut self, server: usize, stream: &str) {
+        let upsets = self.upsets_of(server);
+        self.known.insert((server, stream.to_owned()), upsets);
+    }
+
+    /// A peer does not take up a stream of a server's; says whether that harms nobody or has a good reason.
+    pub(crate) fn give_up(&mut self, stream: &str, server: usize, peer: usize) -> bool {
+        let waits = self.entries.iter().any(|entry| {
+            let doubt = entry.doubt.as_ref();
+            doubt.is_some_and(|doubt| doubt.servers[0] == server && doubt.stream == stream)
+        });
+        if !waits {
+            return true;
+        }
+        let known = self.known.get(&(peer, stream.to_owned())).copied();
+        self.given_up.insert(stream.to_owned());
+        known.is_none_or(|upsets| upsets != self.upsets_of(peer)) || self.leaving.contains(&peer)
+    }
+
     /// A stanza is gone, as the rules allow.
     pub(crate) fn lost(&mut self, key: Key, loss: Loss) {
         if let Some(entry) = self.entry_mut(key.number) {
@@ -232,11 +332,6 @@ impl Ledger {
     /// A stanza that its sender has let go did not come out of the wire.
     pub(crate) fn lost_on_wire(&mut self, sent: &Sent, loss: Loss, had_trouble: bool) {
         let name = self.name(sent.key);
-        if sent.managed {
-            return self.fail(format!(
-                "{name} was acknowledged, but nobody had handled it"
-            ));
-        }
         if !had_trouble {
             return self.fail(format!("{name} was lost on a wire that was well"));
         }

@@ -50,11 +50,24 @@ pub(crate) struct Wire {
     link: LinkPlan,
     /// How what it loses is called.
     loss: Loss,
+    /// Both ends acknowledge what arrives and take up what is lost: only a crash may lose anything.
+    strict: bool,
     ends: [WireEnd; 2],
-    /// Something was done to it or to one of its ends, so that what it carried may be lost.
-    pub(crate) trouble: bool,
+    trouble: Trouble,
     /// Something in between has cut it: what is written from here on is answered with a reset.
     severed: bool,
+}
+
+/// What was done to a connection or to one of its ends, so that what it carried may be lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// It was cut, or an end was too slow, or gave up.
+    Lost,
+    /// An end has forgotten what it knew.
+    Crashed,
 }
 
 /// What one end has.
@@ -218,9 +231,25 @@ impl Network {
         sent.into_iter().flatten().filter(|sent| !sent.left)
     }
 
+    /// What the connection carries may be lost.
     pub(crate) fn trouble(&mut self, end: End) {
         if let Some(wire) = self.wires.get_mut(&end.wire) {
-            wire.trouble = true;
+            wire.trouble = wire.trouble.max(Trouble::Lost);
+        }
+    }
+
+    /// What an end knew is forgotten.
+    pub(crate) fn crashed(&mut self, end: End) {
+        if let Some(wire) = self.wires.get_mut(&end.wire) {
+            wire.trouble = Trouble::Crashed;
+        }
+    }
+
+    /// The peer acknowledges nothing after all.
+    pub(crate) fn note_unmanaged(&mut self, end: End) {
+        let sent = self.end_mut(end).map(|end| &mut end.sent);
+        for sent in sent.into_iter().flatten() {
+            sent.managed = false;
         }
     }
 
@@ -243,14 +272,15 @@ impl Network {
 
 impl Outside {
     /// A connection between two machines. Nobody is at its ends yet.
-    pub(crate) fn connect(&mut self, hosts: [Host; 2], link: LinkPlan, loss: Loss) -> u64 {
+    pub(crate) fn connect(&mut self, hosts: [Host; 2], link: LinkPlan, loss: Loss, strict: bool) -> u64 {
         self.network.last += 1;
         let wire = Wire {
             hosts,
             link,
             loss,
+            strict,
             ends: <[WireEnd; 2]>::default(),
-            trouble: false,
+            trouble: Trouble::None,
             severed: false,
         };
         self.network.wires.insert(self.network.last, wire);
@@ -324,7 +354,7 @@ impl Outside {
             it.owner = None;
             it.readable.clear();
         }
-        self.network.trouble(end);
+        self.network.crashed(end);
         self.be_patient(end.wire);
         self.conclude(end.wire);
     }
@@ -385,7 +415,7 @@ impl Outside {
             return;
         };
         self.coverage.count("faults", "connection cut");
-        wire.trouble = true;
+        wire.trouble = wire.trouble.max(Trouble::Lost);
         wire.severed = true;
         for end in &mut wire.ends {
             end.coming.clear();
@@ -503,6 +533,27 @@ impl Outside {
         }
     }
 
+    /// A peer says that it has handled the next of what was written at an end.
+    pub(crate) fn note_acknowledged(&mut self, end: End, count: usize) {
+        let Some(it) = self.network.end_mut(end) else {
+            return;
+        };
+        let waiting = it.sent.iter_mut().filter(|sent| sent.managed && !sent.left);
+        let mut unarrived = None;
+        for sent in waiting.take(count) {
+            sent.left = true;
+            if !sent.arrived {
+                unarrived = Some(sent.key);
+            }
+        }
+        it.forget();
+        if let Some(key) = unarrived {
+            let name = self.ledger.name(key);
+            self.ledger
+                .fail(format!("3: {name} was acknowledged, and had not arrived"));
+        }
+    }
+
     fn be_patient(&mut self, wire: u64) {
         self.clock.wake(Actor::Patience(wire), self.now + PATIENCE);
     }
@@ -553,7 +604,12 @@ impl Outside {
         };
         for end in &wire.ends {
             for sent in end.sent.iter().filter(|sent| sent.left) {
-                self.ledger.lost_on_wire(sent, wire.loss, wire.trouble);
+                let enough = match wire.strict {
+                    true => Trouble::Crashed,
+                    false => Trouble::Lost,
+                };
+                self.ledger
+                    .lost_on_wire(sent, wire.loss, wire.trouble >= enough);
             }
         }
     }

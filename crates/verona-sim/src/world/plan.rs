@@ -1,6 +1,6 @@
 //! What a world is made of, and what is done to it: a list, so that a story is made shorter by leaving lines out.
 
-use verona_proto::policy::{Multiplex, OnUncertain};
+use verona_proto::policy::{ManagementPolicy, Multiplex, OnUncertain};
 use verona_proto::stanza::StanzaKind;
 
 use super::clock::Moment;
@@ -35,6 +35,8 @@ pub struct ServerPlan {
     pub multiplex: Multiplex,
     /// What it does about stanzas of which it does not know whether they arrived.
     pub on_uncertain: OnUncertain,
+    /// Whether it acknowledges, and takes up lost streams.
+    pub management: ManagementPolicy,
     /// Whether others find it by direct TLS.
     pub direct_tls: bool,
     /// Limits that differ from those of this simulation, by name.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use verona_proto::certificate::{CertificateName, Chain, PeerCertificate};
 use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{AttemptKey, Reached, Signal, StreamKey};
+use verona_proto::policy::ManagementPolicy;
 
 use super::clock::{Actor, Moment};
 use super::connection::{Connection, Dialled, micros};
@@ -376,12 +377,13 @@ impl<'a> World<'a> {
         let Some(server) = self.servers.get_mut(index).and_then(Option::take) else {
             return;
         };
+        self.outside.ledger.upset(index);
         match how {
             Crash::Killed => {
                 self.outside.coverage.count("faults", "server killed");
                 server.forget(&mut self.outside);
                 for end in self.outside.network.ends_of(index) {
-                    self.outside.network.trouble(end);
+                    self.outside.network.crashed(end);
                     self.outside.close(end);
                 }
             }
@@ -399,6 +401,7 @@ impl<'a> World<'a> {
             return;
         }
         self.outside.switch_on(index);
+        self.outside.ledger.starts(index);
         self.lives += 1;
         let server = Server::new(self.plan, index, self.lives, beginning());
         self.servers[index] = Some(server);
@@ -457,7 +460,7 @@ impl<'a> World<'a> {
         let host = self.plan.servers.len() + index;
         let wire = self
             .outside
-            .connect([host, program.server], near, Loss::Component);
+            .connect([host, program.server], near, Loss::Component, false);
         self.last_key += 1;
         let link = Link::new(
             self.last_key,
@@ -591,7 +594,13 @@ impl<'a> World<'a> {
     /// A connection stands: both servers begin with it.
     fn reached(&mut self, index: usize, to: usize, target: Target, dialling: Dialling, link: LinkPlan) {
         self.connections += 1;
-        let wire = self.outside.connect([index, to], link, Loss::Wire);
+        let resumes = |server: usize| {
+            self.plan.servers[server].management == ManagementPolicy::Auto
+        };
+        let strict = resumes(index) && resumes(to);
+        let wire = self
+            .outside
+            .connect([index, to], link, Loss::Wire, strict);
         if self.frozen[to] > self.outside.now || self.frozen[index] > self.outside.now {
             self.outside.network.trouble(End { wire, side: 0 });
         }

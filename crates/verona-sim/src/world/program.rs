@@ -221,7 +221,7 @@ impl Program {
         outside.network.note_arrived(end, key);
         let (domain, what) = (&self.domain, outside.ledger.name(key));
         outside.tell(|| format!("{domain} gets {what}"));
-        outside.ledger.delivered(key, self.index);
+        outside.ledger.delivered(key, self.index, outside.now);
         if !key.is_error && stanza.class() != StanzaClass::Answer {
             self.check_text(stanza, key, outside);
         }

@@ -237,6 +237,17 @@ impl Server {
                 pair,
                 drain,
             } => self.send(stream, ConnectionCommand::Carry { pair, drain }, outside),
+            Command::Resume { stream, found } => {
+                if let Some(ticket) = &found {
+                    outside.ledger.resolve(self.shared.index, &ticket.id);
+                }
+                self.send(stream, ConnectionCommand::Resume(found), outside)
+            }
+            Command::Abandon { stream } => self.send(stream, ConnectionCommand::Abandon, outside),
+            Command::Settled(settled) => {
+                self.shared.job(Job::Settled(settled), outside);
+                None
+            }
             Command::Converge { stream } => {
                 outside.coverage.count("reached", "crossed streams that converge");
                 self.send(stream, ConnectionCommand::Converge, outside)
@@ -281,6 +292,11 @@ impl Server {
                 condition,
                 text,
             } => {
+                if text.contains("may have arrived") {
+                    for stanza in &stanzas {
+                        super::invariants::uncertain(stanza, &self.shared, outside);
+                    }
+                }
                 let job = Job::Bounce {
                     stanzas,
                     condition,
@@ -348,6 +364,8 @@ impl Server {
             }
             ConnectionCommand::Request { .. } => Some(Signal::Ended(stream, Remains::default())),
             ConnectionCommand::Verdict { .. }
+            | ConnectionCommand::Resume(_)
+            | ConnectionCommand::Abandon
             | ConnectionCommand::Converge
             | ConnectionCommand::Close(_) => None,
         }
@@ -421,7 +439,8 @@ impl Server {
         for stanza in connection.held.stanzas() {
             note_lost(stanza, Loss::Crash, outside);
         }
-        outside.network.trouble(end);
+        outside.network.crashed(end);
+        outside.ledger.upset(self.shared.index);
         super::connection::note_uncertain(end, u64::MAX, outside);
         drop(connection);
         outside.close(end);
@@ -435,7 +454,7 @@ impl Server {
             })
             .collect();
         self.shared
-            .signal(Signal::Ended(StreamKey(key), Remains { queues }), outside);
+            .signal(Signal::Ended(StreamKey(key), Remains { queues, lost: None }), outside);
     }
 
     /// Everything in memory is gone: says which stanzas that were.
@@ -469,6 +488,9 @@ impl Server {
         for job in jobs {
             match job {
                 Job::Bounce { stanzas, .. } => gone.extend(stanzas),
+                Job::Settled(settled) => {
+                    gone.extend(settled.refused.into_iter().map(|refused| refused.stanza));
+                }
                 // Its queue is among those below.
                 Job::BounceAll { .. } => {}
             }
@@ -512,6 +534,7 @@ impl Server {
             }
             Step::LetGo if !queued || late(60) => Step::PairsEmptied,
             Step::PairsEmptied if !waits || late(65) => {
+                outside.ledger.leaves(self.shared.index);
                 self.shared.signal(Signal::Shutdown, outside);
                 Step::Ended
             }
@@ -560,6 +583,8 @@ fn carried(command: &ConnectionCommand) -> Option<verona_proto::addr::DomainPair
         ConnectionCommand::Carry { pair, .. } => Some(pair.clone()),
         ConnectionCommand::Request { .. }
         | ConnectionCommand::Verdict { .. }
+        | ConnectionCommand::Resume(_)
+        | ConnectionCommand::Abandon
         | ConnectionCommand::Converge
         | ConnectionCommand::Close(_) => None,
     }
@@ -605,6 +630,7 @@ fn policy(own: &ServerPlan) -> PeerPolicy {
         },
         multiplex: own.multiplex,
         on_uncertain: own.on_uncertain,
+        management: own.management,
         limits,
         ..PeerPolicy::default()
     }
@@ -632,6 +658,8 @@ fn limits() -> Limits {
         retry_seconds_min: 1,
         retry_seconds_max: 16,
         drain_seconds: 10,
+        acknowledgement_seconds: 8,
+        resume_seconds: 30,
         ..Limits::default()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use verona_proto::addr::{Hosts, LocalDomain};
+use verona_proto::carriage::{Settled, TooLarge};
 use verona_proto::component::ComponentDomains;
 use verona_proto::federation::{Signal, StreamKey};
 use verona_proto::limits::Limits;
@@ -48,6 +49,8 @@ pub(crate) enum Job {
         condition: StanzaCondition,
         text: String,
     },
+    /// It became known what had arrived.
+    Settled(Settled),
     /// Everything in a queue goes back, and the queue ends.
     BounceAll {
         drain: Drain,
@@ -157,6 +160,15 @@ impl Shared {
         }
     }
 
+    /// Returns what a peer does not take.
+    pub(crate) fn settled(&mut self, settled: Settled, outside: &mut Outside) {
+        for TooLarge { stanza, max_bytes } in settled.refused {
+            //= LIM-05
+            let text = format!("the peer takes stanzas of at most {max_bytes} bytes");
+            self.bounce(&stanza, StanzaCondition::PolicyViolation, &text, outside);
+        }
+    }
+
     fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {
         let state = match self.components.contains(domain) {
             true => ComponentState::Absent,
@@ -178,6 +190,7 @@ fn note_gone(stanza: &Stanza, loss: Loss, outside: &mut Outside) {
 impl Job {
     pub(crate) fn run(self, shared: &mut Shared, outside: &mut Outside) {
         let (stanzas, condition, text) = match self {
+            Self::Settled(settled) => return shared.settled(settled, outside),
             Self::Bounce {
                 stanzas,
                 condition,

@@ -1,6 +1,6 @@
 //! A failing plan made shorter: whatever is not needed for the failure is left out.
 
-use verona_proto::policy::{Multiplex, OnUncertain};
+use verona_proto::policy::{ManagementPolicy, Multiplex, OnUncertain};
 
 use super::plan::{Action, LinkPlan, Plan, ProofPlan};
 use super::play::play;
@@ -78,6 +78,7 @@ fn simpler(plan: &Plan) -> Vec<Plan> {
         with(&|plan| plan.servers[index].bidi = true);
         with(&|plan| plan.servers[index].multiplex = Multiplex::Auto);
         with(&|plan| plan.servers[index].on_uncertain = OnUncertain::Bounce);
+        with(&|plan| plan.servers[index].management = ManagementPolicy::Auto);
         with(&|plan| plan.servers[index].direct_tls = false);
     }
     for index in 0..plan.links.len() {

@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use verona_proto::limits::Limits;
-use verona_proto::policy::{Multiplex, OnUncertain};
+use verona_proto::policy::{ManagementPolicy, Multiplex, OnUncertain};
 use verona_proto::stanza::StanzaKind;
 
 use super::clock::Moment;
@@ -80,6 +80,11 @@ fn print_server(out: &mut String, server: &ServerPlan) {
     match server.on_uncertain {
         OnUncertain::Bounce => {}
         OnUncertain::Resend => out.push_str(" uncertain resend"),
+    }
+    match server.management {
+        ManagementPolicy::Auto => {}
+        ManagementPolicy::Acknowledgements => out.push_str(" management acknowledgements"),
+        ManagementPolicy::Off => out.push_str(" management off"),
     }
     if server.direct_tls {
         out.push_str(" direct-tls yes");
@@ -287,6 +292,7 @@ fn read_server(words: &mut Words<'_>) -> Result<ServerPlan, String> {
         bidi: true,
         multiplex: Multiplex::Auto,
         on_uncertain: OnUncertain::Bounce,
+        management: ManagementPolicy::Auto,
         direct_tls: false,
         limits: Vec::new(),
     };
@@ -309,6 +315,11 @@ fn read_server(words: &mut Words<'_>) -> Result<ServerPlan, String> {
             ("multiplex", "auto") => server.multiplex = Multiplex::Auto,
             ("uncertain", "resend") => server.on_uncertain = OnUncertain::Resend,
             ("uncertain", "bounce") => server.on_uncertain = OnUncertain::Bounce,
+            ("management", "auto") => server.management = ManagementPolicy::Auto,
+            ("management", "acknowledgements") => {
+                server.management = ManagementPolicy::Acknowledgements;
+            }
+            ("management", "off") => server.management = ManagementPolicy::Off,
             ("direct-tls", "yes") => server.direct_tls = true,
             ("direct-tls", "no") => server.direct_tls = false,
             ("limits", list) => {
