@@ -698,12 +698,16 @@ impl Context {
     pub(super) fn tick_management(&mut self, now: Instant) -> Result<(), StreamError> {
         match &mut self.management {
             Management::Off | Management::Wanted { .. } => Ok(()),
-            Management::Offered { held_until, .. } => {
-                if held_until.is_some_and(|at| at <= now) {
-                    *held_until = None;
-                }
-                Ok(())
-            }
+            // What waits here would be lost without a trace, were it sent uncounted to a peer that is gone.
+            Management::Offered {
+                held_until: Some(at),
+                ..
+            } if *at <= now => Err(StreamError::peer(
+                StreamCondition::ConnectionTimeout,
+                "the peer said that it would ask for acknowledgements, and did not",
+            )
+            .at(Cause::Established)),
+            Management::Offered { .. } => Ok(()),
             Management::Claimed { until, .. } if *until <= now => {
                 self.on_claim_settled(None);
                 Ok(())
