@@ -461,6 +461,10 @@ impl Connection {
                 self.stream.handle(Input::Command(Command::Abandon), now);
             }
             ConnectionCommand::Close(error) => {
+                if self.stream.state() != "open" {
+                    // Whoever is not through the negotiation is deaf, though its peer may have sent already.
+                    outside.network.trouble(self.end);
+                }
                 if matches!(error.fault, Fault::Local) {
                     self.fill(self.outgoing.len(), outside);
                 }
