@@ -25,6 +25,8 @@ pub(crate) enum Actor {
     Jobs(usize),
     /// A dial of a server.
     Dial(usize, u64),
+    /// A component that has been away from its server for long.
+    Absence(usize, u64),
     /// A server that is shutting down.
     Departure(usize),
     /// A server that is to be started again.

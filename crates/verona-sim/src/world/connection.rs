@@ -66,6 +66,8 @@ pub(crate) struct Connection {
     outgoing: BytesMut,
     /// How much of what the stream wrote was taken by the wire.
     written: u64,
+    /// Where what was offered ends, once a write has failed.
+    offered: Option<u64>,
     transport: Transport,
     exit: Option<Exit>,
     leave_at: Option<Moment>,
@@ -150,6 +152,7 @@ impl Connection {
             certificate,
             outgoing: BytesMut::new(),
             written: 0,
+            offered: None,
             transport,
             exit: None,
             leave_at: None,
@@ -342,6 +345,9 @@ impl Connection {
                 }
             }
             Err(_) => {
+                // TLS may have sent some of it before it failed, and does not say how much.
+                let offered = u64::try_from(self.outgoing.len()).unwrap_or(0);
+                self.offered = Some(self.written + offered);
                 self.outgoing.clear();
                 match self.transport {
                     Transport::Xml => {
@@ -531,6 +537,9 @@ impl Connection {
 
     /// All that was handed to the transport has left it.
     fn acknowledge(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        if self.offered.is_some() {
+            return;
+        }
         let settled = self.carriage.written(self.written);
         outside.network.note_left(self.end, self.written);
         shared.settled(settled, outside);
@@ -642,18 +651,19 @@ impl Connection {
         }
         self.held.give_up(shared, outside);
         let lost = self.stream.resume_point();
+        let left_us = self.offered.unwrap_or(self.written);
         let keep = match &lost {
             Some(mark) => {
                 outside.coverage.count("streams", "lost, and can be resumed");
-                note_suspended(self.end, self.written, mark, shared, outside);
+                note_suspended(self.end, left_us, mark, shared, outside);
                 Keep::InFlight
             }
             None => {
-                note_uncertain(self.end, self.written, outside);
+                note_uncertain(self.end, left_us, outside);
                 Keep::Nothing
             }
         };
-        let queues = self.carriage.end(self.written, keep);
+        let queues = self.carriage.end(left_us, keep);
         let carriage = self.carriage;
         let lost = lost.map(|mark| LostStream {
             ticket: mark.ticket,

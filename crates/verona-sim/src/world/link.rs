@@ -7,11 +7,11 @@ use bytes::{Buf as _, BytesMut};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::size;
-use verona_proto::outbox::{self, Drain, Feeder, OutboxLimit};
-use verona_proto::stanza::{Admitted, StanzaCondition, StreamCondition};
+use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
+use verona_proto::stanza::{Admitted, StreamCondition, Undelivered};
 
 use super::clock::{Actor, Moment};
-use super::connection::{WRITE_BYTES, micros, note_uncertain};
+use super::connection::{WRITE_BYTES, micros};
 use super::held::Held;
 use super::network::{End, Read, Sent};
 use super::outside::Outside;
@@ -21,11 +21,7 @@ use super::shared::{Job, Shared};
 #[derive(Debug)]
 pub(crate) enum LinkCommand {
     /// The queue of a pair cannot be served: its stanzas are answered with errors.
-    Return {
-        drain: Drain,
-        condition: StanzaCondition,
-        text: String,
-    },
+    Return { drain: Drain, why: Undelivered },
     Close(StreamCondition),
 }
 
@@ -39,7 +35,8 @@ pub(crate) struct Link {
     attached: Option<Attached>,
     returns: VecDeque<LinkCommand>,
     pub(crate) held: Held,
-    in_flight: usize,
+    /// Where each stanza ends that is pulled and not yet written.
+    in_flight: VecDeque<u64>,
     outgoing: BytesMut,
     written: u64,
     closing: bool,
@@ -85,7 +82,7 @@ impl Link {
             attached: None,
             returns: VecDeque::new(),
             held: Held::default(),
-            in_flight: 0,
+            in_flight: VecDeque::new(),
             outgoing: BytesMut::new(),
             written: 0,
             closing: false,
@@ -127,7 +124,6 @@ impl Link {
             return false;
         }
         if self.outgoing.is_empty() {
-            self.left(outside);
             self.fill(shared, outside);
             self.outgoing = self.link.transmit().split();
             self.progress = outside.now;
@@ -192,6 +188,7 @@ impl Link {
                 Ok(count) => {
                     self.outgoing.advance(count);
                     self.written += u64::try_from(count).unwrap_or(0);
+                    self.left(outside);
                     if count > 0 {
                         self.progress = outside.now;
                     }
@@ -249,19 +246,10 @@ impl Link {
     }
 
     fn claim(&mut self, domain: LocalDomain, shared: &mut Shared, outside: &mut Outside) {
-        let (feeder, mut drain) = outbox::new(OutboxLimit {
-            stanzas: size(shared.limits.component_backlog_stanzas_max),
-            bytes: size(shared.limits.component_backlog_bytes_max),
-        });
-        drain.ring_with(outside.bell(Actor::Link(shared.index, self.key)));
-        //= COMP-12
-        if shared
-            .switchboard
-            .attach(domain.clone(), feeder.clone())
-            .is_err()
-        {
+        let Some((feeder, mut drain)) = queue_of(&domain, shared) else {
             return self.link.handle(ComponentInput::Conflict, outside.instant());
-        }
+        };
+        drain.ring_with(outside.bell(Actor::Link(shared.index, self.key)));
         shared
             .attached
             .insert(domain.clone(), (self.key, feeder.clone()));
@@ -283,16 +271,17 @@ impl Link {
             let begin = self.position();
             if !self.link.send(&stanza) {
                 if let Some(attached) = &mut self.attached {
-                    attached.drain.requeue();
+                    attached.drain.put_back();
                 }
                 return;
             }
-            self.in_flight += 1;
+            let end = self.position();
+            self.in_flight.push_back(end);
             if let Some(key) = outside.ledger.key(&stanza) {
                 let sent = Sent {
                     key,
                     begin,
-                    end: self.position(),
+                    end,
                     arrived: false,
                     left: false,
                     managed: false,
@@ -301,33 +290,20 @@ impl Link {
             }
         }
         while self.link.transmit().len() < WRITE_BYTES && self.room() {
-            let Some(LinkCommand::Return {
-                drain,
-                condition,
-                text,
-            }) = self.returns.front_mut()
-            else {
+            let Some(LinkCommand::Return { drain, why }) = self.returns.front_mut() else {
                 return;
             };
             match drain.pull() {
                 Some(stanza) => {
                     drain.acknowledge(1);
-                    let (condition, text) = (*condition, text.clone());
-                    shared.bounce(&stanza, condition, &text, outside);
+                    let why = why.clone();
+                    shared.bounce(&stanza, &why, outside);
                 }
                 None => {
-                    if let Some(LinkCommand::Return {
-                        drain,
-                        condition,
-                        text,
-                    }) = self.returns.pop_front()
+                    if let Some(LinkCommand::Return { drain, why }) = self.returns.pop_front()
                         && let Err(drain) = drain.close_if_empty()
                     {
-                        self.returns.push_front(LinkCommand::Return {
-                            drain,
-                            condition,
-                            text,
-                        });
+                        self.returns.push_front(LinkCommand::Return { drain, why });
                     }
                 }
             }
@@ -351,12 +327,14 @@ impl Link {
         })
     }
 
-    /// The write buffer has gone out.
+    /// What was written as a whole is out of our hands: a component does not say what it read.
     fn left(&mut self, outside: &mut Outside) {
-        if let Some(attached) = &mut self.attached {
-            attached.drain.acknowledge(self.in_flight);
+        while self.in_flight.front().is_some_and(|end| *end <= self.written) {
+            self.in_flight.pop_front();
+            if let Some(attached) = &mut self.attached {
+                attached.drain.acknowledge(1);
+            }
         }
-        self.in_flight = 0;
         outside.network.note_left(self.end, self.written);
     }
 
@@ -380,15 +358,11 @@ impl Link {
     pub(crate) fn end(mut self, shared: &mut Shared, outside: &mut Outside) {
         self.returns.append(&mut self.commands);
         self.held.give_up(shared, outside);
-        note_uncertain(self.end, self.written, outside);
         outside.close(self.end);
         if let Some(Attached {
-            domain,
-            feeder,
-            drain,
+            domain, mut drain, ..
         }) = self.attached.take()
         {
-            shared.switchboard.detach(&domain, &feeder);
             if shared
                 .attached
                 .get(&domain)
@@ -396,28 +370,31 @@ impl Link {
             {
                 shared.attached.remove(&domain);
             }
-            for stanza in drain.close() {
-                //= ROUTE-19
-                let text = "the component of this domain went away";
-                shared.bounce(&stanza, StanzaCondition::ServiceUnavailable, text, outside);
-            }
+            drain.silence();
+            drain.requeue();
+            shared.leave(domain, drain, outside);
         }
         for command in self.returns {
-            if let LinkCommand::Return {
-                drain,
-                condition,
-                text,
-            } = command
-            {
-                let job = Job::BounceAll {
-                    drain,
-                    condition,
-                    text,
-                };
-                job.run(shared, outside);
+            if let LinkCommand::Return { drain, why } = command {
+                Job::BounceAll { drain, why }.run(shared, outside);
             }
         }
     }
+}
+
+/// The domain's queue: what waited for whoever serves it, or a new one; none when another serves it.
+fn queue_of(domain: &LocalDomain, shared: &mut Shared) -> Option<(Feeder, Drain)> {
+    //= COMP-13
+    if let Some((_, drain)) = shared.waiting.remove(domain) {
+        return Some((drain.feeder(), drain));
+    }
+    let (feeder, drain) = shared.switchboard.outbox(OutboxLimit {
+        stanzas: size(shared.limits.component_backlog_stanzas_max),
+        bytes: size(shared.limits.component_backlog_bytes_max),
+    });
+    //= COMP-12
+    let attached = shared.switchboard.attach(domain.clone(), feeder.clone());
+    attached.is_ok().then_some((feeder, drain))
 }
 
 const READ_BYTES: usize = 16 * 1024;

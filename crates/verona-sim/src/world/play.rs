@@ -197,6 +197,10 @@ impl<'a> World<'a> {
                 server.work(&mut self.outside);
             }
             Actor::Dial(index, key) => self.on_dial(index, key),
+            Actor::Absence(index, departure) => {
+                let server = self.servers.get_mut(index)?.as_mut()?;
+                server.shared.on_absence(departure, &mut self.outside);
+            }
             Actor::Departure(index) => self.on_departure(index),
             Actor::Return(index) => self.start(index),
             Actor::Program(index) => self.on_program(index),
@@ -707,6 +711,7 @@ fn owner(actor: Actor) -> Option<usize> {
         | Actor::Link(index, _)
         | Actor::Jobs(index)
         | Actor::Dial(index, _)
+        | Actor::Absence(index, _)
         | Actor::Departure(index) => Some(index),
         Actor::Plan
         | Actor::Wire(..)

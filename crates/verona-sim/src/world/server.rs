@@ -17,7 +17,7 @@ use verona_proto::limits::{Limits, size};
 use verona_proto::local::LocalServices;
 use verona_proto::outbox::{Feeder, OutboxLimit};
 use verona_proto::policy::{BidiPolicy, PeerPolicy, Policy};
-use verona_proto::stanza::{Stanza, StreamCondition};
+use verona_proto::stanza::{Reason, Stanza, StreamCondition};
 use verona_proto::stream::{Attestations, Fault, Memory, Purpose, StreamConfig};
 use verona_proto::switchboard::Switchboard;
 
@@ -117,7 +117,8 @@ impl Server {
                 bytes: size(limits.outbox_bytes_max),
             },
             size(limits.pairs_max),
-        );
+        )
+        .within(size(limits.outboxes_bytes_max));
         let _ = start;
         let secret = chance.next();
         let federation =
@@ -138,6 +139,8 @@ impl Server {
                 signals: VecDeque::new(),
                 attached: BTreeMap::new(),
                 jobs: VecDeque::new(),
+                waiting: BTreeMap::new(),
+                departures: 0,
                 stopping: false,
                 secret,
             },
@@ -255,12 +258,7 @@ impl Server {
             Command::Close { stream, error } => {
                 self.send(stream, ConnectionCommand::Close(error), outside)
             }
-            Command::Return {
-                pair,
-                drain,
-                condition,
-                text,
-            } => {
+            Command::Return { pair, drain, why } => {
                 let link = self
                     .shared
                     .attached
@@ -268,41 +266,23 @@ impl Server {
                     .and_then(|(key, _)| self.links.get_mut(key));
                 match link {
                     Some(link) => {
-                        link.commands.push_back(LinkCommand::Return {
-                            drain,
-                            condition,
-                            text,
-                        });
+                        link.commands.push_back(LinkCommand::Return { drain, why });
                         let actor = Actor::Link(self.shared.index, link.key);
                         outside.soon(actor);
                     }
                     None => {
-                        let job = Job::BounceAll {
-                            drain,
-                            condition,
-                            text,
-                        };
-                        self.shared.job(job, outside);
+                        self.shared.job(Job::BounceAll { drain, why }, outside);
                     }
                 }
                 None
             }
-            Command::Bounce {
-                stanzas,
-                condition,
-                text,
-            } => {
-                if text.contains("may have arrived") {
+            Command::Bounce { stanzas, why } => {
+                if why.reason() == Reason::Lost {
                     for stanza in &stanzas {
                         super::invariants::uncertain(stanza, &self.shared, outside);
                     }
                 }
-                let job = Job::Bounce {
-                    stanzas,
-                    condition,
-                    text,
-                };
-                self.shared.job(job, outside);
+                self.shared.job(Job::Bounce { stanzas, why }, outside);
                 None
             }
             Command::Report(report) => {
@@ -482,6 +462,7 @@ impl Server {
             switchboard,
             signals,
             jobs,
+            waiting,
             ..
         } = shared;
         let mut gone: Vec<Stanza> = Vec::new();
@@ -495,7 +476,7 @@ impl Server {
                 Job::BounceAll { .. } => {}
             }
         }
-        drop((federation, connections, links, signals, dials));
+        drop((federation, connections, links, signals, dials, waiting));
         let pairs = switchboard.pairs().into_iter().map(|(_, feeder)| feeder);
         let components = switchboard.components().into_iter().map(|(_, feeder)| feeder);
         for feeder in pairs.chain(components) {
@@ -510,6 +491,7 @@ impl Server {
     /// Begins to leave in good order.
     pub(crate) fn leave(&mut self, outside: &mut Outside) {
         self.shared.stopping = true;
+        self.shared.stop_waiting(outside);
         self.departure = Some(Departure {
             begun: outside.now,
             step: Step::Emptied,
@@ -655,6 +637,7 @@ fn limits() -> Limits {
         write_stall_seconds: 20,
         outbox_age_seconds: 20,
         component_handshake_seconds: 10,
+        component_reconnect_seconds: 3,
         retry_seconds_min: 1,
         retry_seconds_max: 16,
         drain_seconds: 10,

@@ -10,11 +10,12 @@ use verona_proto::federation::{Signal, StreamKey};
 use verona_proto::limits::Limits;
 use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::{Drain, Feeder};
-use verona_proto::stanza::{Admitted, Stanza, StanzaCondition, bounce};
+use verona_proto::stanza::{Admitted, Reason, Stanza, Undelivered, bounce};
 use verona_proto::stream::{StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
 
 use super::clock::Actor;
+use super::connection::micros;
 use super::ledger::Loss;
 use super::outside::Outside;
 
@@ -35,6 +36,9 @@ pub(crate) struct Shared {
     pub(crate) attached: BTreeMap<LocalDomain, (u64, Feeder)>,
     /// What is done on the side, in any order.
     pub(crate) jobs: VecDeque<Job>,
+    /// The queues of components that are away for a moment, each with the number of its departure.
+    pub(crate) waiting: BTreeMap<LocalDomain, (u64, Drain)>,
+    pub(crate) departures: u64,
     /// Nothing more is taken from components.
     pub(crate) stopping: bool,
     pub(crate) secret: u64,
@@ -46,17 +50,12 @@ pub(crate) enum Job {
     /// Stanzas go back to their senders.
     Bounce {
         stanzas: Vec<Stanza>,
-        condition: StanzaCondition,
-        text: String,
+        why: Undelivered,
     },
     /// It became known what had arrived.
     Settled(Settled),
     /// Everything in a queue goes back, and the queue ends.
-    BounceAll {
-        drain: Drain,
-        condition: StanzaCondition,
-        text: String,
-    },
+    BounceAll { drain: Drain, why: Undelivered },
 }
 
 /// A stanza that found its outbox full.
@@ -114,10 +113,15 @@ impl Shared {
                 }
                 Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
                 Routed::NoComponent(stanza, domain) => (self.answer(&stanza, &domain), stanza),
+                Routed::Crowded(stanza) => {
+                    outside.coverage.count("reached", "full outboxes, all together");
+                    let why = Undelivered::new(Reason::QueuesFull, stanza.to(), "");
+                    (bounce(&self.hosts, &stanza, &why), stanza)
+                }
                 Routed::TooManyPairs(stanza) => {
-                    let condition = StanzaCondition::ResourceConstraint;
-                    let text = "too many domains are being talked to already";
-                    (bounce(&self.hosts, &stanza, condition, text), stanza)
+                    outside.coverage.count("reached", "too many pairs");
+                    let why = Undelivered::new(Reason::TooManyPairs, stanza.to(), "");
+                    (bounce(&self.hosts, &stanza, &why), stanza)
                 }
             };
             match answer {
@@ -133,25 +137,19 @@ impl Shared {
     /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
     pub(crate) fn overflow(&mut self, stanza: &Stanza, outside: &mut Outside) {
         outside.coverage.count("reached", "a full outbox");
-        let text = "too much is waiting for its recipient already";
-        self.bounce(stanza, StanzaCondition::ResourceConstraint, text, outside);
+        let why = Undelivered::new(Reason::QueueFull, stanza.to(), "");
+        self.bounce(stanza, &why, outside);
     }
 
     /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14).
-    pub(crate) fn bounce(
-        &mut self,
-        stanza: &Stanza,
-        condition: StanzaCondition,
-        text: &str,
-        outside: &mut Outside,
-    ) {
+    pub(crate) fn bounce(&mut self, stanza: &Stanza, why: &Undelivered, outside: &mut Outside) {
         let name = &self.name;
-        outside.coverage.count("errors", condition.name());
+        outside.coverage.count("errors", why.reason().name());
         if let Some(key) = outside.ledger.key(stanza) {
             let what = outside.ledger.name(key);
-            outside.tell(|| format!("{name} returns {what}: {}, {text}", condition.name()));
+            outside.tell(|| format!("{name} returns {what}: {why}"));
         }
-        match bounce(&self.hosts, stanza, condition, text) {
+        match bounce(&self.hosts, stanza, why) {
             None => note_gone(stanza, Loss::Unheard, outside),
             Some(error) => match self.bring(error, outside) {
                 Brought::There | Brought::Unheard => {}
@@ -160,12 +158,61 @@ impl Shared {
         }
     }
 
+    /// A component left its queue: it waits for the next one, but not for long (COMP-13).
+    pub(crate) fn leave(&mut self, domain: LocalDomain, drain: Drain, outside: &mut Outside) {
+        let patience = micros(self.limits.component_reconnect_seconds);
+        if self.stopping {
+            return self.answer_all(&domain, drain, Reason::ShuttingDown, outside);
+        }
+        if patience == 0 {
+            return self.answer_all(&domain, drain, Reason::ComponentAway, outside);
+        }
+        self.departures += 1;
+        let departure = self.departures;
+        if let Some((_, other)) = self.waiting.insert(domain.clone(), (departure, drain)) {
+            self.answer_all(&domain, other, Reason::ComponentAway, outside);
+        }
+        let absence = Actor::Absence(self.index, departure);
+        outside.clock.wake(absence, outside.now + patience);
+    }
+
+    /// A component has not come back in time.
+    pub(crate) fn on_absence(&mut self, departure: u64, outside: &mut Outside) {
+        let found = self.waiting.iter().find(|(_, (it, _))| *it == departure);
+        let Some(domain) = found.map(|(domain, _)| domain.clone()) else {
+            return;
+        };
+        if let Some((_, drain)) = self.waiting.remove(&domain) {
+            self.answer_all(&domain, drain, Reason::ComponentAway, outside);
+        }
+    }
+
+    /// The server stops: no component is waited for any more.
+    pub(crate) fn stop_waiting(&mut self, outside: &mut Outside) {
+        for (domain, (_, drain)) in std::mem::take(&mut self.waiting) {
+            self.answer_all(&domain, drain, Reason::ShuttingDown, outside);
+        }
+    }
+
+    fn answer_all(
+        &mut self,
+        domain: &LocalDomain,
+        drain: Drain,
+        reason: Reason,
+        outside: &mut Outside,
+    ) {
+        self.switchboard.detach(domain, &drain.feeder());
+        let why = Undelivered::new(reason, domain, "");
+        Job::BounceAll { drain, why }.run(self, outside);
+    }
+
     /// Returns what a peer does not take.
     pub(crate) fn settled(&mut self, settled: Settled, outside: &mut Outside) {
         for TooLarge { stanza, max_bytes } in settled.refused {
             //= LIM-05
-            let text = format!("the peer takes stanzas of at most {max_bytes} bytes");
-            self.bounce(&stanza, StanzaCondition::PolicyViolation, &text, outside);
+            let detail = format!("stanzas of at most {max_bytes} bytes");
+            let why = Undelivered::new(Reason::TooLargeForPeer, stanza.to(), &detail);
+            self.bounce(&stanza, &why, outside);
         }
     }
 
@@ -189,21 +236,13 @@ fn note_gone(stanza: &Stanza, loss: Loss, outside: &mut Outside) {
 
 impl Job {
     pub(crate) fn run(self, shared: &mut Shared, outside: &mut Outside) {
-        let (stanzas, condition, text) = match self {
+        let (stanzas, why) = match self {
             Self::Settled(settled) => return shared.settled(settled, outside),
-            Self::Bounce {
-                stanzas,
-                condition,
-                text,
-            } => (stanzas, condition, text),
-            Self::BounceAll {
-                drain,
-                condition,
-                text,
-            } => (drain.close(), condition, text),
+            Self::Bounce { stanzas, why } => (stanzas, why),
+            Self::BounceAll { drain, why } => (drain.close(), why),
         };
         for stanza in stanzas {
-            shared.bounce(&stanza, condition, &text, outside);
+            shared.bounce(&stanza, &why, outside);
         }
     }
 }
