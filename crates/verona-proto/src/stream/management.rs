@@ -577,7 +577,7 @@ impl Context {
     }
 
     /// The federation has found the stream that the peer wants to take up, or not.
-    pub(super) fn on_claim_settled(&mut self, found: Option<Ticket>) {
+    pub(super) fn on_claim_settled(&mut self, found: Option<Ticket>, now: Instant) {
         let (id, offered) = match &self.management {
             Management::Claimed { id, offered, .. } => (id.clone(), *offered),
             Management::Off
@@ -596,9 +596,10 @@ impl Context {
             //= SM-14
             None => {
                 self.write(|out| element::write_failed(out, element::NOT_FOUND, None));
+                // It asks for a stream of its own next.
                 self.management = Management::Offered {
                     offered,
-                    held_until: None,
+                    held_until: Some(now + seconds(self.policy.limits.close_seconds)),
                 };
             }
         }
@@ -709,7 +710,7 @@ impl Context {
             .at(Cause::Established)),
             Management::Offered { .. } => Ok(()),
             Management::Claimed { until, .. } if *until <= now => {
-                self.on_claim_settled(None);
+                self.on_claim_settled(None, now);
                 Ok(())
             }
             Management::Resuming { until, .. } if *until <= now => Err(unanswered()),

@@ -306,7 +306,7 @@ impl Open {
                 Ok(super::Phase::Open(self))
             }
             Command::Resume(found) => {
-                context.on_claim_settled(found);
+                context.on_claim_settled(found, now);
                 Ok(super::Phase::Open(self))
             }
             // A stream that ends in good order still hears what the peer is saying (BIDI-57).
