@@ -464,6 +464,7 @@ impl Failure {
             Step::Stream(Cause::Stream | Cause::Restart | Cause::Established | Cause::Idle) => {
                 Reason::StreamFailed
             }
+            //= DB-12
             Step::Invalid => Reason::KeyInvalid,
             Step::Local => Reason::TooSlow,
             Step::Busy => Reason::TooBusy,
