@@ -312,7 +312,8 @@ pub(super) fn state(section: &mut Section<'_>, base: &Base, report: &mut Report)
     directory
 }
 
-/// The journal, if a domain wants one: in a file that is named here, or in the state directory.
+/// The journal, if a domain wants one, or had one: in a file that is named here, or in the state directory. What is left in a
+/// file is delivered even if nothing more is to be kept.
 pub(super) fn journal(
     section: &mut Section<'_>,
     domains: Vec<Domain>,
@@ -335,7 +336,7 @@ pub(super) fn journal(
                     ),
                 )
                 .suggest("such as `file = \"/var/lib/verona/journal.redb\"`");
-        } else if domains.is_empty() {
+        } else if domains.is_empty() && !file.exists() {
             report
                 .warning(
                     &node.place(),
@@ -344,7 +345,7 @@ pub(super) fn journal(
                 .suggest("write `journal = true` below a `[[domain]]`, or remove `[journal]`");
         }
     }
-    (!domains.is_empty()).then_some(JournalConfig { file, domains })
+    (!domains.is_empty() || file.is_file()).then_some(JournalConfig { file, domains })
 }
 
 /// How the daemon speaks.

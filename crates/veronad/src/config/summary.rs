@@ -51,7 +51,9 @@ pub(crate) fn summary(settings: Option<&Settings>, report: &Report) -> String {
         let addresses: Vec<String> = engine.components.iter().map(ToString::to_string).collect();
         let _ = write!(line, ", components on {}", addresses.join(" and "));
     }
-    if let Some(journal) = &engine.journal {
+    if let Some(journal) = &engine.journal
+        && !journal.domains.is_empty()
+    {
         let _ = write!(
             line,
             ", messages of {} kept in {}",
