@@ -5,6 +5,7 @@ use std::time::Instant;
 use verona_xml::Element;
 
 use super::context::Context;
+use super::management::is_management;
 use super::open::Open;
 use super::{Event, Granted, Output, Phase, StreamError, Wire, header};
 use crate::addr::DomainPair;
@@ -52,11 +53,20 @@ impl Closing {
 
     pub(super) fn on_element(
         self,
-        _element: &Element,
-        _context: &mut Context,
-        _now: Instant,
+        element: &Element,
+        context: &mut Context,
+        now: Instant,
     ) -> Result<Phase, StreamError> {
-        Ok(Phase::Closing(self))
+        if self.is_deaf() || !is_management(element) {
+            return Ok(Phase::Closing(self));
+        }
+        match context.hear_management(element, now) {
+            Ok(()) => Ok(Phase::Closing(self)),
+            Err(error) => {
+                context.event(Event::Failed(error));
+                Ok(Phase::Closing(Self { open: None, ..self }))
+            }
+        }
     }
 
     /// A verdict that comes now has nobody to be told to (DB-28).

@@ -204,9 +204,16 @@ impl Management {
         }
     }
 
-    /// Whether everything that was sent is acknowledged, as far as that can be known.
+    /// Whether everything that was sent is acknowledged, as far as that can be known, and no stream is just being taken up.
     pub(super) fn is_settled(&self) -> bool {
-        self.unacknowledged() == 0
+        match self {
+            Self::Resuming { .. } | Self::Claimed { .. } => false,
+            Self::Off
+            | Self::Wanted { .. }
+            | Self::Offered { .. }
+            | Self::Enabling(_)
+            | Self::Active(_) => self.unacknowledged() == 0,
+        }
     }
 
     pub(super) fn unacknowledged(&self) -> u32 {
@@ -443,6 +450,36 @@ impl Context {
             Some(Nonza::Resumed { h, id }) => self.on_resumed(h, id),
             Some(Nonza::Failed { h }) => self.on_failed(h, now),
             None => self.irregular("an unknown or spoilt element of stream management"),
+        }
+    }
+
+    /// An element of stream management when our side has ended: what it says of our stanzas is true all the same, and
+    /// the stanzas behind it are counted from where it says. Nothing is answered any more.
+    pub(super) fn hear_management(
+        &mut self,
+        element: &Element,
+        now: Instant,
+    ) -> Result<(), StreamError> {
+        match (Nonza::read(element), &mut self.management) {
+            //= SM-15
+            (Some(Nonza::Acknowledgement { h }), _) => self.on_acknowledgement(h, now),
+            (Some(Nonza::Resumed { h, id }), _) => self.on_resumed(h, id),
+            (Some(Nonza::Enabled { id }), Management::Enabling(sent)) => {
+                // No question goes out.
+                sent.unasked = 0;
+                self.on_enabled(id, now)
+            }
+            (
+                Some(
+                    Nonza::Enabled { .. }
+                    | Nonza::Request
+                    | Nonza::Enable { .. }
+                    | Nonza::Resume { .. }
+                    | Nonza::Failed { .. },
+                )
+                | None,
+                _,
+            ) => Ok(()),
         }
     }
 

@@ -481,8 +481,9 @@ impl Open {
     }
 
     fn granted(&mut self, granted: Vec<Granted>, context: &mut Context, now: Instant) {
-        if !granted.is_empty() {
-            self.negotiation = None;
+        if !granted.is_empty() && self.negotiation.take().is_some() {
+            // It could not be used before.
+            context.last_stanza = now;
         }
         if context.principal.is_none() {
             context.principal = granted.first().map(|grant| grant.pair.clone());
