@@ -26,6 +26,8 @@ pub(super) struct Attempt {
     pub(super) given_up: Vec<(Topic, &'static str)>,
     /// What is left out because of an earlier experience: tried after all before the peer is called unreachable.
     left_out: Vec<Topic>,
+    /// The lost stream that is to be taken up on the stream that is being sought.
+    pub(super) takes_up: Option<String>,
     /// The servers that sent us elsewhere: never dialled again (STREAM-51).
     pub(super) sent_by: Vec<SocketAddr>,
     /// The servers that are tried when where we were sent leads nowhere.
@@ -106,6 +108,7 @@ impl Attempt {
             failure: None,
             given_up: Vec::new(),
             left_out: Vec::new(),
+            takes_up: None,
             sent_by: Vec::new(),
             aside: Vec::new(),
         }

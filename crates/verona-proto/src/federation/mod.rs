@@ -395,7 +395,7 @@ impl Federation {
             .get(stream)
             .is_some_and(streams::Record::ended_well);
         let requested = self.streams.end(stream);
-        let lost = self.forget_live_lost_stream(stream);
+        let lost = self.forget_live_lost_stream(stream, now);
         match (lost, remains.lost) {
             (_, Some(lost)) => self.suspend(lost, is_clean, now),
             (Some(id), None) => self.refuse_claim(&id, now),

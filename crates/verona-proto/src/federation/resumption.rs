@@ -63,6 +63,8 @@ struct Suspended {
     seek_at: Instant,
     /// Our attempt to take it up.
     attempt: Option<AttemptKey>,
+    /// The stream of ours on which we take it up: nobody else is asked, for the peer would end this one.
+    asked: Option<StreamKey>,
 }
 
 /// What a stream wants to take up.
@@ -80,8 +82,29 @@ impl LostStreams {
 
     /// What an attempt for this pair could take up.
     pub(super) fn ticket(&self, pair: &DomainPair) -> Option<Ticket> {
-        let id = self.by_pair.get(pair)?.first()?;
-        Some(self.suspended.get(id)?.lost.ticket.clone())
+        let suspended = |id| self.suspended.get(id);
+        let mut all = self.by_pair.get(pair)?.iter().filter_map(suspended);
+        let unasked = all.find(|suspended| suspended.asked.is_none())?;
+        Some(unasked.lost.ticket.clone())
+    }
+
+    /// A stream of ours is to take up a lost one.
+    pub(super) fn ask(&mut self, id: &str, stream: StreamKey) {
+        if let Some(suspended) = self.suspended.get_mut(id) {
+            suspended.asked = Some(stream);
+        }
+    }
+
+    /// A stream is over that was to take up others: they are looked at again at once.
+    fn unask(&mut self, stream: StreamKey, now: Instant) {
+        for (id, suspended) in &mut self.suspended {
+            if suspended.asked == Some(stream) {
+                suspended.asked = None;
+                self.deadlines.remove(&(suspended.next, id.clone()));
+                suspended.next = now.min(suspended.until);
+                self.deadlines.insert((suspended.next, id.clone()));
+            }
+        }
     }
 
     /// The attempt that is to take up a stream of this pair.
@@ -253,6 +276,7 @@ impl Federation {
             next: seek_at.max(now).min(until),
             seek_at,
             attempt: None,
+            asked: None,
         });
         while self.lost.suspended.len() > size(self.limits.lost_streams_max) {
             let Some((_, oldest)) = self.lost.deadlines.first().cloned() else {
@@ -271,7 +295,12 @@ impl Federation {
     }
 
     /// A stream has ended: its stream can be found under its name only if it was suspended.
-    pub(super) fn forget_live_lost_stream(&mut self, stream: StreamKey) -> Option<String> {
+    pub(super) fn forget_live_lost_stream(
+        &mut self,
+        stream: StreamKey,
+        now: Instant,
+    ) -> Option<String> {
+        self.lost.unask(stream, now);
         self.lost.claimed.remove(&stream);
         let id = self.lost.by_stream.remove(&stream)?;
         self.lost.live.remove(&id);
@@ -311,7 +340,9 @@ impl Federation {
         }
         suspended.next = (now + LOOK).min(suspended.until);
         let next = suspended.next;
-        let seeks = suspended.seek_at <= now && suspended.attempt.is_none();
+        let seeks = suspended.seek_at <= now
+            && suspended.attempt.is_none()
+            && suspended.asked.is_none();
         self.lost.deadlines.insert((next, id.to_owned()));
         self.expire_suspended(id, now);
         if seeks {

@@ -136,6 +136,10 @@ impl Federation {
                 .is_some_and(|attempt| attempt.on_connected(reached));
         if begins {
             self.negotiating.insert(stream, key);
+            let attempt = self.attempts.get_mut(&key);
+            if let Some(id) = attempt.and_then(|attempt| attempt.takes_up.take()) {
+                self.lost.ask(&id, stream);
+            }
             return;
         }
         self.close(stream, "nobody needs the connection any more");
@@ -160,10 +164,12 @@ impl Federation {
             self.drop_failed(key, now);
             return self.start_waiting(now);
         }
-        let (Some(targets), Some(attempt)) = (targets, self.attempts.get(&key)) else {
+        let (Some(targets), Some(attempt)) = (targets, self.attempts.get_mut(&key)) else {
             return self.give_up(key, now);
         };
-        let purpose = attempt.purpose(self.lost.ticket(&attempt.pair));
+        let ticket = self.lost.ticket(&attempt.pair);
+        attempt.takes_up = ticket.as_ref().map(|ticket| ticket.id.clone());
+        let purpose = attempt.purpose(ticket);
         self.commands.push_back(Command::Connect {
             attempt: key,
             targets,
