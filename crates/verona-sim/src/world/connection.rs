@@ -302,7 +302,9 @@ impl Connection {
                 let before = self.stream.deadline();
                 if self.stream.state() == "closing" {
                     // The peer is not waited for any more.
-                    outside.coverage.count("reached", "a peer that does not close");
+                    outside
+                        .coverage
+                        .count("reached", "a peer that does not close");
                     outside.network.trouble(self.end);
                 }
                 self.stream.handle(Input::Tick, outside.instant());
@@ -654,7 +656,9 @@ impl Connection {
         let left_us = self.offered.unwrap_or(self.written);
         let keep = match &lost {
             Some(mark) => {
-                outside.coverage.count("streams", "lost, and can be resumed");
+                outside
+                    .coverage
+                    .count("streams", "lost, and can be resumed");
                 note_suspended(self.end, left_us, mark, shared, outside);
                 Keep::InFlight
             }
@@ -699,7 +703,9 @@ fn note_suspended(
         .map(|sent| sent.key)
         .collect();
     for key in keys {
-        outside.coverage.count("reached", "a stanza that waits for resumption");
+        outside
+            .coverage
+            .count("reached", "a stanza that waits for resumption");
         outside
             .ledger
             .suspend(key, [shared.index, peer], &mark.ticket.id, until);
@@ -715,7 +721,9 @@ pub(crate) fn note_uncertain(end: End, written: u64, outside: &mut Outside) {
         .map(|sent| sent.key)
         .collect();
     for key in uncertain {
-        outside.coverage.count("reached", "a stanza of unknown fate");
+        outside
+            .coverage
+            .count("reached", "a stanza of unknown fate");
         outside.ledger.uncertain(key);
     }
 }

@@ -60,7 +60,10 @@ fn server(index: usize, tiny: bool, chance: &mut Chance) -> ServerPlan {
             limits.push(("pairs_per_stream_max".to_owned(), chance.between(1, 2)));
         }
         if chance.percent(20) {
-            limits.push(("outboxes_bytes_max".to_owned(), chance.between(4_000, 40_000)));
+            limits.push((
+                "outboxes_bytes_max".to_owned(),
+                chance.between(4_000, 40_000),
+            ));
         }
         if chance.percent(20) {
             limits.push(("pairs_max".to_owned(), chance.between(1, 3)));

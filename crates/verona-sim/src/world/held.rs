@@ -35,7 +35,9 @@ impl Held {
         if let Some(full) = shared.route(admitted, outside) {
             match self.is_worth_waiting(&full, outside) {
                 true => {
-                    outside.coverage.count("reached", "a reader that waits for room");
+                    outside
+                        .coverage
+                        .count("reached", "a reader that waits for room");
                     self.since = Some(outside.now);
                     self.next = Some(outside.now + RETRY);
                     self.waiting.push_front(full.admitted);

@@ -164,7 +164,9 @@ pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
         if feeder.queued() > size(limits.outbox_stanzas_max)
             || feeder.bytes() > size(limits.outbox_bytes_max)
         {
-            say(format!("5: the queue of {pair} at {name} exceeds its limit"));
+            say(format!(
+                "5: the queue of {pair} at {name} exceeds its limit"
+            ));
         }
     }
     for (domain, feeder) in shared.switchboard.components() {
@@ -194,7 +196,10 @@ pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
         say(format!("6: a queue of {name} waits for ever"));
     }
     if shared.signals.len() > SIGNALS_MAX {
-        say(format!("5: {} signals wait at {name}", shared.signals.len()));
+        say(format!(
+            "5: {} signals wait at {name}",
+            shared.signals.len()
+        ));
     }
     let _ = links;
     if let Some(wrong) = wrong {

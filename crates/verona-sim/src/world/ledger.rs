@@ -356,7 +356,11 @@ impl Ledger {
             true => "the error for ",
             false => "",
         };
-        format!("{error}{what} ({} to {})", domain(entry.from), domain(entry.to))
+        format!(
+            "{error}{what} ({} to {})",
+            domain(entry.from),
+            domain(entry.to)
+        )
     }
 
     /// Whether everything that was taken is settled; counts what became of it.

@@ -21,7 +21,10 @@ use super::shared::{Job, Shared};
 #[derive(Debug)]
 pub(crate) enum LinkCommand {
     /// The queue of a pair cannot be served: its stanzas are answered with errors.
-    Return { drain: Drain, why: Undelivered },
+    Return {
+        drain: Drain,
+        why: Undelivered,
+    },
     Close(StreamCondition),
 }
 
@@ -247,7 +250,9 @@ impl Link {
 
     fn claim(&mut self, domain: LocalDomain, shared: &mut Shared, outside: &mut Outside) {
         let Some((feeder, mut drain)) = queue_of(&domain, shared) else {
-            return self.link.handle(ComponentInput::Conflict, outside.instant());
+            return self
+                .link
+                .handle(ComponentInput::Conflict, outside.instant());
         };
         drain.ring_with(outside.bell(Actor::Link(shared.index, self.key)));
         shared
@@ -258,7 +263,8 @@ impl Link {
             feeder,
             drain,
         });
-        self.link.handle(ComponentInput::Accepted, outside.instant());
+        self.link
+            .handle(ComponentInput::Accepted, outside.instant());
     }
 
     /// Fills the write buffer: the component's own queue first, then the errors for what could not be sent.
@@ -329,7 +335,11 @@ impl Link {
 
     /// What was written as a whole is out of our hands: a component does not say what it read.
     fn left(&mut self, outside: &mut Outside) {
-        while self.in_flight.front().is_some_and(|end| *end <= self.written) {
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|end| *end <= self.written)
+        {
             self.in_flight.pop_front();
             if let Some(attached) = &mut self.attached {
                 attached.drain.acknowledge(1);

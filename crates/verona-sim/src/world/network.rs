@@ -272,7 +272,13 @@ impl Network {
 
 impl Outside {
     /// A connection between two machines. Nobody is at its ends yet.
-    pub(crate) fn connect(&mut self, hosts: [Host; 2], link: LinkPlan, loss: Loss, strict: bool) -> u64 {
+    pub(crate) fn connect(
+        &mut self,
+        hosts: [Host; 2],
+        link: LinkPlan,
+        loss: Loss,
+        strict: bool,
+    ) -> u64 {
         self.network.last += 1;
         let wire = Wire {
             hosts,

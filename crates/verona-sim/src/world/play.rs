@@ -17,7 +17,9 @@ use super::ledger::{Ledger, Loss};
 use super::link::Link;
 use super::network::{Cut, End, Network};
 use super::outside::Outside;
-use super::plan::{Action, Crash, DnsAnswer, Expectation, Heard, LinkPlan, Parting, Plan, ProofPlan, Which};
+use super::plan::{
+    Action, Crash, DnsAnswer, Expectation, Heard, LinkPlan, Parting, Plan, ProofPlan, Which,
+};
 use super::program::Program;
 use super::server::{Dial, Server, address, server_at, unreached};
 
@@ -120,7 +122,9 @@ impl<'a> World<'a> {
             }
             steps += 1;
             if self.outside.now > SILENCE_MAX || steps > STEPS_MAX {
-                let text = format!("6: the world does not fall silent: {actor:?} acts after {steps} steps");
+                let text = format!(
+                    "6: the world does not fall silent: {actor:?} acts after {steps} steps"
+                );
                 self.outside.ledger.fail(text);
                 break;
             }
@@ -143,7 +147,9 @@ impl<'a> World<'a> {
             let routes = server.federation.routes().count();
             if !server.connections.is_empty() || routes > 0 {
                 let live = server.connections.len();
-                let text = format!("6: all is silent, but {name} has {live} connections and {routes} routes");
+                let text = format!(
+                    "6: all is silent, but {name} has {live} connections and {routes} routes"
+                );
                 self.outside.ledger.fail(text);
             }
         }
@@ -298,7 +304,9 @@ impl<'a> World<'a> {
             }
             Action::Stall { domain, span } => {
                 if let Some(program) = self.programs.get_mut(domain) {
-                    self.outside.coverage.count("faults", "component does not read");
+                    self.outside
+                        .coverage
+                        .count("faults", "component does not read");
                     program.stalled_until = program.stalled_until.max(now + span);
                 }
             }
@@ -341,7 +349,8 @@ impl<'a> World<'a> {
     /// Whatever was wrong is over.
     fn heal(&mut self) {
         self.is_healed = true;
-        self.outside.tell(|| "everything is well from here on".into());
+        self.outside
+            .tell(|| "everything is well from here on".into());
         self.frozen.fill(0);
         self.refusing.fill(0);
         self.dns.fill(None);
@@ -409,7 +418,8 @@ impl<'a> World<'a> {
         self.lives += 1;
         let server = Server::new(self.plan, index, self.lives, beginning());
         self.servers[index] = Some(server);
-        self.outside.tell(|| format!("{} starts", self.plan.servers[index].name));
+        self.outside
+            .tell(|| format!("{} starts", self.plan.servers[index].name));
         self.outside.soon(Actor::Federation(index));
     }
 
@@ -420,7 +430,8 @@ impl<'a> World<'a> {
         if server.departure.is_none() || !server.depart(&mut self.outside) {
             return;
         }
-        self.outside.tell(|| format!("{} has left", self.plan.servers[index].name));
+        self.outside
+            .tell(|| format!("{} has left", self.plan.servers[index].name));
         if let Some(server) = self.servers[index].take() {
             server.forget(&mut self.outside);
             for end in self.outside.network.ends_of(index) {
@@ -448,7 +459,11 @@ impl<'a> World<'a> {
         if !program.is_wanted {
             return;
         }
-        let Some(server) = self.servers.get_mut(program.server).and_then(Option::as_mut) else {
+        let Some(server) = self
+            .servers
+            .get_mut(program.server)
+            .and_then(Option::as_mut)
+        else {
             let later = self.outside.now + RECONNECT;
             return self.outside.clock.wake(Actor::Program(index), later);
         };
@@ -526,7 +541,11 @@ impl<'a> World<'a> {
             let direct = direct_tls && self.plan.servers[server].direct_tls;
             Target::new(address(server, direct), direct, "server.example")
         };
-        let right = self.plan.domains().nth(index).map_or(0, |(server, _)| server);
+        let right = self
+            .plan
+            .domains()
+            .nth(index)
+            .map_or(0, |(server, _)| server);
         let dead = || Target::new(address(DEAD, false), false, "dead.example");
         match self.dns[index].filter(|(_, until)| *until > self.outside.now) {
             None => Ok(vec![at(right)]),
@@ -544,7 +563,8 @@ impl<'a> World<'a> {
             return self.unconnected(index, dialling);
         };
         let to = server_at(target.address).unwrap_or(DEAD);
-        let silent = to >= self.servers.len() || self.outside.network.is_hole(index, to)
+        let silent = to >= self.servers.len()
+            || self.outside.network.is_hole(index, to)
             || self.outside.network.is_hole(to, index);
         let link = self.plan.link(index, to);
         if silent {
@@ -596,15 +616,19 @@ impl<'a> World<'a> {
     }
 
     /// A connection stands: both servers begin with it.
-    fn reached(&mut self, index: usize, to: usize, target: Target, dialling: Dialling, link: LinkPlan) {
+    fn reached(
+        &mut self,
+        index: usize,
+        to: usize,
+        target: Target,
+        dialling: Dialling,
+        link: LinkPlan,
+    ) {
         self.connections += 1;
-        let resumes = |server: usize| {
-            self.plan.servers[server].management == ManagementPolicy::Auto
-        };
+        let resumes =
+            |server: usize| self.plan.servers[server].management == ManagementPolicy::Auto;
         let strict = resumes(index) && resumes(to);
-        let wire = self
-            .outside
-            .connect([index, to], link, Loss::Wire, strict);
+        let wire = self.outside.connect([index, to], link, Loss::Wire, strict);
         if self.frozen[to] > self.outside.now || self.frozen[index] > self.outside.now {
             self.outside.network.trouble(End { wire, side: 0 });
         }
@@ -673,7 +697,12 @@ impl<'a> World<'a> {
         };
         PeerCertificate {
             chain,
-            names: own.hosts.iter().cloned().map(CertificateName::Dns).collect(),
+            names: own
+                .hosts
+                .iter()
+                .cloned()
+                .map(CertificateName::Dns)
+                .collect(),
             expires: expires.map(|seconds| beginning() + Duration::from_secs(seconds)),
             public_key: None,
             attestations: Vec::new(),
@@ -725,7 +754,10 @@ fn owner(actor: Actor) -> Option<usize> {
 /// When all worlds begin: the machines take instants, and there is no other way to one.
 fn beginning() -> Instant {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
-    #[allow(clippy::disallowed_methods, reason = "any instant will do to begin with")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "any instant will do to begin with"
+    )]
     *BEGINNING.get_or_init(Instant::now)
 }
 

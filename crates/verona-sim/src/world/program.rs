@@ -106,9 +106,7 @@ impl Program {
         self.is_wanted = false;
         if let Some(connection) = &mut self.connection {
             connection.is_closing = true;
-            connection
-                .outgoing
-                .extend_from_slice(b"</stream:stream>");
+            connection.outgoing.extend_from_slice(b"</stream:stream>");
             outside.soon(Actor::Program(self.index));
         }
     }
@@ -162,7 +160,9 @@ impl Program {
         loop {
             match connection.scanner.scan(&connection.inbox) {
                 Ok(Scan::More) => return true,
-                Ok(Scan::Space { len } | Scan::Declaration { len }) => connection.inbox.advance(len),
+                Ok(Scan::Space { len } | Scan::Declaration { len }) => {
+                    connection.inbox.advance(len)
+                }
                 Ok(Scan::Header { len, .. }) => {
                     let header = connection.inbox.split_to(len);
                     self.on_header(&header, connection);
@@ -178,18 +178,18 @@ impl Program {
                             let scope = connection.scanner.scope();
                             match Stanza::read(&element, &head, scope, None) {
                                 Ok(stanza) => self.on_stanza(&stanza, connection.end, outside),
-                                Err(error) => outside
-                                    .ledger
-                                    .fail(format!("a component was sent {error}")),
+                                Err(error) => {
+                                    outside.ledger.fail(format!("a component was sent {error}"))
+                                }
                             }
                         }
                     }
                 }
                 Err(error) => {
                     let domain = &self.domain;
-                    outside
-                        .ledger
-                        .fail(format!("the component of {domain} was sent bad XML: {error}"));
+                    outside.ledger.fail(format!(
+                        "the component of {domain} was sent bad XML: {error}"
+                    ));
                     return false;
                 }
             }
@@ -225,9 +225,7 @@ impl Program {
         if !key.is_error && stanza.class() != StanzaClass::Answer {
             self.check_text(stanza, key, outside);
         }
-        if stanza.class() == StanzaClass::Request
-            && outside.ledger.answer(key.number).is_some()
-        {
+        if stanza.class() == StanzaClass::Request && outside.ledger.answer(key.number).is_some() {
             let answer = format!(
                 "<iq from='{}' to='{}' id='{}' type='result'/>",
                 stanza.recipient(),

@@ -92,7 +92,10 @@ impl Server {
             peers: Vec::new(),
         });
         let limits = policy.defaults.limits.clone();
-        let mut chance = Chance::new(plan.seed, 100 + life * 16 + u64::try_from(index).unwrap_or(0));
+        let mut chance = Chance::new(
+            plan.seed,
+            100 + life * 16 + u64::try_from(index).unwrap_or(0),
+        );
         let key = Secret::new(&format!("{:x}", chance.next()));
         let memory = Memory::default();
         let streams = Arc::new(StreamConfig {
@@ -252,7 +255,9 @@ impl Server {
                 None
             }
             Command::Converge { stream } => {
-                outside.coverage.count("reached", "crossed streams that converge");
+                outside
+                    .coverage
+                    .count("reached", "crossed streams that converge");
                 self.send(stream, ConnectionCommand::Converge, outside)
             }
             Command::Close { stream, error } => {
@@ -433,8 +438,10 @@ impl Server {
                 drain,
             })
             .collect();
-        self.shared
-            .signal(Signal::Ended(StreamKey(key), Remains { queues, lost: None }), outside);
+        self.shared.signal(
+            Signal::Ended(StreamKey(key), Remains { queues, lost: None }),
+            outside,
+        );
     }
 
     /// Everything in memory is gone: says which stanzas that were.
@@ -478,12 +485,17 @@ impl Server {
         }
         drop((federation, connections, links, signals, dials, waiting));
         let pairs = switchboard.pairs().into_iter().map(|(_, feeder)| feeder);
-        let components = switchboard.components().into_iter().map(|(_, feeder)| feeder);
+        let components = switchboard
+            .components()
+            .into_iter()
+            .map(|(_, feeder)| feeder);
         for feeder in pairs.chain(components) {
             gone.extend(contents(&feeder));
         }
         for stanza in gone {
-            outside.coverage.count("reached", "a stanza in the memory of a crash");
+            outside
+                .coverage
+                .count("reached", "a stanza in the memory of a crash");
             note_lost(&stanza, Loss::Crash, outside);
         }
     }

@@ -114,7 +114,9 @@ impl Shared {
                 Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
                 Routed::NoComponent(stanza, domain) => (self.answer(&stanza, &domain), stanza),
                 Routed::Crowded(stanza) => {
-                    outside.coverage.count("reached", "full outboxes, all together");
+                    outside
+                        .coverage
+                        .count("reached", "full outboxes, all together");
                     let why = Undelivered::new(Reason::QueuesFull, stanza.to(), "");
                     (bounce(&self.hosts, &stanza, &why), stanza)
                 }

@@ -109,7 +109,11 @@ fn simpler(plan: &Plan) -> Vec<Plan> {
 
 /// The last server, if nothing names it or a domain of it.
 fn unused(plan: &Plan) -> Option<usize> {
-    let last = plan.servers.len().checked_sub(1).filter(|last| *last >= 2)?;
+    let last = plan
+        .servers
+        .len()
+        .checked_sub(1)
+        .filter(|last| *last >= 2)?;
     let first = plan.domains().position(|(server, _)| server == last)?;
     let named = |action: &Action| match *action {
         Action::Attach { domain }

@@ -61,7 +61,12 @@ pub fn print(plan: &Plan) -> String {
 }
 
 fn print_server(out: &mut String, server: &ServerPlan) {
-    let _ = write!(out, "server {} hosts {}", server.name, server.hosts.join(","));
+    let _ = write!(
+        out,
+        "server {} hosts {}",
+        server.name,
+        server.hosts.join(",")
+    );
     match server.proof {
         ProofPlan::Certificate => {}
         ProofPlan::Expiring(seconds) => {
@@ -129,8 +134,14 @@ pub(crate) fn action(plan: &Plan, action: &Action) -> String {
         Action::Restart { server: at } => format!("restart {}", server(at)),
         Action::Shutdown { server: at } => format!("shutdown {}", server(at)),
         Action::Panic { server: at } => format!("panic {}", server(at)),
-        Action::Freeze { server: at, span: of } => format!("freeze {} for {}", server(at), span(of)),
-        Action::Stall { domain: at, span: of } => format!("stall {} for {}", domain(at), span(of)),
+        Action::Freeze {
+            server: at,
+            span: of,
+        } => format!("freeze {} for {}", server(at), span(of)),
+        Action::Stall {
+            domain: at,
+            span: of,
+        } => format!("stall {} for {}", domain(at), span(of)),
         Action::Cut {
             from,
             to,
@@ -157,7 +168,10 @@ pub(crate) fn action(plan: &Plan, action: &Action) -> String {
         Action::Hole { from, to, span: of } => {
             format!("hole {} {} for {}", server(from), server(to), span(of))
         }
-        Action::Refuse { server: at, span: of } => format!("refuse {} for {}", server(at), span(of)),
+        Action::Refuse {
+            server: at,
+            span: of,
+        } => format!("refuse {} for {}", server(at), span(of)),
         Action::Dns {
             domain: at,
             says,
@@ -214,7 +228,8 @@ impl<'a> Words<'a> {
 
     fn number<T: FromStr>(&mut self, what: &str) -> Result<T, String> {
         let word = self.next(what)?;
-        word.parse().map_err(|_| format!("{what} is no number: {word}"))
+        word.parse()
+            .map_err(|_| format!("{what} is no number: {word}"))
     }
 
     fn span(&mut self) -> Result<Moment, String> {
@@ -354,7 +369,8 @@ fn read_action(plan: &Plan, words: &mut Words<'_>) -> Result<Action, String> {
         "send" => {
             let (from, to) = (domain(plan, words)?, domain(plan, words)?);
             let kind = words.next("a kind")?;
-            let kind = StanzaKind::from_name(kind).ok_or_else(|| format!("no stanza is a {kind}"))?;
+            let kind =
+                StanzaKind::from_name(kind).ok_or_else(|| format!("no stanza is a {kind}"))?;
             words.word("count")?;
             let count = words.number("how many")?;
             words.word("size")?;

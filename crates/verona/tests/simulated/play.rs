@@ -34,7 +34,9 @@ pub(crate) fn play(story: &Story) -> Outcome {
         scope.spawn(move || {
             // Somebody turns in circles, and no time goes by: nothing but the end of the process ends that.
             if watched.recv_timeout(REAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{story}it takes longer than {REAL:?}, in which its own time stands still");
+                eprintln!(
+                    "{story}it takes longer than {REAL:?}, in which its own time stands still"
+                );
                 std::process::abort();
             }
         });
