@@ -310,9 +310,12 @@ impl Connection {
                 self.stream.handle(Input::Tick, outside.instant());
                 self.outputs(shared, outside);
                 if self.exit.is_none() && before.is_some() && self.stream.deadline() == before {
+                    let at = outside.now;
                     outside.ledger.fail(format!(
-                        "a tick at its deadline does not move stream {} of {}",
-                        self.key.0, shared.name
+                        "6: a tick at its deadline does not move stream {} of {}, {} at {at} us",
+                        self.key.0,
+                        shared.name,
+                        self.stream.state()
                     ));
                 }
             }
