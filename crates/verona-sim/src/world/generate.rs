@@ -99,12 +99,12 @@ fn server(index: usize, tiny: bool, chance: &mut Chance) -> ServerPlan {
 }
 
 fn link(chance: &mut Chance) -> LinkPlan {
-    let latency = chance.pick(&[50, 500, 5_000, 20_000, 80_000, 300_000]);
+    let latency = chance.pick(&[50, 500, 5_000, 20_000, 80_000, 200_000]);
     LinkPlan {
         latency,
         jitter: match chance.percent(50) {
             true => 0,
-            false => chance.between(0, latency * 2),
+            false => chance.between(0, latency),
         },
         room: chance.pick(&[300, 1_500, 8_000, 64_000]),
     }

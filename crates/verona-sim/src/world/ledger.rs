@@ -53,6 +53,12 @@ pub(crate) struct Key {
     pub(crate) is_error: bool,
 }
 
+impl Key {
+    fn side(self) -> usize {
+        usize::from(self.is_error)
+    }
+}
+
 /// What is known of one stanza.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -69,8 +75,9 @@ pub(crate) struct Entry {
     returned: u32,
     lost: Option<Loss>,
     /// Nobody knew for a while whether it had arrived, so that it may be delivered and returned, or sent again.
-    uncertain: bool,
-    doubt: Option<Doubt>,
+    /// The stanza, and the error about it.
+    uncertain: [bool; 2],
+    doubt: [Option<Doubt>; 2],
 }
 
 /// Where a stanza was lost, as the rules allow.
@@ -131,8 +138,8 @@ impl Ledger {
             delivered: 0,
             returned: 0,
             lost: None,
-            uncertain: false,
-            doubt: None,
+            uncertain: [false; 2],
+            doubt: [None, None],
         });
         u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
     }
@@ -195,6 +202,11 @@ impl Ledger {
     pub(crate) fn delivered(&mut self, key: Key, at: usize, now: Moment) {
         let name = self.name(key);
         let uncertain = self.is_uncertain(key, now);
+        let message = Key {
+            is_error: false,
+            ..key
+        };
+        let message_uncertain = self.is_uncertain(message, now);
         let Some(entry) = self.entry_mut(key.number) else {
             return;
         };
@@ -214,10 +226,10 @@ impl Ledger {
         }
         let (delivered, returned) = (entry.delivered, entry.returned);
         let (flow, kind) = ((entry.from, entry.to), entry.kind);
-        if delivered > 0 && returned > 0 && !uncertain {
+        if delivered > 0 && returned > 0 && !message_uncertain {
             return self.fail(format!("{name} was delivered and returned with an error"));
         }
-        if returned > 1 && !uncertain {
+        if returned > 1 && !uncertain && !message_uncertain {
             return self.fail(format!("{name} was returned {returned} times"));
         }
         if key.is_error {
@@ -244,7 +256,7 @@ impl Ledger {
     /// What a peer cannot know happened to a stanza that it was sending.
     pub(crate) fn uncertain(&mut self, key: Key) {
         if let Some(entry) = self.entry_mut(key.number) {
-            entry.uncertain = true;
+            entry.uncertain[key.side()] = true;
         }
     }
 
@@ -257,7 +269,7 @@ impl Ledger {
             until,
         };
         if let Some(entry) = self.entry_mut(key.number) {
-            entry.doubt = Some(doubt);
+            entry.doubt[key.side()] = Some(doubt);
         }
     }
 
@@ -266,8 +278,8 @@ impl Ledger {
         let Some(entry) = self.entry(key.number) else {
             return false;
         };
-        entry.uncertain
-            || entry.doubt.as_ref().is_some_and(|doubt| {
+        entry.uncertain[key.side()]
+            || entry.doubt[key.side()].as_ref().is_some_and(|doubt| {
                 doubt.until <= now
                     || doubt.servers.iter().any(|it| self.leaving.contains(it))
                     || doubt.servers.map(|server| self.upsets_of(server)) != doubt.upsets
@@ -279,8 +291,10 @@ impl Ledger {
     pub(crate) fn resolve(&mut self, server: usize, stream: &str) {
         for entry in &mut self.entries {
             let settles = |doubt: &Doubt| doubt.servers[0] == server && doubt.stream == stream;
-            if entry.doubt.as_ref().is_some_and(settles) {
-                entry.doubt = None;
+            for doubt in &mut entry.doubt {
+                if doubt.as_ref().is_some_and(settles) {
+                    *doubt = None;
+                }
             }
         }
     }
@@ -313,10 +327,10 @@ impl Ledger {
     }
 
     /// A peer does not take up a stream of a server's; says whether that harms nobody or has a good reason.
-    pub(crate) fn give_up(&mut self, stream: &str, server: usize, peer: usize) -> bool {
+    pub(crate) fn give_up(&mut self, stream: &str, server: usize, peer: usize, now: Moment) -> bool {
         let waits = self.entries.iter().any(|entry| {
-            let doubt = entry.doubt.as_ref();
-            doubt.is_some_and(|doubt| doubt.servers[0] == server && doubt.stream == stream)
+            let mut doubts = entry.doubt.iter().flatten();
+            doubts.any(|it| it.servers[0] == server && it.stream == stream && it.until > now)
         });
         if !waits {
             return true;
