@@ -219,6 +219,19 @@ impl Book {
 }
 
 impl Entry {
+    /// What happened to it, in seconds since the beginning.
+    pub(crate) fn tell(&self, begun: Instant) -> String {
+        let at = |moment: &Instant| format!("{:.3} s", (*moment - begun).as_secs_f64());
+        let mut told = format!("sent {}", self.sent.as_ref().map(at).unwrap_or_default());
+        for moment in &self.delivered {
+            told += &format!(", delivered {}", at(moment));
+        }
+        for (moment, error) in &self.bounced {
+            told += &format!(", bounced {}: {error}", at(moment));
+        }
+        told
+    }
+
     pub(crate) fn fate(&self) -> Fate {
         match (self.delivered.is_empty(), self.bounced.is_empty()) {
             (false, true) => Fate::Delivered,

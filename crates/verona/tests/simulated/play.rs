@@ -40,7 +40,7 @@ pub(crate) fn play(story: &Story) -> Outcome {
                 std::process::abort();
             }
         });
-        let outcome = runtime.block_on(Playing::new(story).run(story));
+        let outcome = runtime.block_on(async { Playing::new(story).run(story).await });
         drop(done);
         outcome
     })
@@ -51,6 +51,7 @@ struct Playing {
     servers: usize,
     ending: BTreeMap<usize, JoinHandle<Drained>>,
     wrongs: Vec<String>,
+    begun: Instant,
 }
 
 impl Playing {
@@ -60,14 +61,15 @@ impl Playing {
             town: Town::new(Network::new(story.road), story.ways.clone()),
             ending: BTreeMap::new(),
             wrongs: Vec::new(),
+            begun: Instant::now(),
         }
     }
 
     async fn run(mut self, story: &Story) -> Outcome {
         self.town.start_all().await;
-        let begun = Instant::now();
+        self.begun = Instant::now();
         for (at, deed) in &story.deeds {
-            sleep_until(begun + *at).await;
+            sleep_until(self.begun + *at).await;
             self.act(deed).await;
         }
         self.mend().await;
@@ -221,6 +223,9 @@ impl Playing {
     fn judge(mut self) -> Outcome {
         let mut fates = BTreeMap::new();
         let mut refused = 0;
+        let mut dropped: Vec<_> = (0..self.servers)
+            .map(|server| self.town.dropped(server))
+            .collect();
         self.wrongs.extend(self.town.ledger.wrongs());
         let entries = self.town.ledger.entries();
         for id in self.town.ledger.late() {
@@ -237,8 +242,14 @@ impl Playing {
             match entry.state {
                 State::Accepted => {
                     *fates.entry(fate).or_default() += 1;
-                    if matches!(fate, Fate::Both | Fate::Unknown) && !self.is_excused(&entry) {
-                        self.wrongs.push(format!("{id} {fate:?}: {entry:?}"));
+                    // An error for which there was no room is counted, and that is all that is known of it.
+                    let dropped = &mut dropped[self.town.server_of(&entry.from)];
+                    if fate == Fate::Unknown && *dropped > 0 {
+                        *dropped -= 1;
+                    } else if matches!(fate, Fate::Both | Fate::Unknown) && !self.is_excused(&entry)
+                    {
+                        self.wrongs
+                            .push(format!("{id} {fate:?}: {}", entry.tell(self.begun)));
                     }
                 }
                 State::Refused => {
@@ -271,13 +282,14 @@ impl Playing {
         if self.town.ledger.was_crashed_over(entry) {
             return true;
         }
-        self.happened_over(entry, &self.town.network.breaks())
+        std::env::var("LENIENT").is_ok() && self.happened_over(entry, &self.town.network.breaks())
     }
 
     /// Whether a connection was given up that still had something on the way: it arrives, but others go before.
     fn may_be_late(&self, entry: &Entry) -> bool {
-        self.happened_over(entry, &self.town.network.left_behind())
-            || self.happened_over(entry, &self.town.network.breaks())
+        std::env::var("LENIENT").is_ok()
+            && (self.happened_over(entry, &self.town.network.left_behind())
+                || self.happened_over(entry, &self.town.network.breaks()))
     }
 
     fn happened_over(&self, entry: &Entry, breaks: &[Break]) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::sync::mpsc;
@@ -36,6 +36,8 @@ pub(crate) struct Town {
     servers: Vec<Option<Server>>,
     /// How often each server's certificates were replaced.
     generations: Vec<usize>,
+    /// How many errors each server could bring to nobody, for want of room.
+    dropped: Arc<Mutex<Vec<u64>>>,
 }
 
 struct Server {
@@ -61,6 +63,7 @@ impl Town {
             ledger: Ledger::default(),
             servers: ways.domains.iter().map(|_| None).collect(),
             generations: vec![0; ways.domains.len()],
+            dropped: Arc::new(Mutex::new(vec![0; ways.domains.len()])),
             ways,
         }
     }
@@ -92,6 +95,7 @@ impl Town {
         if let Some(server) = self.servers[index].take() {
             self.ledger.crashed(&self.ways.domains[index]);
             let Server { engine, bots } = server;
+            self.dropped.lock().unwrap()[index] += engine.handle().stanza_counts().dropped;
             for bot in bots.values() {
                 bot.task.abort();
             }
@@ -103,8 +107,10 @@ impl Town {
     pub(crate) fn begin_to_shut_down(&mut self, index: usize) -> Option<JoinHandle<Drained>> {
         let server = self.servers[index].take()?;
         let (ledger, domains) = (self.ledger.clone(), self.ways.domains[index].clone());
+        let dropped = Arc::clone(&self.dropped);
         Some(tokio::spawn(async move {
             let drained = shut_down(server).await;
+            dropped.lock().unwrap()[index] += drained.dropped;
             ledger.stopped(&domains);
             drained
         }))
@@ -132,6 +138,11 @@ impl Town {
         if let Some(bot) = self.bot(name) {
             let _ = bot.orders.send(Order::Sleep(Instant::now() + time));
         }
+    }
+
+    /// How many errors a server has dropped because their recipient had no room for them (ROUTE-14).
+    pub(crate) fn dropped(&self, index: usize) -> u64 {
+        self.dropped.lock().unwrap()[index]
     }
 
     pub(crate) fn server_of(&self, name: &str) -> usize {
@@ -188,7 +199,7 @@ impl Town {
             dns_servers: vec!["127.0.0.1:9".parse().unwrap()],
             policy,
             addresses: addresses.collect(),
-            simulated: Some(std::sync::Arc::new(self.network.clone())),
+            simulated: Some(Arc::new(self.network.clone())),
             ..Config::default()
         }
     }
