@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::ledger::Way;
 use super::voice::Death;
-use super::world::{Link, Peer, Side, Size, World};
+use super::world::{Link, Peer, Side, World};
 use crate::chance::Chance;
 use crate::fault_proxy::{Direction, FaultProxy, Marks, Shape};
 use crate::process::lock;
@@ -148,13 +149,11 @@ pub(super) fn play(
     track: Track,
     mut chance: Chance,
     lengths: Lengths,
-    size: Size,
     over: Instant,
 ) -> Result<Vec<Event>> {
     let mut player = Player {
         world,
         lengths,
-        size,
         over,
         place: 0,
         has_extra: false,
@@ -200,7 +199,6 @@ pub(super) fn play(
 struct Player<'a> {
     world: &'a World,
     lengths: Lengths,
-    size: Size,
     over: Instant,
     /// Which place DNS names.
     place: usize,
@@ -303,7 +301,7 @@ impl Player<'_> {
             }
             ServerFault::Reload => {
                 self.has_extra = !self.has_extra;
-                self.world.reload(side, self.size, self.has_extra)?;
+                self.world.reload(side, self.has_extra)?;
                 return Ok(side.word().to_owned());
             }
             ServerFault::FullDisk => {
@@ -376,7 +374,6 @@ pub(super) fn play_all(
     world: &World,
     chance: &mut Chance,
     lengths: Lengths,
-    size: Size,
     over: Instant,
 ) -> Result<Vec<Event>> {
     let all = Mutex::new(Vec::new());
@@ -384,7 +381,7 @@ pub(super) fn play_all(
         for track in Track::ALL {
             let (own, all) = (Chance::new(chance.next()), &all);
             scope.spawn(move || {
-                let played = play(world, track, own, lengths, size, over);
+                let played = play(world, track, own, lengths, over);
                 lock(all).push(played);
             });
         }
@@ -397,4 +394,33 @@ pub(super) fn play_all(
     Ok(events)
 }
 
+/// Kills a verona so many times, with stanzas on their way, and says how many those were.
+pub(super) fn kill_veronas(world: &World, chance: &mut Chance, times: usize) -> Result<usize> {
+    let mut under_way = 0;
+    for number in 0..times {
+        world.speak(true);
+        thread::sleep(UNDER_WAY);
+        let side = Side::ALL[number % Side::ALL.len()];
+        world
+            .links
+            .of(Link::Veronas)
+            .iter()
+            .for_each(FaultProxy::black_hole);
+        thread::sleep(UNDER_WAY);
+        // What is not known now is in a queue or not acknowledged; what is sent later is not taken by who is dead.
+        under_way += world.ledger.open_stanzas(&[Way::Veronas]);
+        let away = chance.time(Duration::from_millis(200), Duration::from_secs(3));
+        world.kill_verona(side, away)?;
+        world
+            .links
+            .of(Link::Veronas)
+            .iter()
+            .for_each(FaultProxy::heal);
+        thread::sleep(UNDER_WAY);
+        world.speak(false);
+    }
+    Ok(under_way)
+}
+
+const UNDER_WAY: Duration = Duration::from_secs(2);
 const CROSSING: Duration = Duration::from_millis(150);

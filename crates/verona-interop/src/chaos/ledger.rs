@@ -69,6 +69,10 @@ struct Fate {
     bounced: bool,
     /// The peer's stream management acknowledged it.
     acknowledged: bool,
+    /// When it came back; milliseconds as well.
+    bounced_at: u32,
+    /// When it arrived.
+    delivered_at: u32,
     /// Its sender's connection ended before the server showed that it had read it.
     is_unaccepted: bool,
     /// It was on its way into a component's socket when the component was killed.
@@ -222,6 +226,7 @@ impl Ledger {
 
     /// A stanza arrived, whole or changed.
     pub(super) fn arrive(&self, id: Id, is_whole: bool) {
+        let now = self.now();
         let mut page = lock(&self.page);
         let Some(flow) = page.flows.get_mut(id.flow) else {
             return;
@@ -235,13 +240,15 @@ impl Ledger {
             return;
         }
         fate.delivered = true;
+        fate.delivered_at = now;
         flow.requests_delivered += usize::from(id.is_request());
         flow.inversions += usize::from(flow.latest.is_some_and(|latest| latest > id.number));
         flow.latest = flow.latest.max(Some(id.number));
     }
 
     /// A stanza came back to its sender.
-    pub(super) fn bounce(&self, id: Id, condition: &str) {
+    pub(super) fn bounce(&self, id: Id, condition: &str, text: &str) {
+        let now = self.now();
         let mut page = lock(&self.page);
         let Some(flow) = page.flows.get_mut(id.flow) else {
             return;
@@ -249,11 +256,13 @@ impl Ledger {
         let way = flow.way;
         if let Some(fate) = flow.stanzas.get_mut(id.number) {
             fate.bounced = true;
+            fate.bounced_at = now;
         }
-        *page
-            .conditions
-            .entry((way, condition.to_owned()))
-            .or_default() += 1;
+        let words = match text.is_empty() {
+            true => condition.to_owned(),
+            false => format!("{condition} ({text})"),
+        };
+        *page.conditions.entry((way, words)).or_default() += 1;
     }
 
     /// The answer to an IQ arrived.
@@ -342,9 +351,24 @@ impl Ledger {
 }
 
 fn named(index: usize, number: usize, flow: &Flow, fate: Fate) -> Named {
+    let seconds = |millis: u32| f64::from(millis) / 1_000.0;
+    let mut name = format!(
+        "f{index}-{number} from {} to {}, sent at {:.2} s",
+        flow.from,
+        flow.to,
+        seconds(fate.sent_at)
+    );
+    for (is_so, what, at) in [
+        (fate.delivered, "arrived", fate.delivered_at),
+        (fate.bounced, "came back", fate.bounced_at),
+    ] {
+        if is_so {
+            name.push_str(&format!(", {what} at {:.2} s", seconds(at)));
+        }
+    }
     Named {
         sent_at: Duration::from_millis(u64::from(fate.sent_at)),
-        name: format!("f{index}-{number} from {} to {}", flow.from, flow.to),
+        name,
     }
 }
 
@@ -415,9 +439,9 @@ mod tests {
     fn every_stanza_is_in_one_count() {
         let (ledger, ids) = book(6);
         ledger.arrive(ids[0], true);
-        ledger.bounce(ids[1], "remote-server-timeout");
+        ledger.bounce(ids[1], "remote-server-timeout", "");
         ledger.arrive(ids[2], true);
-        ledger.bounce(ids[2], "remote-server-timeout");
+        ledger.bounce(ids[2], "remote-server-timeout", "");
         ledger.acknowledge(ids[3]);
         ledger.accept(&[0], &[5]);
         ledger.sender_died(&[0]);
@@ -427,7 +451,7 @@ mod tests {
                 account.sent,
                 account.delivered,
                 account.bounced,
-                account.both
+                account.both.len()
             ),
             (6, 1, 1, 1)
         );

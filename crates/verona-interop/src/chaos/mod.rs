@@ -44,6 +44,9 @@ struct Arguments {
     /// Stanzas a second in all, about.
     #[arg(long, default_value_t = 360)]
     load: u32,
+    /// How often a verona is killed when all else is done; what it had is lost, and counted [default: 5 in a long run].
+    #[arg(long)]
+    kills: Option<usize>,
     /// Print what is wrong, and pass all the same.
     #[arg(long)]
     report_only: bool,
@@ -143,7 +146,7 @@ fn soak(arguments: &Arguments, dir: &Path, program: &Path) -> Result<Vec<String>
     world.speak(true);
     thread::sleep(WARM_UP);
     let over = Instant::now() + time.saturating_sub(rest);
-    let events = faults::play_all(&world, &mut chance, lengths(is_short), size, over)?;
+    let events = faults::play_all(&world, &mut chance, lengths(is_short), over)?;
     thread::sleep(WARM_UP);
     world.speak(false);
     settle(&world, size);
@@ -160,8 +163,41 @@ fn soak(arguments: &Arguments, dir: &Path, program: &Path) -> Result<Vec<String>
     println!("{memory}; streams on which Prosody acknowledges: {streams}");
     print!("{}", report::table(&accounts));
     let mut problems = report::problems(&accounts, &events);
-    problems.extend(world.ledger.surprises());
     problems.extend(of_logs(&world)?);
+    let kills = arguments.kills.unwrap_or(if is_short { 0 } else { 5 });
+    if kills > 0 {
+        problems.extend(kill(&world, &mut chance, kills, size)?);
+    }
+    problems.extend(world.ledger.surprises());
+    Ok(problems)
+}
+
+/// What a verona had when it was killed is lost, and no more than that.
+fn kill(world: &World, chance: &mut Chance, times: usize, size: Size) -> Result<Vec<String>> {
+    let before = world.ledger.account(Way::Veronas);
+    let under_way = faults::kill_veronas(world, chance, times)?;
+    settle(world, size);
+    let after = world.ledger.account(Way::Veronas);
+    let (sent, lost) = (
+        after.sent - before.sent,
+        after.unknown.len().saturating_sub(before.unknown.len()),
+    );
+    println!(
+        "kill -9 of a verona, {times} times: {sent} stanzas sent, {lost} unknown, {} both, {} twice, {} out of order; {under_way} \
+         were queued or not acknowledged when it died",
+        after.both.len().saturating_sub(before.both.len()),
+        after.duplicates - before.duplicates,
+        after.inversions - before.inversions,
+    );
+    let mut problems = Vec::new();
+    if lost > under_way {
+        problems.push(format!(
+            "kill -9 of a verona: {lost} stanzas were lost, more than the {under_way} that were under way"
+        ));
+    }
+    if after.duplicates > before.duplicates {
+        problems.push("kill -9 of a verona: stanzas arrived twice".to_owned());
+    }
     Ok(problems)
 }
 

@@ -149,8 +149,7 @@ pub(super) fn problems(accounts: &[(Way, Account)], events: &[Event]) -> Vec<Str
         };
         for (word, stanzas) in [("lost", lost), ("both", both)] {
             for stanza in stanzas.iter().take(SHOWN_MAX) {
-                let at = stanza.sent_at.as_secs_f32();
-                problems.push(format!("  {word}: {}, sent at {at:.2} s", stanza.name));
+                problems.push(format!("  {word}: {}", stanza.name));
             }
         }
     }

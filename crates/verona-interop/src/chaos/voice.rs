@@ -344,7 +344,15 @@ impl Ears {
         let ledger = &self.wishes.ledger;
         let id = Id::parse(&element.id);
         match (element.name.as_str(), element.kind.as_str(), id) {
-            ("message" | "iq", "error", Some(id)) => ledger.bounce(id, &element.condition),
+            ("message" | "iq", "error", Some(id)) => {
+                // Of a long row of attempts, the first is enough to see what it was.
+                let text = element
+                    .explanation
+                    .split([':', ';'])
+                    .next()
+                    .unwrap_or_default();
+                ledger.bounce(id, &element.condition, text);
+            }
             ("message", "chat", Some(id)) => ledger.arrive(id, element.body == body(id)),
             ("iq", "get", Some(id)) => {
                 ledger.arrive(id, element.body == body(id));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -34,6 +35,8 @@ pub(super) struct World {
     names: NameServer,
     authority: Authority,
     dir: PathBuf,
+    program: PathBuf,
+    size: Size,
 }
 
 /// A verona, and how it was configured.
@@ -261,6 +264,8 @@ impl World {
             names,
             authority,
             dir: dir.to_owned(),
+            program: program.to_owned(),
+            size,
         };
         world.voices = world.raise_voices(size)?;
         Ok(world)
@@ -361,9 +366,19 @@ impl World {
         Ok(())
     }
 
+    /// Kills a verona by SIGKILL, and starts it again when it was away for so long.
+    pub(super) fn kill_verona(&self, side: Side, away: Duration) -> Result<()> {
+        let mut server = self.server(side);
+        server.verona.process.signal("KILL")?;
+        std::thread::sleep(away);
+        let text = configuration(&self.dir, side, self.size, false);
+        server.verona = start_verona(&self.dir, &self.program, side, &text)?;
+        Ok(())
+    }
+
     /// Has one more domain hosted, or no more, and says so by SIGHUP.
-    pub(super) fn reload(&self, side: Side, size: Size, has_extra: bool) -> Result<()> {
-        let text = configuration(&self.dir, side, size, has_extra);
+    pub(super) fn reload(&self, side: Side, has_extra: bool) -> Result<()> {
+        let text = configuration(&self.dir, side, self.size, has_extra);
         fs::write(self.dir.join(name(side)).join("verona.toml"), text)?;
         self.server(side).verona.process.signal("HUP")
     }
