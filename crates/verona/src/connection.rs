@@ -835,6 +835,12 @@ impl Connection {
         if matches!(event, Event::Bidirectional) {
             lock(&self.link).bidi = true;
         }
+        if let Event::Failed(error) = &event
+            && error.blames_us(lock(&self.link).stanzas_out)
+        {
+            self.shared.counters.blamed();
+            log::blamed(self.key, &lock(&self.link), error);
+        }
         log::stream(self.key, &lock(&self.link), &event);
         if concerns_federation(&event) {
             self.shared.signal(Signal::Stream(self.key, event)).await;

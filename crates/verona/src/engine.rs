@@ -330,6 +330,12 @@ impl Handle {
         self.shared.counters.bounced_by_reason().collect()
     }
 
+    /// How often a peer called what we had sent on an open stream wrong, since the start (ERR-08).
+    #[must_use]
+    pub fn blamed(&self) -> u64 {
+        self.shared.counters.read_blamed()
+    }
+
     /// How many bytes wait in all queues together, what holds the stanzas included (`outboxes_bytes_max`).
     #[must_use]
     pub fn outboxes_bytes(&self) -> usize {

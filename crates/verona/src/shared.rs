@@ -95,6 +95,8 @@ pub(crate) struct Counters {
     bounced: Vec<AtomicU64>,
     /// Neither delivered nor returned: errors and answers that nobody takes, which must not be answered (ROUTE-14).
     dropped: AtomicU64,
+    /// How often a peer called what we had sent wrong.
+    blamed: AtomicU64,
 }
 
 impl Default for Counters {
@@ -103,6 +105,7 @@ impl Default for Counters {
             delivered: AtomicU64::new(0),
             bounced: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             dropped: AtomicU64::new(0),
+            blamed: AtomicU64::new(0),
         }
     }
 }
@@ -113,6 +116,15 @@ impl Counters {
         if let Some(counter) = self.bounced.get(reason as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A peer called what we had sent wrong.
+    pub(crate) fn blamed(&self) {
+        self.blamed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read_blamed(&self) -> u64 {
+        self.blamed.load(Ordering::Relaxed)
     }
 
     /// One was lost, which must not be answered.

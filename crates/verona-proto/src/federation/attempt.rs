@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::told;
 use super::verification::VerificationKey;
 use super::{Reached, StreamKey, Unreached};
 use crate::addr::DomainPair;
 use crate::discovery::{DiscoveryError, DiscoveryErrorKind, OtherHost, Target};
 use crate::grounds::Assurance;
 use crate::learned::Topic;
-use crate::stanza::{Reason, StanzaCondition};
-use crate::stream::{Cause, Check, Fault, Purpose, StreamError, Ticket};
+use crate::stanza::{Reason, StanzaCondition, StreamCondition};
+use crate::stream::{Cause, Check, Fault, Purpose, StreamError, TheirWords, Ticket};
 
 /// One search for a stream to a remote domain.
 #[derive(Debug)]
@@ -77,6 +78,8 @@ pub(super) enum State {
 pub(super) struct Failure {
     pub(super) step: Step,
     pub(super) text: String,
+    /// The peer's own word for it.
+    pub(super) told: Option<StreamCondition>,
 }
 
 /// At which step.
@@ -237,6 +240,9 @@ impl Attempt {
     /// Why the stream of this attempt is ending.
     pub(super) fn on_failed(&mut self, error: &StreamError) {
         self.note(Step::Stream(error.cause), error.text.clone());
+        if let (TheirWords::Said, Some(failure)) = (error.words, &mut self.failure) {
+            failure.told = Some(error.condition);
+        }
     }
 
     /// The peer closed the stream in good order, before it was of use.
@@ -363,6 +369,7 @@ impl Attempt {
         self.failure.clone().unwrap_or(Failure {
             step: Step::Local,
             text: "the attempt ended".into(),
+            told: None,
         })
     }
 
@@ -414,7 +421,8 @@ impl Attempt {
             .as_ref()
             .is_some_and(|failure| failure.step == Step::Invalid);
         if !keep {
-            self.failure = Some(Failure { step, text });
+            let told = None;
+            self.failure = Some(Failure { step, text, told });
         }
     }
 }
@@ -457,6 +465,9 @@ impl Failure {
 
     /// Why stanzas cannot be delivered because of this (ROUTE-13, DB-12, DB-14).
     pub(super) fn reason(&self) -> Reason {
+        if let Some(reason) = self.told.and_then(told::reason) {
+            return reason;
+        }
         match self.step {
             Step::NotFound => Reason::NoServer,
             Step::Discovery => Reason::LookUpFailed,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::addr::{DomainPair, RemoteDomain};
+use crate::stanza::Reason;
 
 /// Failures; what was reached is forgotten.
 #[derive(Debug, Default)]
@@ -40,6 +41,16 @@ struct Failed {
     count: u32,
     until: Instant,
     reason: String,
+    /// Stanzas do not wait for the end of it, but come back at once.
+    refuses: Option<Reason>,
+}
+
+/// For how long somebody is left alone because of what a peer said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    pub(super) until: Instant,
+    /// Why what is sent meanwhile comes back at once, if it does.
+    pub(super) refuses: Option<Reason>,
 }
 
 impl Backoff {
@@ -73,9 +84,31 @@ impl Backoff {
                 count,
                 until: now + wait,
                 reason: reason.to_owned(),
+                refuses: None,
             },
         );
         wait
+    }
+
+    /// Notes that a peer said how it is to be left alone.
+    pub(super) fn rest(&mut self, scope: Scope, rest: Rest, reason: &str, now: Instant) {
+        self.forget_old(
+            now,
+            Span {
+                min: Duration::ZERO,
+                max: OVER,
+            },
+        );
+        let count = self.failures.get(&scope).map_or(0, |failed| failed.count);
+        let Rest { until, refuses } = rest;
+        let reason = reason.to_owned();
+        let failed = Failed {
+            count,
+            until,
+            reason,
+            refuses,
+        };
+        self.failures.insert(scope, failed);
     }
 
     /// The pair's domain was reached, or reached us.
@@ -91,6 +124,13 @@ impl Backoff {
             .map(|failed| failed.until)
             .filter(|until| *until > now)
             .max()
+    }
+
+    /// Why a stanza for the pair's domain comes back at once, with the peer's words.
+    pub(super) fn refuses(&self, pair: &DomainPair, now: Instant) -> Option<(Reason, &str)> {
+        self.failed_for(pair)
+            .filter(|failed| failed.until > now)
+            .find_map(|failed| Some((failed.refuses?, failed.reason.as_str())))
     }
 
     /// Why the pair's domain could not be reached the last time.
@@ -125,6 +165,8 @@ pub(super) struct Span {
     pub(super) max: Duration,
 }
 
+/// After so long what a peer said is long over.
+const OVER: Duration = Duration::from_secs(600);
 /// Failures that are remembered before old ones are looked for.
 const KEPT: usize = 10_000;
 

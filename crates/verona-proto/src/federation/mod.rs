@@ -17,6 +17,7 @@ mod route;
 mod searching;
 mod serving;
 mod streams;
+mod told;
 mod turns;
 mod verification;
 
@@ -163,6 +164,9 @@ impl Federation {
         }
         if let Some(report) = experience::other_key(&self.learned, &event, now) {
             self.commands.push_back(Command::Report(report));
+        }
+        if let Event::Failed(error) = &event {
+            self.on_told(stream, error, now);
         }
         self.streams.note(stream, &event, now);
         match event {

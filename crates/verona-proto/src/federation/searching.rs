@@ -213,13 +213,19 @@ impl Federation {
                     min: seconds(self.limits.retry_seconds_min),
                     max: seconds(self.limits.retry_seconds_max),
                 };
-                let wait = self.backoff.failed(
-                    Scope::of(&attempt.pair, failure.is_remote_wide()),
-                    &failure.text,
-                    span,
-                    &mut self.random,
-                    now,
-                );
+                //= ERR-08
+                let told = failure.told.and_then(|condition| {
+                    self.rest_after(&attempt.pair, condition, &failure.text, now)
+                });
+                let wait = told.unwrap_or_else(|| {
+                    self.backoff.failed(
+                        Scope::of(&attempt.pair, failure.is_remote_wide()),
+                        &failure.text,
+                        span,
+                        &mut self.random,
+                        now,
+                    )
+                });
                 //= ERR-12
                 let remote = attempt.pair.remote().domain();
                 experience::unreachable(&self.learned, remote, &failure, now + wait, now);

@@ -61,6 +61,11 @@ impl Federation {
         if let Some(attempt) = self.lost.attempt(&pair) {
             return self.wait(pair, Route::Seeking { drain, attempt }, now);
         }
+        //= ERR-08
+        if let Some((reason, text)) = self.backoff.refuses(&pair, now) {
+            let why = Undelivered::new(reason, pair.remote(), text);
+            return self.give_back(pair, drain, why);
+        }
         match self.backoff.until(&pair, now) {
             Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
             None => {

@@ -91,6 +91,11 @@ impl Record {
         self.ended_well
     }
 
+    /// The pairs that we may send for on it.
+    pub(super) fn sending(&self) -> impl Iterator<Item = &DomainPair> {
+        self.granted.iter()
+    }
+
     /// How many pairs we may send for on it.
     pub(super) fn pairs(&self) -> usize {
         self.granted.len()

@@ -25,6 +25,17 @@ pub struct StreamError {
     pub application: Option<Application>,
     /// Where the peer sends us, with the condition `see-other-host`: its own words, which may be any (STREAM-51).
     pub other_host: Option<String>,
+    /// Whether the condition is the peer's own word.
+    pub words: TheirWords,
+}
+
+/// Whether a peer told us of the end by a `<stream:error/>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TheirWords {
+    /// It did.
+    Said,
+    /// It did not: the condition is ours.
+    None,
 }
 
 /// Whose fault an error is.
@@ -82,6 +93,7 @@ impl StreamError {
             wire: Wire::Error,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -161,6 +173,7 @@ impl StreamError {
             wire: Wire::Nothing,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -175,6 +188,7 @@ impl StreamError {
             wire: Wire::Nothing,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -192,6 +206,7 @@ impl StreamError {
             wire: Wire::Nothing,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -205,6 +220,7 @@ impl StreamError {
             wire: Wire::Nothing,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -230,7 +246,30 @@ impl StreamError {
             wire: Wire::Close,
             application: None,
             other_host,
+            words: TheirWords::Said,
         }
+    }
+
+    /// Whether the peer says that what we sent on an open stream was wrong: a bug of ours, or a peer that lost count of
+    /// what it had granted (ERR-08).
+    #[must_use]
+    pub fn blames_us(&self, stanzas_sent: u64) -> bool {
+        //= ERR-08
+        let blames = matches!(
+            self.condition,
+            StreamCondition::NotAuthorized
+                | StreamCondition::InvalidFrom
+                | StreamCondition::ImproperAddressing
+                | StreamCondition::NotWellFormed
+                | StreamCondition::InvalidXml
+                | StreamCondition::RestrictedXml
+                | StreamCondition::BadFormat
+                | StreamCondition::UnsupportedStanzaType
+        );
+        self.words == TheirWords::Said
+            && self.cause == Cause::Established
+            && blames
+            && stanzas_sent > 0
     }
 
     pub(super) fn cut(cause: Cause) -> Self {
@@ -242,6 +281,7 @@ impl StreamError {
             wire: Wire::Nothing,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -254,6 +294,7 @@ impl StreamError {
             wire: Wire::Close,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 
@@ -266,6 +307,7 @@ impl StreamError {
             wire: Wire::Error,
             application: None,
             other_host: None,
+            words: TheirWords::None,
         }
     }
 }

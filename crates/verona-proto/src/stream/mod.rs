@@ -39,7 +39,7 @@ use verona_xml::{Element, Head, Scan, Scanner};
 
 pub use crate::authorizations::{Flow, Granted, Role};
 pub use context::{Attestations, Memory, StreamConfig, StreamIds};
-pub use error::{Cause, Fault, StreamError, Wire};
+pub use error::{Cause, Fault, StreamError, TheirWords, Wire};
 pub use input::{Check, Command, Input, Purpose, Secured};
 pub use management::{ResumePoint, Ticket};
 pub use output::{Event, KeyCheck, Output, Peer};

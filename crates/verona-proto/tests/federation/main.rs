@@ -11,4 +11,5 @@ mod flood;
 mod learning;
 mod redirects;
 mod routes;
+mod told;
 mod world;

@@ -191,6 +191,16 @@ fn weight(link: &Link, error: &StreamError) -> Weight {
     }
 }
 
+/// The peer says that what we sent is wrong (ERR-08).
+pub(crate) fn blamed(key: StreamKey, link: &Link, error: &StreamError) {
+    let (local, remote) = names(link);
+    let (peer, condition) = (link.peer_address, error.condition.name());
+    tracing::error!(
+        stream = key.0, %peer, local, remote, condition, stanzas = link.stanzas_out,
+        "the peer calls what we sent wrong: a fault of verona's, or the peer lost count of what it had granted"
+    );
+}
+
 /// The transport broke: what the system says of it.
 pub(crate) fn broken(key: StreamKey, link: &Link, error: &std::io::Error) {
     let (local, remote) = names(link);

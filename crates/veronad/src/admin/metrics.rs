@@ -178,6 +178,13 @@ fn stanzas(admin: &Admin, registry: &mut Registry) {
         "Stanzas returned with an error, by the reason (docs/errors.md)",
         family,
     );
+    let blamed: Counter = Counter::default();
+    blamed.inc_by(admin.handle.blamed());
+    registry.register(
+        "blamed",
+        "Streams that a peer ended because what we had sent was wrong, as it says",
+        blamed,
+    );
     registry.register_with_unit(
         "outboxes",
         "What waits in all queues together, of outboxes_bytes_max",
