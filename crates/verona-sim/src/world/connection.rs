@@ -201,7 +201,8 @@ impl Connection {
             }
             None => self.leave_at = None,
         }
-        self.stream.unhandled(self.held.count());
+        let unhandled = self.held.unhandled(self.stream.counted());
+        self.stream.unhandled(unhandled);
         if self.outgoing.is_empty() && self.transport == Transport::Xml {
             self.fill(0, outside);
             self.outgoing = self.stream.transmit().split();
@@ -327,12 +328,14 @@ impl Connection {
     }
 
     fn on_readable(&mut self, shared: &mut Shared, outside: &mut Outside) {
+        let counted = self.stream.counted();
         match outside.read(self.end, READ_BYTES) {
             Read::Bytes(bytes) => self.stream.handle(Input::Bytes(&bytes), outside.instant()),
             Read::Eof | Read::Broken => self.stream.handle(Input::Eof, outside.instant()),
             Read::Nothing => return,
         }
         self.outputs(shared, outside);
+        self.held.has_read(counted);
     }
 
     fn on_writable(&mut self, shared: &mut Shared, outside: &mut Outside) {

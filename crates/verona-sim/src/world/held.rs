@@ -18,6 +18,8 @@ pub(crate) struct Held {
     since: Option<Moment>,
     next: Option<Moment>,
     slow: Vec<(Feeder, usize)>,
+    /// What had been counted before the read of which something waits.
+    unhandled_read: Option<u32>,
 }
 
 impl Held {
@@ -81,9 +83,21 @@ impl Held {
         self.next.filter(|_| !self.waiting.is_empty())
     }
 
-    /// How many stanzas wait.
-    pub(crate) fn count(&self) -> u32 {
-        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    /// Something was read when `counted` stanzas had been counted before: if something of it waits, it is not to be
+    /// acknowledged. Nothing more is read while something waits, so there is one such read at most.
+    pub(crate) fn has_read(&mut self, counted: u32) {
+        if !self.is_empty() {
+            self.unhandled_read.get_or_insert(counted);
+        }
+    }
+
+    /// How many of `counted` stanzas are not to be acknowledged.
+    pub(crate) fn unhandled(&mut self, counted: u32) -> u32 {
+        if self.is_empty() {
+            self.unhandled_read = None;
+        }
+        self.unhandled_read
+            .map_or(0, |read| counted.wrapping_sub(read))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
