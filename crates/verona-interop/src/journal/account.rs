@@ -43,7 +43,7 @@ pub(super) struct Result {
     /// Accepted, and neither arrived nor returned.
     pub(super) missing: Vec<usize>,
     /// Sent, and nobody knows what became of them.
-    pub(super) unknown: usize,
+    pub(super) unknown: Vec<usize>,
     pub(super) returned: usize,
     /// Arrivals beyond the first.
     pub(super) repetitions: usize,
@@ -51,6 +51,22 @@ pub(super) struct Result {
     pub(super) unmarked: Vec<usize>,
     pub(super) marked: usize,
     pub(super) inversions: usize,
+}
+
+/// Numbers as people tell them: `3-7 9`.
+pub(super) fn told(numbers: &[usize]) -> String {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            Some(_) | None => ranges.push((*number, *number)),
+        }
+    }
+    let words = ranges.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 impl Account {
@@ -89,7 +105,9 @@ impl Account {
                 .filter(|number| !is_known(number))
                 .copied()
                 .collect(),
-            unknown: (0..entries.sent).filter(|number| !is_known(number)).count(),
+            unknown: (0..entries.sent)
+                .filter(|number| !is_known(number))
+                .collect(),
             returned: entries.returned.len(),
             repetitions: arrivals().map(|(_, arrivals)| arrivals.times - 1).sum(),
             unmarked: arrivals()
@@ -180,7 +198,7 @@ mod tests {
             accepted: 4,
             arrived: 3,
             missing: vec![2],
-            unknown: 2,
+            unknown: vec![2, 5],
             returned: 1,
             repetitions: 2,
             unmarked: vec![3],
@@ -189,6 +207,7 @@ mod tests {
         };
         assert_eq!(account.result(), expected);
         assert!(account.entries().surprises.is_empty());
+        assert_eq!(told(&[3, 4, 5, 9, 11, 12]), "3-5 9 11-12");
         account.entries().accept("no range");
         assert_eq!(account.entries().surprises.len(), 1);
     }

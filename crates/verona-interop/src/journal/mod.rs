@@ -23,7 +23,7 @@ use crate::certs::{Authority, Issued, Purposes};
 use crate::matrix::command::program;
 use crate::process::{Process, free_ports, tail};
 use crate::verona::Verona;
-use account::Account;
+use account::{Account, told};
 use talker::{End, Talker};
 
 /// Kills a verona with a journal under traffic.
@@ -143,10 +143,13 @@ fn go(arguments: &Arguments) -> Result<String> {
     let ended = last.process.terminate(Duration::from_secs(12))?;
     ensure!(ended.success(), "the last verona ended with {ended}");
     judge(&outgoing, &incoming, &status).with_context(|| {
+        let (out, back) = (outgoing.result(), incoming.result());
         format!(
-            "seed {seed}; from the component: {:?}; to it: {:?}; {status}",
-            outgoing.result(),
-            incoming.result()
+            "seed {seed}; of {} from the component nobody knows {}; of {} to it {}; {status}",
+            out.sent,
+            told(&out.unknown),
+            back.sent,
+            told(&back.unknown)
         )
     })?;
     let (out, back) = (outgoing.result(), incoming.result());
@@ -161,7 +164,7 @@ fn go(arguments: &Arguments) -> Result<String> {
         out.repetitions,
         back.sent,
         back.returned,
-        back.unknown,
+        back.unknown.len(),
         back.repetitions,
         out.inversions,
         back.inversions,
@@ -180,7 +183,7 @@ fn settle(outgoing: &Account, incoming: &Account) {
             before = known;
             quiet_since = Instant::now();
         }
-        let is_all = out.missing.is_empty() && back.unknown == 0;
+        let is_all = out.missing.is_empty() && back.unknown.is_empty();
         if quiet_since.elapsed() > if is_all { QUIET } else { QUIET * 10 } {
             return;
         }
@@ -196,9 +199,9 @@ fn judge(outgoing: &Account, incoming: &Account, status: &Value) -> Result<()> {
     );
     ensure!(
         out.missing.is_empty(),
-        "{} accepted messages are missing, the first is {:?}",
+        "{} accepted messages are missing: {}",
         out.missing.len(),
-        out.missing.first()
+        told(&out.missing)
     );
     for (whose, result) in [("from", &out), ("to", &back)] {
         ensure!(
@@ -215,9 +218,9 @@ fn judge(outgoing: &Account, incoming: &Account, status: &Value) -> Result<()> {
     }
     // What the near one had not acknowledged came back from the far one, which nobody killed.
     ensure!(
-        back.unknown == 0,
+        back.unknown.is_empty(),
         "{} messages to the component neither came nor came back",
-        back.unknown
+        back.unknown.len()
     );
     ensure!(
         out.marked > 0,
