@@ -28,6 +28,7 @@ use verona_proto::switchboard::Switchboard;
 use crate::attachment::{AttachError, Attachment};
 use crate::component::{ComponentCommand, ComponentHandle};
 use crate::config::{Config, Dnssec, ListenAddress};
+use crate::connection::ConnectionCommand;
 use crate::federation;
 use crate::journal::{self, Journal, JournalError};
 use crate::learned::Now;
@@ -197,6 +198,9 @@ impl Engine {
         // Streams close; what peers had sent by then is still heard, and brought to the components.
         //= STREAM-59
         shared.signal(Signal::Shutdown).await;
+        let _ = timeout_at(by(85), ended(&shared)).await;
+        // Whoever has not answered by now will not: what it was sent is returned while somebody can be told.
+        abandon(&shared);
         let _ = timeout_at(by(90), ended(&shared)).await;
         let _ = timeout_at(by(95), emptied(&shared)).await;
         close_components(&shared, |_| true);
@@ -600,6 +604,14 @@ fn close_components(shared: &Shared, which: impl Fn(&ComponentHandle) -> bool) {
         let close = ComponentCommand::Close(StreamCondition::SystemShutdown);
         // One that has ended already needs no telling.
         let _ = handle.commands.send(close);
+    }
+}
+
+/// Ends the connections that are left, and has them give back what they carry.
+fn abandon(shared: &Shared) {
+    for handle in shared.connections().values() {
+        // One that does not read its commands carries nothing yet, or is ending.
+        let _ = handle.commands.try_send(ConnectionCommand::Abandon);
     }
 }
 

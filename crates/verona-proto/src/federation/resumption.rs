@@ -340,9 +340,8 @@ impl Federation {
         }
         suspended.next = (now + LOOK).min(suspended.until);
         let next = suspended.next;
-        let seeks = suspended.seek_at <= now
-            && suspended.attempt.is_none()
-            && suspended.asked.is_none();
+        let seeks =
+            suspended.seek_at <= now && suspended.attempt.is_none() && suspended.asked.is_none();
         self.lost.deadlines.insert((next, id.to_owned()));
         self.expire_suspended(id, now);
         if seeks {

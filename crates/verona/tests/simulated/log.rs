@@ -1,6 +1,7 @@
 //! Shows what engines log, with the simulated time.
 
 use std::fmt::Debug;
+use std::sync::OnceLock;
 
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
@@ -13,11 +14,11 @@ pub(crate) struct Log(#[expect(dead_code, reason = "it ends when it is dropped")
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self(set_default(Lines(std::sync::OnceLock::new())))
+        Self(set_default(Lines(OnceLock::new())))
     }
 }
 
-struct Lines(std::sync::OnceLock<Instant>);
+struct Lines(OnceLock<Instant>);
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
