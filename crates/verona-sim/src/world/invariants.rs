@@ -104,9 +104,7 @@ pub(crate) fn resumption(
         Event::Resumed { id, h: Some(_) } => outside.ledger.resolve(shared.index, id),
         Event::Resumed { id, h: None } => {
             let name = &shared.name;
-            if outside
-                .ledger
-                .give_up(id, shared.index, peer, outside.now) {
+            if outside.ledger.give_up(id, shared.index, peer, outside.now) {
                 outside.tell(|| format!("{name}: the peer does not know {id}"));
             } else {
                 outside.ledger.fail(format!(

@@ -327,7 +327,13 @@ impl Ledger {
     }
 
     /// A peer does not take up a stream of a server's; says whether that harms nobody or has a good reason.
-    pub(crate) fn give_up(&mut self, stream: &str, server: usize, peer: usize, now: Moment) -> bool {
+    pub(crate) fn give_up(
+        &mut self,
+        stream: &str,
+        server: usize,
+        peer: usize,
+        now: Moment,
+    ) -> bool {
         let waits = self.entries.iter().any(|entry| {
             let mut doubts = entry.doubt.iter().flatten();
             doubts.any(|it| it.servers[0] == server && it.stream == stream && it.until > now)

@@ -76,6 +76,25 @@ impl Store {
         self.guarded(|database| write(database, group))
     }
 
+    /// Whether there is room for more than a few bytes: a disk that is full takes them, and fails again with the next message.
+    pub(super) fn has_room(&mut self) -> Result<(), Failure> {
+        self.guarded(|database| {
+            let trial = vec![0; ROOM_BYTES];
+            for is_there in [true, false] {
+                let transaction = database.begin_write()?;
+                {
+                    let mut table = transaction.open_table(TRIAL)?;
+                    match is_there {
+                        true => table.insert(0, trial.as_slice())?,
+                        false => table.remove(0)?,
+                    };
+                }
+                transaction.commit()?;
+            }
+            Ok(())
+        })
+    }
+
     /// Says which message is tried next, so that the next run knows should this one end by it; `None` when all are.
     pub(super) fn trying(&mut self, number: Option<u64>) -> Result<(), Failure> {
         self.guarded(|database| {
@@ -385,6 +404,8 @@ const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const ENDS: TableDefinition<u64, u8> = TableDefinition::new("abrupt-ends");
 /// What is not tried any more: why, and the entry.
 const ASIDE: TableDefinition<u64, (&str, &[u8])> = TableDefinition::new("aside");
+/// Written and removed to see whether it can be.
+const TRIAL: TableDefinition<u64, &[u8]> = TableDefinition::new("trial");
 const FACTS: TableDefinition<&str, u64> = TableDefinition::new("facts");
 const FORMAT: &str = "format";
 const TRYING: &str = "trying";
@@ -397,6 +418,8 @@ const MILLIS_MAX: u64 = 253_402_300_799_999;
 pub(super) const ABRUPT_ENDS_MAX: u8 = 8;
 /// More were put aside than somebody will look at.
 const ASIDE_MAX: u64 = 10_000;
+/// More than the largest stanza by default.
+const ROOM_BYTES: usize = 1024 * 1024;
 /// What the database may hold in memory; the library's default is a gigabyte.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// A larger file is made small again at the start: what was removed leaves holes.

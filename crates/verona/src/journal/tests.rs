@@ -25,6 +25,8 @@ use crate::shared::lock;
 struct Disk {
     content: Arc<std::sync::Mutex<Vec<u8>>>,
     is_full: Arc<AtomicBool>,
+    /// It does not grow beyond this; 0 is no bound.
+    bytes_max: Arc<AtomicUsize>,
     flushes: Arc<AtomicUsize>,
 }
 
@@ -61,7 +63,12 @@ impl StorageBackend for Disk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.takes()?;
-        lock(&self.content).resize(usize::try_from(len).unwrap(), 0);
+        let (len, max) = (usize::try_from(len).unwrap(), &self.bytes_max);
+        let max = max.load(Ordering::Relaxed);
+        if max > 0 && len > max {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        lock(&self.content).resize(len, 0);
         Ok(())
     }
 
@@ -248,6 +255,29 @@ async fn a_full_disk_refuses_what_is_new_loses_nothing_and_recovers() {
 
 fn stanza_of_error() -> Admitted {
     stanza(StanzaKind::Message, ROOM, Some("error"), "e")
+}
+
+#[tokio::test]
+async fn a_disk_that_has_room_for_a_few_bytes_is_full_all_the_same() {
+    let disk = Disk::default();
+    let journal = serving(&disk);
+    let first = journal.keep(message(ROOM, "1")).unwrap();
+    safe(&journal, 1).await;
+    drop(first);
+    let room = lock(&disk.content).len();
+    disk.bytes_max.store(room, Ordering::Relaxed);
+    disk.is_full.store(true, Ordering::Relaxed);
+    let second = journal.keep(message(ROOM, "2")).unwrap();
+    until(|| journal.status().failed_commits == 1).await;
+    disk.is_full.store(false, Ordering::Relaxed);
+    drop(second);
+    until(|| journal.status().failed_commits >= 2).await;
+    assert!(
+        journal.status().failure.is_some(),
+        "a few bytes are not enough"
+    );
+    disk.bytes_max.store(0, Ordering::Relaxed);
+    until(|| journal.status().failure.is_none()).await;
 }
 
 #[tokio::test]

@@ -34,9 +34,12 @@ impl Writer {
 }
 
 fn run(desk: &Desk, mut store: Store, file: &str) {
-    while let Some(group) = next_group(desk) {
+    while let Some((group, has_failed)) = next_group(desk) {
         let began = Instant::now();
-        let result = store.write(&group);
+        let result = match has_failed {
+            true => store.has_room().and_then(|()| store.write(&group)),
+            false => store.write(&group),
+        };
         let mut entries = desk.lock();
         match result {
             Ok(()) => {
@@ -85,15 +88,16 @@ fn run(desk: &Desk, mut store: Store, file: &str) {
 
 /// Waits for something to write; `None` at the end. While the disk takes nothing there is always something: whether it
 /// does again.
-fn next_group(desk: &Desk) -> Option<Group> {
+fn next_group(desk: &Desk) -> Option<(Group, bool)> {
     let mut entries = desk.lock();
     let mut lazy_until: Option<Instant> = None;
     loop {
         if entries.stage == Stage::Closing {
             return None;
         }
-        if entries.book.is_urgent() || entries.book.failure().is_some() {
-            return Some(entries.book.group());
+        let has_failed = entries.book.failure().is_some();
+        if entries.book.is_urgent() || has_failed {
+            return Some((entries.book.group(), has_failed));
         }
         if !entries.book.owes() {
             let woken = desk.bell.wait(entries);
@@ -103,7 +107,7 @@ fn next_group(desk: &Desk) -> Option<Group> {
         // A removal that comes late costs a repetition after a crash, and nothing else: it waits for company.
         let until = *lazy_until.get_or_insert_with(|| Instant::now() + COMPANY);
         let Some(left) = until.checked_duration_since(Instant::now()) else {
-            return Some(entries.book.group());
+            return Some((entries.book.group(), has_failed));
         };
         let woken = desk.bell.wait_timeout(entries, left);
         entries = woken.unwrap_or_else(PoisonError::into_inner).0;
