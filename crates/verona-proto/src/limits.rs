@@ -167,7 +167,7 @@ impl Default for Limits {
             resume_seconds: 120,
             unacknowledged_stanzas_max: 1024,
             lost_streams_max: 16_384,
-            write_stall_seconds: 60,
+            write_stall_seconds: 40,
             bytes_per_second_max: 128 * 1024 * 1024,
             pairs_per_stream_max: 256,
             verifications_per_stream_max: 4,

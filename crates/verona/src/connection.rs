@@ -254,7 +254,8 @@ impl Connection {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
-        notice_death(&tcp, self.key);
+        let stall = seconds(self.shared.limits.write_stall_seconds);
+        notice_death(&tcp, self.key, stall);
         match origin {
             Origin::Accepted {
                 direct_tls,
@@ -941,20 +942,22 @@ async fn write<IO: AsyncWrite>(
 }
 
 /// Has the system notice a peer that vanished without a word (reliability T7), and hold little of what we write.
-pub(crate) fn notice_death(tcp: &Tcp, key: StreamKey) {
+pub(crate) fn notice_death(tcp: &Tcp, key: StreamKey, stall: Duration) {
     let Some(tcp) = tcp.socket() else {
         return;
     };
     let socket = socket2::SockRef::from(tcp);
+    let vanished = stall + VANISHED_AFTER;
+    let vanished = vanished.clamp(VANISHED_LEAST, VANISHED_MOST);
     let keepalive = socket2::TcpKeepalive::new()
-        .with_time(seconds(VANISHED_SECONDS))
-        .with_interval(seconds(VANISHED_SECONDS / 4));
+        .with_time(vanished)
+        .with_interval(vanished / 4);
     // What the system holds when a connection is lost is lost with it: no more than this, until XEP-0198 tells.
     let set = socket
         .set_send_buffer_size(SEND_BUFFER_BYTES)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive));
     #[cfg(target_os = "linux")]
-    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(seconds(VANISHED_SECONDS))));
+    let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(vanished)));
     if let Err(error) = set {
         tracing::debug!(
             stream = key.0,
@@ -1016,8 +1019,11 @@ const WRITE_BYTES: usize = 64 * 1024;
 const COMMANDS_BESIDE_CARRY: usize = 16;
 /// How long our own close_notify may take to be written.
 const CLOSE_NOTIFY_SECONDS: u64 = 2;
-/// How long the system waits for a peer that acknowledges nothing: longer than `write_stall_seconds`, which says more.
-const VANISHED_SECONDS: u64 = 75;
+/// How long the system waits for a peer that acknowledges nothing: longer than `write_stall_seconds`, which says more …
+const VANISHED_AFTER: Duration = Duration::from_secs(5);
+/// … but not so short that a network which is mended loses connections, nor so long that what is lost is noticed late.
+const VANISHED_LEAST: Duration = Duration::from_secs(45);
+const VANISHED_MOST: Duration = Duration::from_secs(75);
 /// What the system may hold of what we wrote; it takes about twice as much.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// When nothing has a deadline.

@@ -9,6 +9,7 @@ use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::federation::{Signal, StreamKey};
+use verona_proto::limits::seconds;
 
 use crate::component;
 use crate::connection::{self, Origin};
@@ -54,7 +55,8 @@ pub(crate) fn components_tcp(shared: Arc<Shared>, listener: Listener) -> JoinHan
         loop {
             let (tcp, peer) = door.next().await;
             let _ = tcp.set_nodelay(true);
-            connection::notice_death(&tcp, StreamKey(0));
+            let stall = seconds(shared.limits.write_stall_seconds);
+            connection::notice_death(&tcp, StreamKey(0), stall);
             serve_component(&shared, tcp, peer.to_string());
         }
     })

@@ -123,6 +123,8 @@ pub(super) struct Context {
     pub(super) peer_resumes: PeerResumes,
     /// When the peer sent anything, white space included.
     pub(super) last_read: Instant,
+    /// How often it did.
+    pub(super) reads: u64,
     irregular: u64,
     unauthorized_elements: u64,
     /// Dialback questions that the peer may still ask at once, and since when it may ask more (LIM-16).
@@ -192,6 +194,7 @@ impl Context {
             last_stanza: now,
             peer_resumes: PeerResumes::Unknown,
             last_read: now,
+            reads: 0,
             irregular: 0,
             unauthorized_elements: 0,
             questions: QUESTIONS_AT_ONCE,

@@ -26,6 +26,7 @@ mod input;
 mod management;
 mod open;
 mod output;
+mod probe;
 mod receiving;
 mod sasl;
 mod starttls;
@@ -293,6 +294,7 @@ impl Stream {
         self.inbox.extend_from_slice(bytes);
         if !bytes.is_empty() {
             self.context.last_read = now;
+            self.context.reads = self.context.reads.wrapping_add(1);
         }
         while !self.inbox.is_empty() {
             if self.phase.is_deaf() {

@@ -15,6 +15,7 @@ use super::bidi::Agreement;
 use super::closing::Closing;
 use super::context::Context;
 use super::management::{self, Authorized, Management};
+use super::probe::{self, Due, Probe};
 use super::{
     Cause, Command, Event, Fault, Granted, NotSent, Output, Role, Secured, StreamError, bidi,
     starttls,
@@ -58,6 +59,8 @@ pub(super) struct Open {
     expires: Option<Instant>,
     /// The end that waits for the peer's last acknowledgements.
     leaving: Option<Leaving>,
+    /// Whether the peer does something with what it is sent.
+    probe: Probe,
 }
 
 /// How the stream ends once the peer has acknowledged what it was sent, or has had its time.
@@ -141,6 +144,7 @@ impl Open {
             id_seen,
             idle: seconds(context.policy.limits.idle_seconds),
             leaving: None,
+            probe: Probe::default(),
         }
     }
 
@@ -211,6 +215,9 @@ impl Open {
                     .map_err(rejected)?;
                 context.stanzas_in = context.stanzas_in.saturating_add(1);
                 context.management.received();
+                if self.probe.is_answer(admitted.stanza()) {
+                    return Ok(());
+                }
                 context.outputs.push_back(Output::Deliver(admitted));
             }
             //= ROUTE-01
@@ -270,6 +277,7 @@ impl Open {
         context.stanzas_out = context.stanzas_out.saturating_add(1);
         context.last_written = now;
         context.last_stanza = now;
+        self.probe.sent(context, now);
         let custody = context.management.custody();
         context.count_sent(now);
         Ok(custody)
@@ -361,6 +369,14 @@ impl Open {
             return Ok(self.left(context, now));
         }
         context.tick_management(now)?;
+        match self.probe.due(context, now) {
+            Due::Nothing => {}
+            Due::Ask => {
+                let pair = self.two_way_pair();
+                self.probe.ask(pair.as_ref(), context, now);
+            }
+            Due::Gone => return Err(probe::gone()),
+        }
         //= STREAM-57
         if self.negotiation.is_some_and(|at| at <= now) {
             let error = StreamError::timeout(Cause::Dialback);
@@ -409,12 +425,22 @@ impl Open {
                 None => self.idle_deadline(context),
             }),
             context.management.deadline(),
+            self.probe.deadline(context),
             self.expires,
             Some(self.keepalive_deadline(context)),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// A pair that may use the stream in both directions.
+    fn two_way_pair(&self) -> Option<DomainPair> {
+        let inbound = self.authorizations.inbound()?;
+        let mut outbound = self.authorizations.outbound()?.granted();
+        outbound
+            .find(|(pair, ..)| inbound.grants(pair))
+            .map(|(pair, ..)| pair.clone())
     }
 
     pub(super) fn is_authorized(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::names::{Name, Pair, Pairs};
 use crate::referee::{Part, Referee};
 use crate::rules::{Certificate, Rules};
 use crate::tally::Tally;
-use crate::wire::{Outcome, Sentence, read};
+use crate::wire::{Outcome, PING, Sentence, read};
 
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
@@ -295,12 +295,21 @@ impl Connection {
         stanza: &Stanza,
         tally: &mut Tally,
     ) -> Verdicts {
-        let number = stanza.id().and_then(|id| id.parse::<u64>().ok());
+        let number = match stanza.kind() {
+            // A ping of the other's stream, which has a name and no number.
+            StanzaKind::Iq => Some(PING),
+            StanzaKind::Message | StanzaKind::Presence => {
+                stanza.id().and_then(|id| id.parse::<u64>().ok())
+            }
+        };
         let at = self.admitted.iter().position(|due| Some(*due) == number);
         match (destination, at) {
             // In the order in which they came: nothing before it is due any more.
             (Destination::Local(local), Some(0)) if local.domain() == stanza.to() => {
-                self.delivered.push(self.admitted.remove(0));
+                let number = self.admitted.remove(0);
+                if number != PING {
+                    self.delivered.push(number);
+                }
                 tally.count("stanza", "delivered");
                 Ok(())
             }

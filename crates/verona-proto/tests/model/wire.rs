@@ -404,6 +404,12 @@ fn sentence(name: &str, tag: &str, content: &str) -> Option<Sentence> {
             id: value(tag, "id")?.to_owned(),
             outcome: outcome(kind)?,
         },
+        // A ping of the stream's own: it needs grounds like any other stanza.
+        ("iq", None, Some("get")) => Sentence::Stanza {
+            from: address(tag, "from")?,
+            to: address(tag, "to")?,
+            number: PING,
+        },
         ("message", None, _) => Sentence::Stanza {
             from: address(tag, "from")?,
             to: address(tag, "to")?,
@@ -412,6 +418,9 @@ fn sentence(name: &str, tag: &str, content: &str) -> Option<Sentence> {
         (_, _, _) => return None,
     })
 }
+
+/// The number of a stanza that nobody gave one.
+pub(crate) const PING: u64 = u64::MAX;
 
 fn outcome(kind: &str) -> Option<Outcome> {
     Some(match kind {
