@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     pub(crate) held: Held,
     /// What the peer may send, by the stream's own word, and for good reasons.
     pub(crate) receivable: BTreeSet<DomainPair>,
+    /// Under which name a lost stream was taken up here.
+    pub(crate) asked: Option<String>,
     dialled: Option<Dialled>,
     /// What the other end shows in TLS.
     pub(crate) certificate: PeerCertificate,
@@ -148,6 +150,7 @@ impl Connection {
             carriage: Carriage::new(outside.bell(actor)),
             held: Held::default(),
             receivable: BTreeSet::new(),
+            asked: None,
             dialled,
             certificate,
             outgoing: BytesMut::new(),

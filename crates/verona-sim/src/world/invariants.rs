@@ -91,7 +91,7 @@ pub(crate) fn uncertain(stanza: &Stanza, shared: &Shared, outside: &mut Outside)
 
 /// 3: streams are taken up again wherever that can be.
 pub(crate) fn resumption(
-    connection: &Connection,
+    connection: &mut Connection,
     event: &Event,
     shared: &Shared,
     outside: &mut Outside,
@@ -100,7 +100,11 @@ pub(crate) fn resumption(
         return;
     };
     match event {
-        Event::Managed { id: Some(id) } => outside.ledger.know(shared.index, id),
+        Event::Managed { id: Some(id) } => {
+            let former = connection.asked.take();
+            outside.ledger.know(shared.index, id, former);
+        }
+        Event::ResumeRequested { id, .. } => connection.asked = Some(id.clone()),
         Event::Resumed { id, h: Some(_) } => outside.ledger.resolve(shared.index, id),
         Event::Resumed { id, h: None } => {
             let name = &shared.name;

@@ -26,6 +26,8 @@ pub(crate) struct Ledger {
     leaving: BTreeSet<usize>,
     /// Which streams that can be taken up each server knows, and how often it had forgotten before.
     known: BTreeMap<(usize, String), u32>,
+    /// Under which name a server asked for a stream, or was asked, that then got another.
+    former: BTreeMap<(usize, String), String>,
     /// Streams that a peer refused to take up, for a good reason.
     given_up: BTreeSet<String>,
 }
@@ -284,13 +286,18 @@ impl Ledger {
                     || doubt.servers.iter().any(|it| self.leaving.contains(it))
                     || doubt.servers.map(|server| self.upsets_of(server)) != doubt.upsets
                     || self.given_up.contains(&doubt.stream)
+                    || (self.former.get(&(doubt.servers[0], doubt.stream.clone())))
+                        .is_some_and(|former| self.given_up.contains(former))
             })
     }
 
     /// A server has come to know what had arrived on a stream.
     pub(crate) fn resolve(&mut self, server: usize, stream: &str) {
+        let former = &self.former;
         for entry in &mut self.entries {
-            let settles = |doubt: &Doubt| doubt.servers[0] == server && doubt.stream == stream;
+            let settles = |doubt: &Doubt| {
+                doubt.servers[0] == server && is_called(former, doubt, stream)
+            };
             for doubt in &mut entry.doubt {
                 if doubt.as_ref().is_some_and(settles) {
                     *doubt = None;
@@ -320,9 +327,13 @@ impl Ledger {
         self.leaving.remove(&server);
     }
 
-    /// A server has a stream that can be taken up.
-    pub(crate) fn know(&mut self, server: usize, stream: &str) {
+    /// A server has a stream that can be taken up, and that had another name before.
+    pub(crate) fn know(&mut self, server: usize, stream: &str, former: Option<String>) {
         let upsets = self.upsets_of(server);
+        if let Some(former) = former {
+            self.known.insert((server, former.clone()), upsets);
+            self.former.insert((server, stream.to_owned()), former);
+        }
         self.known.insert((server, stream.to_owned()), upsets);
     }
 
@@ -336,14 +347,21 @@ impl Ledger {
     ) -> bool {
         let waits = self.entries.iter().any(|entry| {
             let mut doubts = entry.doubt.iter().flatten();
-            doubts.any(|it| it.servers[0] == server && it.stream == stream && it.until > now)
+            doubts.any(|it| {
+                it.servers[0] == server && is_called(&self.former, it, stream) && it.until > now
+            })
         });
         if !waits {
             return true;
         }
-        let known = self.known.get(&(peer, stream.to_owned())).copied();
+        // It knows the name, or the one before if it did not hear that one.
+        let former = self.former.get(&(server, stream.to_owned())).cloned();
+        let names = [Some(stream.to_owned()), former].into_iter().flatten();
+        let upsets = self.upsets_of(peer);
+        let known = |name: String| self.known.get(&(peer, name)) == Some(&upsets);
+        let is_known = names.into_iter().any(known);
         self.given_up.insert(stream.to_owned());
-        known.is_none_or(|upsets| upsets != self.upsets_of(peer)) || self.leaving.contains(&peer)
+        !is_known || self.leaving.contains(&peer)
     }
 
     /// A stanza is gone, as the rules allow.
@@ -426,4 +444,12 @@ impl Ledger {
             count(&|entry| entry.delivered == 0 && entry.returned == 0),
         )
     }
+}
+
+/// Whether a stream is known under a name at the server that waits for it.
+fn is_called(former: &BTreeMap<(usize, String), String>, doubt: &Doubt, name: &str) -> bool {
+    doubt.stream == name
+        || former
+            .get(&(doubt.servers[0], doubt.stream.clone()))
+            .is_some_and(|former| former == name)
 }

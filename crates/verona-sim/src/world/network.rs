@@ -360,6 +360,9 @@ impl Outside {
             it.owner = None;
             it.readable.clear();
         }
+        if let Some(other) = self.network.end_mut(end.other()) {
+            other.stalled.clear();
+        }
         self.network.crashed(end);
         self.be_patient(end.wire);
         self.conclude(end.wire);
@@ -447,6 +450,7 @@ impl Outside {
             let (severed, hosts, room) = (wire.severed, wire.hosts, wire.link.room);
             let (to, from) = (hosts[end.side], hosts[1 - end.side]);
             let lost = self.network.is_hole(from, to);
+            let sender_is_off = self.network.off.contains(&from);
             let Some(it) = self.network.end_mut(end) else {
                 return;
             };
@@ -457,9 +461,9 @@ impl Outside {
                 it.coming.push_front((at, packet));
                 return self.clock.wake(Actor::Wire(end.wire, end.side), at);
             }
-            if lost {
-                // A reset is not sent again: there is nobody who would.
-                if !matches!(packet, Packet::Reset) {
+            if lost || !it.stalled.is_empty() {
+                // A reset is not sent again, nor is anything of a machine that is off: there is nobody who would.
+                if !matches!(packet, Packet::Reset) && !sender_is_off {
                     it.stalled.push_back(packet);
                 }
                 continue;
@@ -568,9 +572,14 @@ impl Outside {
         let Some(it) = self.network.end_mut(end) else {
             return;
         };
+        if it.stalled.is_empty() {
+            return;
+        }
         let stalled = std::mem::take(&mut it.stalled);
+        let coming = std::mem::take(&mut it.coming);
         let delay = self.chance.between(0, 400_000);
-        for packet in stalled {
+        // What was sent later comes later.
+        for packet in stalled.into_iter().chain(coming.into_iter().map(|(_, it)| it)) {
             self.pass_later(end, packet, delay);
         }
     }

@@ -244,8 +244,10 @@ impl Server {
                 drain,
             } => self.send(stream, ConnectionCommand::Carry { pair, drain }, outside),
             Command::Resume { stream, found } => {
-                if let Some(ticket) = &found {
-                    outside.ledger.resolve(self.shared.index, &ticket.id);
+                match (&found, self.connections.get_mut(&stream.0)) {
+                    (Some(ticket), _) => outside.ledger.resolve(self.shared.index, &ticket.id),
+                    (None, Some(connection)) => connection.asked = None,
+                    (None, None) => {}
                 }
                 self.send(stream, ConnectionCommand::Resume(found), outside)
             }
