@@ -217,7 +217,9 @@ impl Federation {
                 }
             }
             Event::Managed { id } => self.on_managed(stream, id),
-            Event::ResumeRequested { id, h } => self.on_resume_requested(stream, id, h, now),
+            Event::ResumeRequested { id, former, h } => {
+                self.on_resume_requested(stream, (id, former), h, now);
+            }
             Event::Resumed { id, h } => self.on_resumed(&id, h, now),
             Event::Identified(_)
             | Event::OldBidiNamespace

@@ -85,7 +85,21 @@ impl LostStreams {
         let suspended = |id| self.suspended.get(id);
         let mut all = self.by_pair.get(pair)?.iter().filter_map(suspended);
         let unasked = all.find(|suspended| suspended.asked.is_none())?;
-        Some(unasked.lost.ticket.clone())
+        let ticket = &unasked.lost.ticket;
+        Some(Ticket {
+            former: self.former.get(&ticket.id).cloned(),
+            ..ticket.clone()
+        })
+    }
+
+    /// The stream that a peer calls so. It asks under the former name of one that we let it take up, if it did not hear
+    /// that; and under both if it let us take up one, for we may not have heard it.
+    fn called(&self, name: &str, former: Option<&str>) -> Option<String> {
+        let is_known = |id: &&str| self.live.contains_key(*id) || self.suspended.contains_key(*id);
+        let renamed = self.renamed.get(name).map(String::as_str);
+        let former = former.filter(|id| self.suspended.contains_key(*id));
+        let known = [Some(name), renamed, former].into_iter().flatten();
+        known.into_iter().find(is_known).map(str::to_owned)
     }
 
     /// A stream of ours is to take up a lost one.
@@ -190,14 +204,12 @@ impl Federation {
     pub(super) fn on_resume_requested(
         &mut self,
         stream: StreamKey,
-        name: String,
+        (name, former): (String, Option<String>),
         h: u32,
         now: Instant,
     ) {
-        let id = match self.lost.renamed.get(&name) {
-            Some(id) => id.clone(),
-            None => name.clone(),
-        };
+        let id = self.lost.called(&name, former.as_deref());
+        let id = id.unwrap_or_else(|| name.clone());
         let claim = Claim { stream, h, name };
         if let Some(old) = self.lost.live.get(&id).copied() {
             // The peer has lost a connection that we still hold for alive. Only whoever is proven may end it.

@@ -27,6 +27,8 @@ use element::Nonza;
 pub struct Ticket {
     /// Names the stream.
     pub id: String,
+    /// Its name before we let the peer take it up. The peer asks under that one still if it did not hear our answer.
+    pub former: Option<String>,
     /// How many of the peer's stanzas we have handled, modulo 2³².
     pub handled: u32,
     /// How many of ours it had acknowledged.
@@ -234,6 +236,7 @@ impl Management {
                 ..
             }) => Some(Ticket {
                 id: id.clone(),
+                former: None,
                 handled: *received,
                 acknowledged: sent.acknowledged,
                 sent: sent.count,
@@ -337,7 +340,10 @@ impl Context {
         self.management = match (offered, ticket) {
             (Offered::No, _) => Management::Off,
             (Offered::Resumption, Some(ticket)) => {
-                self.write(|out| element::write_resume(out, &ticket.id, ticket.handled));
+                self.write(|out| {
+                    let former = ticket.former.as_deref();
+                    element::write_resume(out, &ticket.id, former, ticket.handled);
+                });
                 Management::Resuming {
                     ticket,
                     offered,
@@ -445,7 +451,7 @@ impl Context {
             Some(Nonza::Request) => self.on_question(),
             Some(Nonza::Acknowledgement { h }) => self.on_acknowledgement(h, now),
             Some(Nonza::Enable { resume }) => self.on_enable(resume, authorized),
-            Some(Nonza::Resume { id, h }) => self.on_resume(id, h, authorized, now),
+            Some(Nonza::Resume { id, former, h }) => self.on_resume((id, former), h, authorized, now),
             Some(Nonza::Enabled { id }) => self.on_enabled(id, now),
             Some(Nonza::Resumed { h, id }) => self.on_resumed(h, id),
             Some(Nonza::Failed { h }) => self.on_failed(h, now),
@@ -577,7 +583,7 @@ impl Context {
 
     fn on_resume(
         &mut self,
-        id: String,
+        (id, former): (String, Option<String>),
         h: Option<u32>,
         authorized: Authorized,
         now: Instant,
@@ -609,7 +615,7 @@ impl Context {
             offered,
             until: now + seconds(self.policy.limits.acknowledgement_seconds),
         };
-        self.event(Event::ResumeRequested { id, h });
+        self.event(Event::ResumeRequested { id, former, h });
         Ok(())
     }
 

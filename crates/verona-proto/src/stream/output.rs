@@ -72,6 +72,8 @@ pub enum Event {
     ResumeRequested {
         /// Which stream.
         id: String,
+        /// The name that it had before the peer let us take it up, if it did so: we may not have heard that.
+        former: Option<String>,
         /// How many of our stanzas it has handled.
         h: u32,
     },

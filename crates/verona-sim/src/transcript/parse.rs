@@ -523,6 +523,7 @@ pub(super) fn ticket(text: &str) -> Result<Ticket, String> {
     };
     Ok(Ticket {
         id,
+        former: None,
         handled: number()?,
         acknowledged: number()?,
         sent: number()?,

@@ -83,7 +83,7 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             "stanzas are acknowledged from now on{}",
             if id.is_some() { ", and the stream can be taken up again" } else { "" }
         ),
-        Event::ResumeRequested { id, h } => debug!(
+        Event::ResumeRequested { id, h, .. } => debug!(
             stream, role, %peer, lost = id, h,
             "the peer takes up a stream that was lost"
         ),

@@ -9,7 +9,11 @@ use crate::ns;
 pub(super) enum Nonza {
     Enable { resume: bool },
     Enabled { id: Option<String> },
-    Resume { id: String, h: Option<u32> },
+    Resume {
+        id: String,
+        former: Option<String>,
+        h: Option<u32>,
+    },
     Resumed { h: Option<u32>, id: Option<String> },
     Failed { h: Option<u32> },
     Request,
@@ -35,6 +39,7 @@ impl Nonza {
             },
             "resume" => Self::Resume {
                 id: id("previd")?,
+                former: id("former"),
                 h: h(),
             },
             "resumed" => Self::Resumed {
@@ -87,11 +92,13 @@ pub(super) fn write_enabled(out: &mut String, id: Option<&str>, max_seconds: u64
     }
 }
 
-pub(super) fn write_resume(out: &mut String, id: &str, h: u32) {
+/// `former` is for veronas alone, which are the only ones that are asked.
+pub(in crate::stream) fn write_resume(out: &mut String, id: &str, former: Option<&str>, h: u32) {
     Tag::new(out, "resume")
         .attribute("xmlns", ns::MANAGEMENT)
         .attribute("h", &h.to_string())
         .attribute("previd", id)
+        .attribute_if("former", former)
         .empty();
 }
 
