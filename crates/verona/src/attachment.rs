@@ -108,7 +108,10 @@ impl Attachment {
         let until = Instant::now() + PATIENCE;
         loop {
             let full: Admitted = match self.shared.route(admitted).await {
-                None => return Ok(self.safe(kept).await),
+                None => {
+                    self.safe(kept).await;
+                    return Ok(());
+                }
                 Some(full) => full.admitted,
             };
             if Instant::now() >= until {

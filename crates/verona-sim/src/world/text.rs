@@ -489,9 +489,9 @@ fn domain(plan: &Plan, words: &mut Words<'_>) -> Result<usize, String> {
 
 /// A time in the largest unit that tells it exactly.
 fn span(micros: Moment) -> String {
-    if micros % 1_000_000 == 0 {
+    if micros.is_multiple_of(1_000_000) {
         format!("{}s", micros / 1_000_000)
-    } else if micros % 1_000 == 0 {
+    } else if micros.is_multiple_of(1_000) {
         format!("{}ms", micros / 1_000)
     } else {
         format!("{micros}us")

@@ -353,6 +353,10 @@ pub(super) enum FailureKind {
     System,
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's and the system's errors are not ours, and more may come"
+)]
 impl Failure {
     fn damaged(what: &str) -> Self {
         Self {
@@ -388,6 +392,10 @@ impl Failure {
     }
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the system's errors are not ours, and more may come"
+)]
 impl FailureKind {
     fn of_io(error: &io::Error) -> Self {
         match error.kind() {
