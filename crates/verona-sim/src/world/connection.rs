@@ -207,7 +207,7 @@ impl Connection {
         let unhandled = self.held.unhandled(self.stream.counted());
         self.stream.unhandled(unhandled);
         if self.outgoing.is_empty() && self.transport == Transport::Xml {
-            self.fill(0, outside);
+            self.fill(0, shared, outside);
             self.outgoing = self.stream.transmit().split();
             match self.outgoing.is_empty() {
                 true => self.acknowledge(shared, outside),
@@ -285,7 +285,7 @@ impl Connection {
             (Branch::Command, _) => {
                 if let Some(command) = self.commands.pop_front() {
                     let abandons = matches!(command, ConnectionCommand::Abandon);
-                    self.on_command(command, outside);
+                    self.on_command(command, shared, outside);
                     self.outputs(shared, outside);
                     if abandons {
                         // What is not written has nowhere to go.
@@ -447,7 +447,12 @@ impl Connection {
         self.fail(error, shared, outside);
     }
 
-    fn on_command(&mut self, command: ConnectionCommand, outside: &mut Outside) {
+    fn on_command(
+        &mut self,
+        command: ConnectionCommand,
+        shared: &Shared,
+        outside: &mut Outside,
+    ) {
         let now = outside.instant();
         match command {
             ConnectionCommand::Request { pair } => {
@@ -483,7 +488,7 @@ impl Connection {
                     outside.network.trouble(self.end);
                 }
                 if matches!(error.fault, Fault::Local) {
-                    self.fill(self.outgoing.len(), outside);
+                    self.fill(self.outgoing.len(), shared, outside);
                 }
                 self.stream
                     .handle(Input::Command(Command::Close(error)), now);
@@ -492,7 +497,7 @@ impl Connection {
     }
 
     /// Pulls stanzas while the write buffer has room. `unsent` bytes are on their way already.
-    fn fill(&mut self, unsent: usize, outside: &mut Outside) {
+    fn fill(&mut self, unsent: usize, shared: &Shared, outside: &mut Outside) {
         if !self.stream.is_open() {
             return;
         }
@@ -528,6 +533,9 @@ impl Connection {
             };
             self.carriage.sent(&pair, begin, end, custody, counted);
             if let Some(key) = outside.ledger.key(&stanza) {
+                let what = outside.ledger.name(key);
+                let (name, stream) = (&shared.name, self.key.0);
+                outside.tell(|| format!("{name} stream {stream} sends {what}"));
                 let sent = Sent {
                     key,
                     begin,
@@ -558,6 +566,8 @@ impl Connection {
 
     /// The peer has handled the next of what was sent to it (XEP-0198).
     fn acknowledged(&mut self, count: u32, shared: &mut Shared, outside: &mut Outside) {
+        let (name, stream) = (&shared.name, self.key.0);
+        outside.tell(|| format!("{name} stream {stream}: {count} more are acknowledged"));
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let settled = self.carriage.acknowledged(count, self.written);
         outside.note_acknowledged(self.end, count);
@@ -591,6 +601,9 @@ impl Connection {
 
     fn deliver(&mut self, admitted: Admitted, shared: &mut Shared, outside: &mut Outside) {
         if let Some(key) = outside.ledger.key(admitted.stanza()) {
+            let what = outside.ledger.name(key);
+            let (name, stream) = (&shared.name, self.key.0);
+            outside.tell(|| format!("{name} stream {stream} hears {what}"));
             outside.network.note_arrived(self.end, key);
         }
         invariants::authorised(self, &admitted, shared, outside);
@@ -717,7 +730,12 @@ fn note_suspended(
             .count("reached", "a stanza that waits for resumption");
         outside
             .ledger
-            .suspend(key, [shared.index, peer], &mark.ticket.id, until);
+            .suspend(
+            key,
+            [shared.index, peer],
+            &mark.ticket.id,
+            (outside.now, until),
+        );
     }
 }
 

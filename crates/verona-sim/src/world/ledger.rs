@@ -263,7 +263,15 @@ impl Ledger {
     }
 
     /// A server waits for its peer to take up a stream again, and to say whether a stanza arrived.
-    pub(crate) fn suspend(&mut self, key: Key, servers: [usize; 2], stream: &str, until: Moment) {
+    pub(crate) fn suspend(
+        &mut self,
+        key: Key,
+        servers: [usize; 2],
+        stream: &str,
+        (now, until): (Moment, Moment),
+    ) {
+        // What was given up once stays so, though it was sent again.
+        let uncertain = self.is_uncertain(key, now);
         let doubt = Doubt {
             servers,
             upsets: servers.map(|server| self.upsets_of(server)),
@@ -271,6 +279,7 @@ impl Ledger {
             until,
         };
         if let Some(entry) = self.entry_mut(key.number) {
+            entry.uncertain[key.side()] |= uncertain;
             entry.doubt[key.side()] = Some(doubt);
         }
     }
