@@ -67,6 +67,13 @@ struct Suspended {
     asked: Option<StreamKey>,
 }
 
+impl Suspended {
+    /// Whether anything was on its way.
+    fn waits(&self) -> bool {
+        self.lost.carriage.pairs().next().is_some()
+    }
+}
+
 /// What a stream wants to take up.
 #[derive(Clone, Debug)]
 struct Claim {
@@ -83,8 +90,11 @@ impl LostStreams {
     /// What an attempt for this pair could take up.
     pub(super) fn ticket(&self, pair: &DomainPair) -> Option<Ticket> {
         let suspended = |id| self.suspended.get(id);
-        let mut all = self.by_pair.get(pair)?.iter().filter_map(suspended);
-        let unasked = all.find(|suspended| suspended.asked.is_none())?;
+        let all = self.by_pair.get(pair)?.iter().filter_map(suspended);
+        let unasked = all
+            .filter(|suspended| suspended.asked.is_none())
+            // Those for which something waits come first, or they wait behind others that nobody needs.
+            .min_by_key(|suspended| (!suspended.waits(), suspended.until))?;
         let ticket = &unasked.lost.ticket;
         Some(Ticket {
             former: self.former.get(&ticket.id).cloned(),
