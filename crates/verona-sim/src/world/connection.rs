@@ -194,6 +194,9 @@ impl Connection {
 
     /// What stands at the head of the loop. Says whether it goes on.
     fn prepare(&mut self, shared: &mut Shared, outside: &mut Outside) -> bool {
+        if self.is_over {
+            return false;
+        }
         match self.exit {
             Some(_) => {
                 let leave = outside.now + micros(shared.limits.close_seconds);
@@ -287,13 +290,8 @@ impl Connection {
                     let abandons = matches!(command, ConnectionCommand::Abandon);
                     self.on_command(command, shared, outside);
                     self.outputs(shared, outside);
-                    if abandons {
-                        // What is not written has nowhere to go.
-                        self.outgoing.clear();
-                        self.stream.transmit().clear();
-                        self.leave_at = Some(outside.now);
-                        self.exit = Some(Exit::End);
-                    }
+                    // What is not written has nowhere to go.
+                    self.is_over |= abandons;
                 }
             }
             (Branch::Stalled, _) => {
@@ -630,10 +628,8 @@ impl Connection {
 
     fn fail(&mut self, error: StreamError, shared: &mut Shared, outside: &mut Outside) {
         self.on_event(Event::Failed(error), shared, outside);
-        self.outgoing.clear();
-        self.stream.transmit().clear();
-        self.transport = Transport::Xml;
-        self.exit = Some(Exit::End);
+        // At once: what is not written has nowhere to go.
+        self.is_over = true;
     }
 
     /// Sleeps until something is to be done.
