@@ -184,11 +184,11 @@ impl Ledger {
         self.book().late.clone()
     }
 
-    /// Whether a stanza's sender was stopped over it.
-    pub(crate) fn was_stopped_over(&self, entry: &Entry) -> bool {
+    /// Whether the server of `name`, the stanza's sender or recipient, was stopped while or after it was sent.
+    pub(crate) fn was_stopped_over(&self, entry: &Entry, name: &String) -> bool {
         let book = self.book();
         book.stops.iter().any(|(at, domains)| {
-            entry.sent.is_some_and(|sent| sent <= *at) && domains.contains(&entry.from)
+            entry.sent.is_some_and(|sent| sent <= *at) && domains.contains(name)
         })
     }
 

@@ -109,4 +109,4 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// What `cargo xtask test` has time for.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 250;

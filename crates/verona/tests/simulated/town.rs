@@ -54,6 +54,7 @@ enum Order {
     Send(Vec<Stanza>),
     /// Take nothing until then.
     Sleep(Instant),
+    Wake,
 }
 
 impl Town {
@@ -215,6 +216,10 @@ impl Town {
 
 async fn shut_down(server: Server) -> Drained {
     let Server { engine, bots } = server;
+    // Who sleeps through the end of the server hears nothing of what became of his stanzas.
+    for bot in bots.values() {
+        let _ = bot.orders.send(Order::Wake);
+    }
     let drained = engine.shutdown().await;
     // What came back at the last moment is taken before the bots go.
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -257,6 +262,7 @@ async fn serve(
                     }
                 }
                 Some(Order::Sleep(until)) => asleep_until = asleep_until.max(until),
+                Some(Order::Wake) => asleep_until = Instant::now(),
                 None => return,
             },
             stanza = attachment.receive(), if awake => ledger.received(&stanza),

@@ -111,9 +111,6 @@ impl Drop for End {
         let noticed = !state.without_power.contains(&from);
         let connection = state.connections.get_mut(&self.connection).unwrap();
         let was_severed = connection.is_severed();
-        if connection.has_sent(self.end) {
-            state.left_behind.push(connection.broken());
-        }
         if connection.drop_end(self.end, road, noticed) && !was_severed {
             state.counts.reset += 1;
             state.breaks.push(connection.broken());

@@ -43,7 +43,6 @@ struct State {
     dialling: BTreeMap<IpAddr, usize>,
     counts: Counts,
     breaks: Vec<Break>,
-    left_behind: Vec<Break>,
 }
 
 /// The way from one host to another.
@@ -103,7 +102,6 @@ impl Network {
                 dialling: BTreeMap::new(),
                 counts: Counts::default(),
                 breaks: Vec::new(),
-                left_behind: Vec::new(),
             }),
             changed: Notify::new(),
         }))
@@ -169,11 +167,6 @@ impl Network {
 
     pub(crate) fn breaks(&self) -> Vec<Break> {
         self.state().breaks.clone()
-    }
-
-    /// Ends that were dropped with something still on its way to the other.
-    pub(crate) fn left_behind(&self) -> Vec<Break> {
-        self.state().left_behind.clone()
     }
 
     /// How many connections have an end at `host`.
