@@ -239,10 +239,13 @@ impl Ledger {
             flow.duplicates += 1;
             return;
         }
+        let was_back = fate.bounced;
         fate.delivered = true;
         fate.delivered_at = now;
         flow.requests_delivered += usize::from(id.is_request());
-        flow.inversions += usize::from(flow.latest.is_some_and(|latest| latest > id.number));
+        // One that its sender had back already is no longer in a row: it is counted as both.
+        let is_late = flow.latest.is_some_and(|latest| latest > id.number);
+        flow.inversions += usize::from(is_late && !was_back);
         flow.latest = flow.latest.max(Some(id.number));
     }
 
@@ -479,6 +482,17 @@ mod tests {
             (1, 1, 1)
         );
         assert_eq!(account.delivered, 4);
+    }
+
+    #[test]
+    fn one_that_came_back_and_arrives_late_is_both_and_overtakes_nothing() {
+        let (ledger, ids) = book(3);
+        ledger.bounce(ids[0], "remote-server-timeout", "");
+        ledger.arrive(ids[1], true);
+        ledger.arrive(ids[0], true);
+        let account = ledger.account(Way::Veronas);
+        assert_eq!((account.inversions, account.both.len()), (0, 1));
+        assert!(account.both[0].name.contains("came back at"));
     }
 
     #[test]
