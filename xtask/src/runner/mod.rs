@@ -144,7 +144,19 @@ pub(crate) fn soak(root: &Path) -> bool {
     });
     measure_eyeballs(&place, &mut report, is_built);
     measure_slow_peer(&place, &mut report, is_built);
+    report.stage("simulated engines", || simulated(&place));
     report.conclude()
+}
+
+/// Whole engines in a simulated network: many stories, and a connection cut after many more of its bytes.
+fn simulated(place: &Place) -> Outcome {
+    gate(
+        place
+            .cargo()
+            .args(["test", "--package", "verona", "--test", "simulated"])
+            .env("SIMULATED_SEEDS", "20000")
+            .env("SIMULATED_STEP", "7"),
+    )
 }
 
 /// What a peer that never reads costs the others.

@@ -451,7 +451,9 @@ impl Context {
             Some(Nonza::Request) => self.on_question(),
             Some(Nonza::Acknowledgement { h }) => self.on_acknowledgement(h, now),
             Some(Nonza::Enable { resume }) => self.on_enable(resume, authorized),
-            Some(Nonza::Resume { id, former, h }) => self.on_resume((id, former), h, authorized, now),
+            Some(Nonza::Resume { id, former, h }) => {
+                self.on_resume((id, former), h, authorized, now)
+            }
             Some(Nonza::Enabled { id }) => self.on_enabled(id, now),
             Some(Nonza::Resumed { h, id }) => self.on_resumed(h, id),
             Some(Nonza::Failed { h }) => self.on_failed(h, now),

@@ -445,12 +445,7 @@ impl Connection {
         self.fail(error, shared, outside);
     }
 
-    fn on_command(
-        &mut self,
-        command: ConnectionCommand,
-        shared: &Shared,
-        outside: &mut Outside,
-    ) {
+    fn on_command(&mut self, command: ConnectionCommand, shared: &Shared, outside: &mut Outside) {
         let now = outside.instant();
         match command {
             ConnectionCommand::Request { pair } => {
@@ -724,9 +719,7 @@ fn note_suspended(
         outside
             .coverage
             .count("reached", "a stanza that waits for resumption");
-        outside
-            .ledger
-            .suspend(
+        outside.ledger.suspend(
             key,
             [shared.index, peer],
             &mark.ticket.id,

@@ -304,9 +304,8 @@ impl Ledger {
     pub(crate) fn resolve(&mut self, server: usize, stream: &str) {
         let former = &self.former;
         for entry in &mut self.entries {
-            let settles = |doubt: &Doubt| {
-                doubt.servers[0] == server && is_called(former, doubt, stream)
-            };
+            let settles =
+                |doubt: &Doubt| doubt.servers[0] == server && is_called(former, doubt, stream);
             for doubt in &mut entry.doubt {
                 if doubt.as_ref().is_some_and(settles) {
                     *doubt = None;

@@ -579,7 +579,10 @@ impl Outside {
         let coming = std::mem::take(&mut it.coming);
         let delay = self.chance.between(0, 400_000);
         // What was sent later comes later.
-        for packet in stalled.into_iter().chain(coming.into_iter().map(|(_, it)| it)) {
+        for packet in stalled
+            .into_iter()
+            .chain(coming.into_iter().map(|(_, it)| it))
+        {
             self.pass_later(end, packet, delay);
         }
     }

@@ -7,17 +7,28 @@ use crate::ns;
 /// An element of stream management.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Nonza {
-    Enable { resume: bool },
-    Enabled { id: Option<String> },
+    Enable {
+        resume: bool,
+    },
+    Enabled {
+        id: Option<String>,
+    },
     Resume {
         id: String,
         former: Option<String>,
         h: Option<u32>,
     },
-    Resumed { h: Option<u32>, id: Option<String> },
-    Failed { h: Option<u32> },
+    Resumed {
+        h: Option<u32>,
+        id: Option<String>,
+    },
+    Failed {
+        h: Option<u32>,
+    },
     Request,
-    Acknowledgement { h: Option<u32> },
+    Acknowledgement {
+        h: Option<u32>,
+    },
 }
 
 impl Nonza {
