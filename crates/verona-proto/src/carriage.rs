@@ -260,6 +260,20 @@ impl Carriage {
             .collect()
     }
 
+    /// Gives back the queue of one pair, unless something of it is on its way.
+    pub fn give_back(&mut self, pair: &DomainPair) -> Option<Left> {
+        if self.in_flight.iter().any(|stanza| stanza.pair == *pair) {
+            return None;
+        }
+        let mut drain = self.drains.remove(pair)?;
+        drain.silence();
+        Some(Left {
+            pair: pair.clone(),
+            drain,
+            uncertain: 0,
+        })
+    }
+
     /// The pairs whose queues are here, in order.
     pub fn pairs(&self) -> impl Iterator<Item = &DomainPair> {
         self.drains.keys()

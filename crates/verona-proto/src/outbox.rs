@@ -17,6 +17,7 @@ mod share;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,8 @@ fn make(limit: OutboxLimit, share: Option<Arc<Share>>) -> (Feeder, Drain) {
     let mut contents = Contents::default();
     contents.share = share;
     let queue = Arc::new(Queue {
-        limit,
+        stanzas_max: AtomicUsize::new(limit.stanzas),
+        bytes_max: AtomicUsize::new(limit.bytes),
         contents: Mutex::new(contents),
     });
     (Feeder(Arc::clone(&queue)), Drain(queue))
@@ -71,7 +73,7 @@ impl Feeder {
     /// # Errors
     /// [`Refused`] gives the stanza back; the newest is refused, which keeps the order (ROUTE-23).
     pub fn push(&self, stanza: Stanza, now: Instant) -> Result<(), Refused> {
-        self.push_within(Some(self.0.limit), stanza, now)
+        self.push_within(Some(self.0.limit()), stanza, now)
     }
 
     /// Appends a stanza that was taken before a restart, whatever there is: it was within a limit then, and it must not
@@ -173,6 +175,12 @@ impl Feeder {
             }
             End::Held | End::Closed => None,
         }
+    }
+
+    /// The queue may hold so much from now on; what is in it stays.
+    pub fn set_limit(&self, limit: OutboxLimit) {
+        self.0.stanzas_max.store(limit.stanzas, Ordering::Relaxed);
+        self.0.bytes_max.store(limit.bytes, Ordering::Relaxed);
     }
 
     /// Whether both feed the same queue.
@@ -386,11 +394,19 @@ impl Drop for Drain {
 
 #[derive(Debug)]
 struct Queue {
-    limit: OutboxLimit,
+    stanzas_max: AtomicUsize,
+    bytes_max: AtomicUsize,
     contents: Mutex<Contents>,
 }
 
 impl Queue {
+    fn limit(&self) -> OutboxLimit {
+        OutboxLimit {
+            stanzas: self.stanzas_max.load(Ordering::Relaxed),
+            bytes: self.bytes_max.load(Ordering::Relaxed),
+        }
+    }
+
     /// Nothing that runs under the lock can leave the contents half changed, so poison says nothing about them.
     fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)

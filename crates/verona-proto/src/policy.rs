@@ -50,7 +50,7 @@ impl Policy {
 }
 
 /// The policy for one peer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerPolicy {
     /// Whether stanzas may flow without TLS (TLS-06).
     pub tls: TlsPolicy,

@@ -16,8 +16,7 @@ use crate::stanza::{Admitted, Destination, Stanza};
 /// The outboxes of all pairs and components, shared by all tasks.
 #[derive(Debug)]
 pub struct Switchboard {
-    pair_limit: OutboxLimit,
-    pairs_max: usize,
+    bounds: RwLock<Bounds>,
     budget: Arc<Budget>,
     /// What the pairs of each domain of ours have of it.
     shares: Mutex<BTreeMap<LocalDomain, Arc<Share>>>,
@@ -26,13 +25,24 @@ pub struct Switchboard {
     components: RwLock<BTreeMap<LocalDomain, Feeder>>,
 }
 
+/// What the table may hold.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// For the outbox of each pair.
+    pair: OutboxLimit,
+    /// How many pairs there may be.
+    pairs: usize,
+}
+
 impl Switchboard {
     /// A table without routes. `pair_limit` bounds the outbox of each pair, `pairs_max` how many pairs there are.
     #[must_use]
     pub fn new(hosts: Arc<Hosts>, pair_limit: OutboxLimit, pairs_max: usize) -> Self {
         Self {
-            pair_limit,
-            pairs_max,
+            bounds: RwLock::new(Bounds {
+                pair: pair_limit,
+                pairs: pairs_max,
+            }),
             budget: Budget::new(usize::MAX),
             shares: Mutex::default(),
             hosts: RwLock::new(hosts),
@@ -182,6 +192,25 @@ impl Switchboard {
         *write(&self.hosts) = hosts;
     }
 
+    /// Bounds the outboxes of pairs anew, those that there are as well, and what all outboxes together may hold.
+    pub fn limit_pairs(&self, pair_limit: OutboxLimit, pairs_max: usize, bytes_max: usize) {
+        self.budget.set_max(bytes_max);
+        *write(&self.bounds) = Bounds {
+            pair: pair_limit,
+            pairs: pairs_max,
+        };
+        for feeder in read(&self.pairs).values() {
+            feeder.set_limit(pair_limit);
+        }
+    }
+
+    /// Bounds the outboxes of components that there are anew.
+    pub fn limit_components(&self, limit: OutboxLimit) {
+        for feeder in read(&self.components).values() {
+            feeder.set_limit(limit);
+        }
+    }
+
     fn route_to_component(
         &self,
         domain: LocalDomain,
@@ -238,6 +267,7 @@ impl Switchboard {
         push: Push,
     ) -> Routed {
         let mut pairs = write(&self.pairs);
+        let bounds = *read(&self.bounds);
         let stanza = match pairs.get(&pair) {
             None => stanza,
             Some(feeder) => match push(feeder, stanza, now) {
@@ -253,10 +283,10 @@ impl Switchboard {
                 }
             },
         };
-        if pairs.len() >= self.pairs_max {
+        if pairs.len() >= bounds.pairs {
             return Routed::TooManyPairs(stanza);
         }
-        let (feeder, drain) = outbox::sharing(self.pair_limit, &self.share(pair.local()));
+        let (feeder, drain) = outbox::sharing(bounds.pair, &self.share(pair.local()));
         match push(&feeder, stanza, now) {
             Ok(()) => {
                 pairs.insert(pair.clone(), feeder);

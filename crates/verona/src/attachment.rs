@@ -9,8 +9,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::addr::{Domain, LocalDomain};
-use verona_proto::limits::size;
-use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
+use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Admitted, Reason, Safekeeping, Stanza, Undelivered, originate};
 
 use crate::shared::Shared;
@@ -32,16 +31,14 @@ pub struct Attachment {
 impl Attachment {
     pub(crate) fn new(shared: &Arc<Shared>, domain: &Domain) -> Result<Self, AttachError> {
         let domain = shared
-            .hosts
+            .hosts()
             .local(domain)
             .ok_or_else(|| AttachError::NotHosted(domain.clone()))?;
         let (feeder, mut drain) = match shared.waiting.take(&domain) {
             Some(queue) => queue,
             None => {
-                let (feeder, drain) = shared.switchboard.outbox(OutboxLimit {
-                    stanzas: size(shared.limits.component_backlog_stanzas_max),
-                    bytes: size(shared.limits.component_backlog_bytes_max),
-                });
+                let limit = shared.current().component_limit();
+                let (feeder, drain) = shared.switchboard.outbox(limit);
                 //= COMP-12
                 shared
                     .switchboard
@@ -93,7 +90,7 @@ impl Attachment {
         if stanza.from() != self.domain.domain() {
             return Err(SendError::ForeignSender);
         }
-        let Some(mut admitted) = originate(&self.shared.hosts, stanza) else {
+        let Some(mut admitted) = originate(&self.shared.hosts(), stanza) else {
             return Err(SendError::NoRoute);
         };
         admitted = match self.shared.keep(admitted).await {

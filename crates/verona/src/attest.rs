@@ -69,7 +69,7 @@ impl Default for Shown {
 /// What is known of the certificate of a peer that connected to us and claims to be `domain` (DNS-19, DNS-24); within
 /// `attestation_seconds`, whatever comes of it.
 pub(crate) async fn of_peer(shared: &Arc<Shared>, domain: Domain, shown: &Shown) -> Attestation {
-    let policy = shared.policy.for_peer(&domain);
+    let policy = shared.policy().for_peer(&domain);
     let patience = patience(shared, &domain, &policy);
     let (published, posh) = tokio::join!(
         published(shared, &domain, &policy, shown, patience),
@@ -98,7 +98,7 @@ pub(crate) async fn of_server(
     shown: &Shown,
 ) -> Attestation {
     let domain = purpose.pair().remote().domain().clone();
-    let policy = shared.policy.for_peer(&domain);
+    let policy = shared.policy().for_peer(&domain);
     //= DNS-16
     let hosts = match target.assurance {
         Assurance::Dnssec => hosts_of(&domain, target.names()),
@@ -107,7 +107,7 @@ pub(crate) async fn of_server(
         }
     };
     let dane = match (&target.tlsa, target.assurance) {
-        _ if !policy.accepts(IdentityMethod::Dane) || !shared.resolver.validates() => {
+        _ if !policy.accepts(IdentityMethod::Dane) || !shared.resolver().validates() => {
             Dane::NotLooked
         }
         //= DNS-15
@@ -162,16 +162,16 @@ async fn published(
     shown: &Shown,
     patience: Duration,
 ) -> (Dane, Vec<Domain>) {
-    if !shared.resolver.validates() {
+    if !shared.resolver().validates() {
         return (Dane::NotLooked, Vec::new());
     }
     //= DNS-19
     let unknown = |why: &str| Dane::Differs(format!("could not be compared: {why}"));
     let look_up = || {
-        let (resolver, domain) = (shared.resolver.clone(), domain.clone());
+        let (resolver, domain) = (shared.resolver(), domain.clone());
         async move { resolver.certificates_of(&domain).await }
     };
-    let within = seconds(shared.limits.attestation_seconds);
+    let within = seconds(shared.limits().attestation_seconds);
     let asked = shared.look_ups.get(domain, within, look_up);
     let (dane, hosts) = match timeout(patience, asked).await {
         Ok(Ok(published)) => {
@@ -232,7 +232,7 @@ async fn posh(
 /// How long an answer is waited for. Where dialback will do as well nobody is kept waiting for long: what comes later is
 /// remembered for the next connection.
 fn patience(shared: &Shared, domain: &Domain, policy: &PeerPolicy) -> Duration {
-    let whole = seconds(shared.limits.attestation_seconds);
+    let whole = seconds(shared.limits().attestation_seconds);
     let before = shared.memory.learned.proven(domain, now());
     match policy.accepts(IdentityMethod::Dialback) && before.is_none() {
         true => whole.min(NOT_NEEDED),

@@ -1,16 +1,18 @@
 //! The task of one component's connection (XEP-0114): moves bytes between the socket and the link machine.
 
+mod leaving;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use verona_proto::addr::LocalDomain;
-use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
+use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput, Settings};
 use verona_proto::limits::{seconds, size};
-use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
+use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Stanza, StanzaClass, StreamCondition, Undelivered};
 
 use crate::config::Conflict;
@@ -20,6 +22,7 @@ use crate::observe::log;
 use crate::shared::{Shared, now};
 use crate::throttle::Throttle;
 use crate::waiting;
+use leaving::Leaving;
 
 /// What others want of a component's connection.
 #[derive(Debug)]
@@ -54,13 +57,13 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
 ) {
     // Bounded by the pairs of one component: each queue is returned at most once at a time.
     let (sender, commands) = mpsc::unbounded_channel();
-    let link = ComponentLink::new(
-        shared.components.clone(),
-        Arc::clone(&shared.hosts),
-        shared.limits.clone(),
-        shared.random.id(),
-        now(),
-    );
+    let reloads = shared.reloads.subscribe();
+    let Settings {
+        domains,
+        hosts,
+        limits,
+    } = shared.current().for_components();
+    let link = ComponentLink::new(domains, hosts, limits, shared.random.id(), now());
     let mut task = ComponentTask {
         shared,
         peer,
@@ -74,6 +77,8 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         barrier: Barrier::default(),
         in_flight: VecDeque::new(),
         bytes_written: 0,
+        reloads,
+        leaving: None,
     };
     task.drive(&mut io).await;
     task.end().await;
@@ -95,6 +100,10 @@ struct ComponentTask {
     in_flight: VecDeque<InFlight>,
     /// What the system took of all that was ever to be written.
     bytes_written: u64,
+    /// Turns when the configuration has changed.
+    reloads: watch::Receiver<u64>,
+    /// The configuration has no place for it any more.
+    leaving: Option<Leaving>,
 }
 
 /// A stanza that is being written: from where to where in all that is written.
@@ -119,18 +128,18 @@ impl ComponentTask {
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let mut outgoing = BytesMut::new();
         let mut closing = false;
-        let stall = seconds(self.shared.limits.write_stall_seconds);
+        let stall = seconds(self.shared.limits().write_stall_seconds);
         let mut progress = tokio::time::Instant::now();
         let mut stop = self.shared.stop.subscribe();
         let mut safe = self.shared.journal.as_ref().map(Journal::safe);
         // The end has a deadline of its own, which nothing that the component does or does not do puts off.
         let mut leave_at = None;
         let mut crowded_since = None;
-        let mut throttle = Throttle::new(self.shared.limits.bytes_per_second_max);
+        let mut throttle = Throttle::new(self.shared.limits().bytes_per_second_max);
         loop {
             if closing {
                 leave_at.get_or_insert_with(|| {
-                    tokio::time::Instant::now() + seconds(self.shared.limits.close_seconds)
+                    tokio::time::Instant::now() + seconds(self.shared.limits().close_seconds)
                 });
             }
             if leave_at.is_some_and(|at| at <= tokio::time::Instant::now()) {
@@ -220,6 +229,15 @@ impl ComponentTask {
                         None => return,
                     }
                 }
+                Ok(()) = self.reloads.changed() => self.reload(),
+                () = leaving::moment(self.leaving.as_ref()) => {
+                    if let Some(condition) = self.may_leave() {
+                        // Everything is said; its place may be another's in a moment.
+                        leave_at = Some(tokio::time::Instant::now() + SHUTDOWN_PATIENCE);
+                        self.link.handle(ComponentInput::Close(condition), now());
+                        closing |= self.outputs().await;
+                    }
+                }
                 () = bell.notified() => {}
                 //= SM-11
                 () = journal::changed(&mut safe), if self.barrier.is_down() => {}
@@ -260,6 +278,10 @@ impl ComponentTask {
     }
 
     async fn claim(&mut self, domain: LocalDomain) {
+        // Its handshake may have begun before the configuration changed.
+        if let Some(condition) = leaving::reason(&self.shared.current(), &domain) {
+            return self.link.handle(ComponentInput::Close(condition), now());
+        }
         let Some((feeder, mut drain)) = self.queue_of(&domain).await else {
             return self.link.handle(ComponentInput::Conflict, now());
         };
@@ -278,6 +300,8 @@ impl ComponentTask {
             drain,
         });
         self.link.handle(ComponentInput::Accepted, now());
+        // It may have changed since it was looked at above.
+        self.look_at_place();
     }
 
     /// The domain's queue: what waited for whoever serves it, or a new one; `None` when another serves it and stays.
@@ -288,17 +312,14 @@ impl ComponentTask {
             if let Some(queue) = self.shared.waiting.take(domain) {
                 return Some(queue);
             }
-            let limits = &self.shared.limits;
-            let (feeder, drain) = self.shared.switchboard.outbox(OutboxLimit {
-                stanzas: size(limits.component_backlog_stanzas_max),
-                bytes: size(limits.component_backlog_bytes_max),
-            });
+            let current = self.shared.current();
+            let (feeder, drain) = self.shared.switchboard.outbox(current.component_limit());
             //= COMP-12
             let attached = self
                 .shared
                 .switchboard
                 .attach(domain.clone(), feeder.clone());
-            match (attached, self.shared.conflict(domain)) {
+            match (attached, current.conflict(domain.domain())) {
                 (Ok(()), _) => return Some((feeder, drain)),
                 (Err(_), Conflict::RejectNew) => return None,
                 (Err(_), Conflict::KickOld) => {
@@ -423,7 +444,7 @@ impl ComponentTask {
 
     /// Whether the component's own queue has room for errors to what it sends next.
     fn has_room_for_errors(&self) -> bool {
-        let limits = &self.shared.limits;
+        let limits = &self.shared.limits();
         self.attached.as_ref().is_none_or(|attached| {
             attached.feeder.queued() <= size(limits.component_backlog_stanzas_max) / 2
                 && attached.feeder.bytes() <= size(limits.component_backlog_bytes_max) / 2

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
 use verona_proto::carriage::{Carriage, Counted, Keep, Left, TooLarge};
@@ -123,15 +123,18 @@ pub(crate) fn spawn(
         since: SystemTime::now(),
         state: "connecting",
     }));
-    let pairs_max = verona_proto::limits::size(shared.limits.pairs_per_stream_max);
+    let pairs_max = verona_proto::limits::size(shared.limits().pairs_per_stream_max);
     let (sender, commands) = mpsc::channel(pairs_max.saturating_add(COMMANDS_BESIDE_CARRY));
     let feeders: Feeders = Arc::default();
+    // Before the stream takes the configuration that there is, so that no change is missed.
+    let reloads = shared.reloads.subscribe();
     let ready: Arc<Notify> = Arc::default();
     let connection = Connection {
         shared: Arc::clone(shared),
         key,
         link: Arc::clone(&link),
         commands,
+        reloads,
         carriage: Carriage::new(bell(&ready)),
         ready,
         held: Held::default(),
@@ -140,7 +143,7 @@ pub(crate) fn spawn(
         offered: None,
         transport: LinkTransport::Plain,
         admission: None,
-        throttle: Throttle::new(shared.limits.bytes_per_second_max),
+        throttle: Throttle::new(shared.limits().bytes_per_second_max),
         shown: Arc::default(),
     };
     let (start, started) = tokio::sync::oneshot::channel::<()>();
@@ -208,6 +211,8 @@ struct Connection {
     key: StreamKey,
     link: Arc<Mutex<Link>>,
     commands: mpsc::Receiver<ConnectionCommand>,
+    /// Turns when the configuration has changed.
+    reloads: watch::Receiver<u64>,
     carriage: Carriage,
     /// Notified when a queue that was empty is not any more.
     ready: Arc<Notify>,
@@ -254,7 +259,7 @@ impl Connection {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
-        let stall = seconds(self.shared.limits.write_stall_seconds);
+        let stall = seconds(self.shared.limits().write_stall_seconds);
         notice_death(&tcp, self.key, stall);
         match origin {
             Origin::Accepted {
@@ -304,7 +309,7 @@ impl Connection {
         tls_expected: bool,
         stream: &mut Stream,
     ) -> Begins {
-        let patience = seconds(self.shared.limits.tls_handshake_seconds);
+        let patience = seconds(self.shared.limits().tls_handshake_seconds);
         let tls_by = match tls_expected {
             true => tokio::time::Instant::now() + patience,
             false => far_away(),
@@ -345,7 +350,7 @@ impl Connection {
             Some(_) => Role::Initiating,
             None => Role::Receiving,
         };
-        let until = begun + seconds(self.shared.limits.negotiation_seconds);
+        let until = begun + seconds(self.shared.limits().negotiation_seconds);
         match self
             .handshake(&mut tcp, role, None, dialled.as_ref(), true, Some(until))
             .await
@@ -408,7 +413,7 @@ impl Connection {
         // What is left of the time for the negotiation, where that is less.
         let until = until.map_or_else(far_away, tokio::time::Instant::from_std);
         let left = until.saturating_duration_since(tokio::time::Instant::now());
-        let patience = seconds(self.shared.limits.tls_handshake_seconds);
+        let patience = seconds(self.shared.limits().tls_handshake_seconds);
         let deadline = patience.min(left);
         let tls = self.shared.tls();
         let own = |domain: &Domain| tls.certificates().get(domain).is_some();
@@ -490,7 +495,7 @@ impl Connection {
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let mut outgoing = BytesMut::new();
         let mut unflushed = false;
-        let stall = seconds(self.shared.limits.write_stall_seconds);
+        let stall = seconds(self.shared.limits().write_stall_seconds);
         let mut progress = tokio::time::Instant::now();
         let mut exit: Option<Exit> = self.outputs(stream).await;
         let mut leaving = None;
@@ -498,7 +503,9 @@ impl Connection {
         loop {
             // The end has a deadline of its own, which nothing that the peer does or does not do puts off.
             let leave_at = *leaving.get_or_insert_with(|| match exit {
-                Some(_) => tokio::time::Instant::now() + seconds(self.shared.limits.close_seconds),
+                Some(_) => {
+                    tokio::time::Instant::now() + seconds(self.shared.limits().close_seconds)
+                }
                 None => far_away(),
             });
             if exit.is_none() {
@@ -604,6 +611,10 @@ impl Connection {
                     }
                     exit = self.outputs(stream).await;
                 }
+                Ok(()) = self.reloads.changed(), if exit.is_none() => {
+                    self.reload(stream);
+                    exit = self.outputs(stream).await;
+                }
                 () = ready.notified(), if exit.is_none() => {}
                 //= SM-11
                 () = journal::changed(&mut safe), if is_exposed => {}
@@ -646,9 +657,7 @@ impl Connection {
             ConnectionCommand::Attested(attestation) => {
                 stream.handle(Input::Attested(attestation), now());
             }
-            ConnectionCommand::Carry { pair, drain } => {
-                self.carriage.add(pair, drain);
-            }
+            ConnectionCommand::Carry { pair, drain } => self.carry(pair, drain, stream),
             ConnectionCommand::Converge => {
                 stream.handle(Input::Command(Command::Converge), now());
             }
@@ -666,6 +675,32 @@ impl Connection {
                 stream.handle(Input::Command(Command::Close(error)), now());
             }
         }
+    }
+
+    /// Takes a queue to write, or gives it back: the configuration may have changed on its way here.
+    fn carry(&mut self, pair: DomainPair, drain: Drain, stream: &Stream) {
+        if stream.is_open() && !stream.permits(&pair) {
+            let left = Left {
+                pair,
+                drain,
+                uncertain: 0,
+            };
+            self.decline(left);
+        } else {
+            self.carriage.add(pair, drain);
+        }
+    }
+
+    fn decline(&self, left: Left) {
+        self.shared
+            .signal_whatever_happens(Signal::Declined(self.key, left));
+    }
+
+    /// The configuration changed.
+    fn reload(&mut self, stream: &mut Stream) {
+        let config = self.shared.streams();
+        self.throttle = Throttle::new(self.shared.limits().bytes_per_second_max);
+        stream.handle(Input::Command(Command::Reload(config)), now());
     }
 
     /// Pulls stanzas while the write buffer has room, fairly over the pairs that have some. `unsent` bytes are on their
@@ -828,6 +863,14 @@ impl Connection {
             link.pairs
                 .sort_by(|a, b| (&a.local, &a.remote).cmp(&(&b.local, &b.remote)));
         }
+        if let Event::Revoked { pair, direction } = &event {
+            lock(&self.link).revoke(pair, *direction);
+        }
+        if let Event::Departed { pair } = &event
+            && let Some(left) = self.carriage.give_back(pair)
+        {
+            self.decline(left);
+        }
         if let Event::Identified(peer) = &event {
             let mut link = lock(&self.link);
             link.local = Some(peer.local.to_string());
@@ -901,7 +944,7 @@ impl Connection {
     }
 
     fn trace(&self, what: TracedWhat<'_>) {
-        let Some(trace) = &self.shared.config.trace else {
+        let Some(trace) = &self.shared.trace else {
             return;
         };
         let (role, local_address, peer_address) = {
@@ -988,6 +1031,8 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Managed { .. }
         | Event::ResumeRequested { .. }
         | Event::Resumed { .. }
+        | Event::Revoked { .. }
+        | Event::Departed { .. }
         | Event::Failed(_)
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,

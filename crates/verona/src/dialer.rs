@@ -54,8 +54,8 @@ pub(crate) async fn resolve(
     direct_tls: bool,
 ) {
     let result = match host.port() {
-        Some(port) => shared.resolver.at(host.host(), port, direct_tls).await,
-        None => shared.resolver.discover(host.host(), direct_tls).await,
+        Some(port) => shared.resolver().at(host.host(), port, direct_tls).await,
+        None => shared.resolver().discover(host.host(), direct_tls).await,
     };
     shared.signal(Signal::Discovered(attempt, result)).await;
 }
@@ -65,8 +65,8 @@ async fn look_up(
     remote: &Domain,
     direct_tls: bool,
 ) -> Result<Vec<Target>, DiscoveryError> {
-    let wanted = direct_tls && shared.policy.for_peer(remote).direct_tls == DirectTls::Auto;
-    shared.resolver.discover(remote, wanted).await
+    let wanted = direct_tls && shared.policy().for_peer(remote).direct_tls == DirectTls::Auto;
+    shared.resolver().discover(remote, wanted).await
 }
 
 /// Dials the servers, and begins a stream on the first connection that stands.
@@ -86,10 +86,11 @@ pub(crate) async fn connect(
         guard: &shared.guard,
         remote,
         errand,
-        each: seconds(shared.limits.connect_seconds),
+        each: seconds(shared.limits().connect_seconds),
         until,
     };
-    let sources = &shared.config.s2s.bind;
+    let config = shared.config();
+    let sources = &config.s2s.bind;
     let won = way
         .reach(targets, |address| shared.wire.dial(sources, address))
         .await;

@@ -5,42 +5,36 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout_at};
-use verona_proto::addr::{Domain, Hosts, Jid};
-use verona_proto::component::ComponentDomains;
-use verona_proto::dialback::{Secret, Secrets};
+use verona_proto::addr::{Domain, Jid};
+use verona_proto::dialback::Secret;
 use verona_proto::federation::Signal;
-use verona_proto::limits::{seconds, size};
+use verona_proto::limits::seconds;
 use verona_proto::local::LocalServices;
 use verona_proto::ns;
-use verona_proto::outbox::OutboxLimit;
 use verona_proto::stanza::{Reason, Stanza, StanzaKind, StreamCondition, originate};
-use verona_proto::stream::{Attestations, Memory, StreamConfig};
-use verona_proto::switchboard::Switchboard;
+use verona_proto::stream::Memory;
 
 use crate::attachment::{AttachError, Attachment};
 use crate::component::{ComponentCommand, ComponentHandle};
-use crate::config::{Config, Dnssec, ListenAddress};
-use crate::connection::ConnectionCommand;
+use crate::config::{Config, ListenAddress};
+use crate::connection::{ConnectionCommand, ConnectionHandle};
+use crate::current::{self, Current};
 use crate::federation;
 use crate::journal::{self, Journal, JournalError};
 use crate::learned::Now;
-use crate::listener;
 use crate::ping::{Outcome, PingError};
 use crate::random::Random;
-use crate::resolver::{Resolver, ResolverError};
+use crate::resolver::ResolverError;
 use crate::shared::{Parts, Shared, lock};
 use crate::status::{JournalStatus, Link, LinkRole, LinkTransport, Peer, StanzaCounts};
 use crate::tls::{Certificates, Tls, TlsError, TrustRoots};
 use crate::waiting;
-use crate::wire::Listener;
 
 /// A running federation: listeners, connections, components, and the machine that assigns them.
 ///
@@ -48,10 +42,7 @@ use crate::wire::Listener;
 #[derive(Debug)]
 pub struct Engine {
     handle: Handle,
-    listeners: Vec<JoinHandle<()>>,
     federation: JoinHandle<()>,
-    s2s_addresses: Vec<SocketAddr>,
-    component_addresses: Vec<ListenAddress>,
 }
 
 impl Engine {
@@ -62,90 +53,46 @@ impl Engine {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         let random =
             Arc::new(Random::from_system().map_err(|error| StartError::Random(error.to_string()))?);
-        let limits = config.policy.defaults.limits.clone();
-        let hosts = Arc::new(Hosts::new(
-            config.domains.iter().map(|hosted| hosted.name.clone()),
-        ));
         // Keys that have been replaced are to be forgotten, so they are kept in one place.
         let (certificates, trust) = (
             mem::take(&mut config.certificates),
             mem::take(&mut config.trust),
         );
         let tls = Arc::new(Tls::new(certificates, trust).map_err(StartError::Tls)?);
-        let (servers, patience) = (&config.dns_servers, seconds(limits.dns_seconds));
-        let resolver = match &config.dnssec {
-            Dnssec::Off => Resolver::new(servers, patience),
-            Dnssec::Validate(anchors) => Resolver::validating(servers, patience, anchors),
-        }
-        .map_err(StartError::Resolver)?;
+        let resolver = current::resolver(&config).map_err(StartError::Resolver)?;
         let memory = Memory {
             issued: config.issued_keys.clone(),
             ..Memory::default()
         };
         Now::read().restore(&memory.learned, &config.learned);
-        let streams = Arc::new(StreamConfig {
-            hosts: Arc::clone(&hosts),
-            policy: Arc::new(config.policy.clone()),
-            secrets: Secrets {
-                current: config
-                    .dialback_secret
-                    .clone()
-                    .unwrap_or_else(|| Secret::new(&format!("{}{}", random.id(), random.id()))),
-                previous: config.dialback_previous_secret.clone(),
-            },
-            tls_available: !tls.certificates().is_empty(),
-            attestations: match &config.dnssec {
-                Dnssec::Off => Attestations::Available,
-                Dnssec::Validate(_) => Attestations::WithDnssec,
-            },
-            memory,
-        });
-        let switchboard = Switchboard::new(
-            Arc::clone(&hosts),
-            OutboxLimit {
-                stanzas: size(limits.outbox_stanzas_max),
-                bytes: size(limits.outbox_bytes_max),
-            },
-            size(limits.pairs_max),
-        )
-        .within(size(limits.outboxes_bytes_max));
-        let components = ComponentDomains::new(config.domains.iter().filter_map(|hosted| {
-            let component = hosted.component.as_ref()?;
-            Some((hosts.local(&hosted.name)?, component.secret.to_string()))
-        }));
-        let (journal, recovered) = match &config.journal {
+        let secret = Secret::new(&format!("{}{}", random.id(), random.id()));
+        let current = Current::new(config, tls, resolver, memory, secret);
+        let (journal, recovered) = match &current.config.journal {
             Some(wanted) => {
-                let opened = journal::open(wanted, &hosts, &limits).await;
+                let opened = journal::open(wanted, &current.streams.hosts, &current.limits).await;
                 let (journal, recovered) = opened.map_err(StartError::Journal)?;
                 (Some(journal), Some(recovered))
             }
             None => (None, None),
         };
         let (signals, receiver) = mpsc::channel(SIGNALS);
+        let (questions, asked) = mpsc::channel(QUESTIONS);
         let local = LocalServices {
             name: "verona".into(),
-            version: config.version.clone(),
+            version: current.config.version.clone(),
             ..LocalServices::default()
         };
         let shared = Arc::new(Shared::new(Parts {
-            config,
-            hosts,
-            streams,
-            switchboard,
+            current,
             local,
-            tls,
-            resolver,
-            components,
             journal,
             signals,
+            questions,
             random,
         }));
-        let mut engine = Self {
-            federation: tokio::spawn(federation::run(Arc::clone(&shared), receiver)),
+        let engine = Self {
+            federation: tokio::spawn(federation::run(Arc::clone(&shared), receiver, asked)),
             handle: Handle { shared },
-            listeners: Vec::new(),
-            s2s_addresses: Vec::new(),
-            component_addresses: Vec::new(),
         };
         // A failure drops the engine, and with it what was started.
         if let (Some(journal), Some(recovered)) = (&engine.handle.shared.journal, recovered) {
@@ -154,7 +101,9 @@ impl Engine {
                 .await
                 .map_err(StartError::Journal)?;
         }
-        engine.listen().await?;
+        let shared = &engine.handle.shared;
+        let prepared = shared.listeners.prepare(shared, &shared.config()).await?;
+        shared.listeners.replace(shared, prepared);
         Ok(engine)
     }
 
@@ -168,29 +117,29 @@ impl Engine {
     /// filled in.
     #[must_use]
     pub fn s2s_addresses(&self) -> Vec<SocketAddr> {
-        self.s2s_addresses.clone()
+        self.handle.s2s_addresses()
     }
 
     /// Where components reach us; ports chosen by the system are filled in.
     #[must_use]
     pub fn component_addresses(&self) -> Vec<ListenAddress> {
-        self.component_addresses.clone()
+        self.handle.component_addresses()
     }
 
     /// Stops in good order: nothing new is taken, what was taken is delivered or returned, streams are closed. Takes
     /// at most `drain_seconds` (10 by default).
     pub async fn shutdown(self) -> Drained {
         let shared = Arc::clone(&self.handle.shared);
-        let whole = seconds(shared.limits.drain_seconds);
+        let whole = seconds(shared.limits().drain_seconds);
         let begun = tokio::time::Instant::now();
         let by = |share: u32| begun + whole * share / 100;
-        for listener in &self.listeners {
-            listener.abort();
-        }
-        // What components sent is delivered, and what waits for them.
+        // What components sent is delivered, and what waits for them. Peers still reach us meanwhile: a server that gets a key
+        // of ours has to ask us about it.
         shared.stop.send_replace(true);
+        shared.listeners.stop_components();
         waiting::give_up(&shared).await;
         let _ = timeout_at(by(50), emptied(&shared)).await;
+        shared.listeners.stop();
         // A component that does not take what waits for it is let go, and the senders are told while they can be.
         close_components(&shared, |handle| handle.queued() > 0);
         let _ = timeout_at(by(60), let_go(&shared)).await;
@@ -219,51 +168,6 @@ impl Engine {
             dropped,
         }
     }
-
-    async fn listen(&mut self) -> Result<(), StartError> {
-        let shared = Arc::clone(&self.handle.shared);
-        let starttls = shared
-            .config
-            .s2s
-            .listen
-            .iter()
-            .map(|address| (*address, false));
-        let direct = shared
-            .config
-            .s2s
-            .listen_tls
-            .iter()
-            .map(|address| (*address, true));
-        for (address, direct_tls) in starttls.chain(direct) {
-            let (listener, bound) = bind(&shared, address).await?;
-            shared.guard.never_dial(bound);
-            self.s2s_addresses.push(bound);
-            self.listeners
-                .push(listener::servers(Arc::clone(&shared), listener, direct_tls));
-        }
-        for address in &shared.config.components {
-            match address {
-                ListenAddress::Tcp(address) => {
-                    let (listener, bound) = bind(&shared, *address).await?;
-                    shared.guard.never_dial(bound);
-                    self.component_addresses.push(ListenAddress::Tcp(bound));
-                    self.listeners
-                        .push(listener::components_tcp(Arc::clone(&shared), listener));
-                }
-                ListenAddress::Unix(path) => {
-                    let listener = bind_unix(path)?;
-                    self.component_addresses.push(address.clone());
-                    let shown = path.display().to_string();
-                    self.listeners.push(listener::components_unix(
-                        Arc::clone(&shared),
-                        listener,
-                        shown,
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Engine {
@@ -272,19 +176,11 @@ impl Drop for Engine {
         if let Some(journal) = &self.handle.shared.journal {
             journal.freeze();
         }
-        for listener in &self.listeners {
-            listener.abort();
-        }
+        self.handle.shared.listeners.end();
         for handle in self.handle.shared.connections().values() {
             handle.abort.abort();
         }
         self.federation.abort();
-        for address in &self.component_addresses {
-            if let ListenAddress::Unix(path) = address {
-                // Left behind it would do no harm: the next start replaces it.
-                let _ = std::fs::remove_file(path);
-            }
-        }
     }
 }
 
@@ -314,6 +210,41 @@ impl Handle {
             *counts.entry((link.role, link.transport)).or_default() += 1;
         }
         counts
+    }
+
+    /// The domains that are hosted, and whether a component may serve each.
+    #[must_use]
+    pub fn hosted(&self) -> Vec<(Domain, bool)> {
+        self.shared
+            .config()
+            .domains
+            .iter()
+            .map(|domain| (domain.name.clone(), domain.component.is_some()))
+            .collect()
+    }
+
+    /// Where servers reach us; as [`Engine::s2s_addresses`].
+    #[must_use]
+    pub fn s2s_addresses(&self) -> Vec<SocketAddr> {
+        self.shared.listeners.servers()
+    }
+
+    /// Where components reach us; as [`Engine::component_addresses`].
+    #[must_use]
+    pub fn component_addresses(&self) -> Vec<ListenAddress> {
+        self.shared.listeners.components()
+    }
+
+    /// How long [`Engine::shutdown`] takes at most, in seconds.
+    #[must_use]
+    pub fn drain_seconds(&self) -> u64 {
+        self.shared.limits().drain_seconds
+    }
+
+    /// Whether the engine is on its way to its end: nothing more is taken from components.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.shared.stop.borrow()
     }
 
     /// What became of stanzas since the start.
@@ -381,7 +312,7 @@ impl Handle {
         let shared = &self.shared;
         let known = Now::read().export(&shared.memory.learned);
         crate::status::peers(known, &self.links(), |domain| {
-            shared.policy.for_peer(domain).learned
+            shared.policy().for_peer(domain).learned
         })
     }
 
@@ -431,7 +362,7 @@ impl Handle {
         timeout: Duration,
     ) -> Result<Duration, PingError> {
         let shared = &self.shared;
-        if shared.hosts.local(from).is_none() {
+        if shared.hosts().local(from).is_none() {
             return Err(PingError::NotHosted(from.to_string()));
         }
         //= LOCAL-16
@@ -446,7 +377,7 @@ impl Handle {
             Some(&id),
             &payload,
         );
-        let Some(admitted) = originate(&shared.hosts, stanza) else {
+        let Some(admitted) = originate(&shared.hosts(), stanza) else {
             return Err(PingError::BadRecipient(format!(
                 "{to} cannot be pinged from {from}"
             )));
@@ -544,34 +475,6 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-async fn bind(shared: &Shared, address: SocketAddr) -> Result<(Listener, SocketAddr), StartError> {
-    let failed = |error| StartError::Bind {
-        address: address.to_string(),
-        error,
-    };
-    let listener = shared.wire.listen(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-/// Binds a socket in the file system; one that a former run left behind is replaced, one in use is not.
-fn bind_unix(path: &Path) -> Result<UnixListener, StartError> {
-    let failed = |error| StartError::Bind {
-        address: format!("unix:{}", path.display()),
-        error,
-    };
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(failed(error));
-            }
-            std::fs::remove_file(path).map_err(failed)?;
-            UnixListener::bind(path).map_err(failed)
-        }
-        other => other.map_err(failed),
-    }
-}
-
 /// Until nothing waits for a peer or a component any more.
 async fn emptied(shared: &Shared) {
     pairs_emptied(shared).await;
@@ -629,14 +532,18 @@ async fn unattached(shared: &Shared) {
     }
 }
 
-/// Until all connections have ended.
+/// Until all connections have ended on which stanzas may flow. What is still being negotiated carries none, and a peer
+/// that says nothing is not waited for.
 async fn ended(shared: &Shared) {
-    while !shared.connections().is_empty() {
+    let carries = |handle: &ConnectionHandle| !lock(&handle.link).pairs.is_empty();
+    while shared.connections().values().any(carries) {
         sleep(POLL).await;
     }
 }
 
 /// Signals that may wait for the federation; whoever sends one more waits.
 const SIGNALS: usize = 1024;
+/// What people may ask at once.
+const QUESTIONS: usize = 16;
 /// How often the end is looked for.
 const POLL: Duration = Duration::from_millis(10);

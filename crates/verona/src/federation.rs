@@ -1,10 +1,11 @@
 //! The federation task: one machine, one loop, one match. It waits for nobody.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use verona_proto::addr::DomainPair;
 use verona_proto::federation::{Command, Federation, Remains, Signal, StreamKey};
 use verona_proto::outbox::Drain;
@@ -14,14 +15,18 @@ use crate::component::{ComponentCommand, bounce_all};
 use crate::connection::{ConnectionCommand, ConnectionHandle};
 use crate::dialer;
 use crate::observe::log;
+use crate::queues::{self, Waits};
 use crate::shared::{Shared, lock, now};
 
 /// Runs until all senders of signals are gone.
-pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut signals: mpsc::Receiver<Signal>,
+    mut questions: mpsc::Receiver<Question>,
+) {
     let random = Arc::clone(&shared.random);
-    let mut federation =
-        Federation::new(Arc::clone(&shared.policy), move |bound| random.below(bound))
-            .remembering(shared.memory.learned.clone());
+    let mut federation = Federation::new(shared.policy(), move |bound| random.below(bound))
+        .remembering(shared.memory.learned.clone());
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let deadline = federation.deadline().map_or_else(
@@ -32,6 +37,13 @@ pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>
             _ = sweep.tick() => {
                 // Queues that ended leave their places to new pairs.
                 shared.switchboard.remove_closed();
+                continue;
+            }
+            Some(question) = questions.recv() => {
+                match question {
+                    // Who asked may have gone.
+                    Question::Routes(answer) => drop(answer.send(queues::routes(&federation, now()))),
+                }
                 continue;
             }
             signal = signals.recv() => match signal {
@@ -48,6 +60,13 @@ pub(crate) async fn run(shared: Arc<Shared>, mut signals: mpsc::Receiver<Signal>
             }
         }
     }
+}
+
+/// What people want to know.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// How every pair is served.
+    Routes(oneshot::Sender<BTreeMap<DomainPair, Waits>>),
 }
 
 /// Carries out one command; what could not be done comes back as a signal.

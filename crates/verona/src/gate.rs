@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use verona_proto::addr::DomainPair;
@@ -16,13 +17,13 @@ use crate::shared::lock;
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     counts: Arc<Mutex<Counts>>,
-    per_address_max: usize,
-    negotiating_max: usize,
-    verifying_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
+    per_address_max: usize,
+    negotiating_max: usize,
+    verifying_max: usize,
     by_address: BTreeMap<IpAddr, usize>,
     negotiating: usize,
     verifying: BTreeMap<IpAddr, usize>,
@@ -30,12 +31,19 @@ struct Counts {
 
 impl Gate {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
+        let gate = Self {
             counts: Arc::default(),
-            per_address_max: size(limits.streams_per_address_max),
-            negotiating_max: size(limits.negotiations_max),
-            verifying_max: size(limits.verifications_per_address_max),
-        }
+        };
+        gate.limit(limits);
+        gate
+    }
+
+    /// Sets the bounds; who is in stays in.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        let mut counts = lock(&self.counts);
+        counts.per_address_max = size(limits.streams_per_address_max);
+        counts.negotiating_max = size(limits.negotiations_max);
+        counts.verifying_max = size(limits.verifications_per_address_max);
     }
 
     /// Lets a connection in, or says which bound it would break.
@@ -43,11 +51,12 @@ impl Gate {
         let address = neighbourhood(address);
         let mut counts = lock(&self.counts);
         //= LIM-08
-        if counts.negotiating >= self.negotiating_max {
+        if counts.negotiating >= counts.negotiating_max {
             return Err("negotiations_max");
         }
+        let most = counts.per_address_max;
         let held = counts.by_address.entry(address).or_default();
-        if *held >= self.per_address_max {
+        if *held >= most {
             return Err("streams_per_address_max");
         }
         *held += 1;
@@ -58,6 +67,31 @@ impl Gate {
             negotiating: true,
             verifying: BTreeSet::new(),
         })
+    }
+}
+
+/// Places that are counted, and of which there may be more or fewer from one moment to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Arc<AtomicUsize>);
+
+impl Places {
+    /// One of `most`, if there is one left.
+    pub(crate) fn take(&self, most: usize) -> Option<Place> {
+        let taken = |held: usize| (held < most).then_some(held + 1);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+            .ok()?;
+        Some(Place(Arc::clone(&self.0)))
+    }
+}
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -86,9 +120,10 @@ impl Admission {
             return true;
         }
         let mut counts = lock(&self.gate.counts);
+        let most = counts.verifying_max;
         let held = counts.verifying.entry(self.address).or_default();
         //= DB-53
-        if *held >= self.gate.verifying_max {
+        if *held >= most {
             return false;
         }
         *held += 1;

@@ -101,21 +101,24 @@
 //! - [`Engine::start`] binds the listeners and starts; [`Engine::shutdown`] delivers or returns what was taken, and says
 //!   how much that was ([`Drained`]). Dropping the engine ends everything at once.
 //! - [`Handle`], cheap to clone: [`links`](Handle::links), [`peers`](Handle::peers),
-//!   [`components`](Handle::components), [`ping`](Handle::ping), [`attach`](Handle::attach).
+//!   [`components`](Handle::components), [`queues`](Handle::queues), [`ping`](Handle::ping),
+//!   [`close`](Handle::close), [`attach`](Handle::attach), [`reload`](Handle::reload).
 //! - What experience taught about each peer is known to [`Handle::peers`]; [`Config::learned`] takes it over from an
 //!   earlier run, and [`Handle::forget`] forgets it.
 //! - [`trace`]: every element that crosses a connection, for demonstrations and debugging.
 //! - Events go to `tracing`; `docs/operating.md` of the repository lists them. Payload is never logged.
 //!
 //! Stanzas enter and leave through components; an interface for stanzas inside the process does not exist yet.
-//! Configuration is read once: a change needs a new engine.
+//! [`Handle::reload`] replaces the configuration of an engine that runs.
 #![forbid(unsafe_code)]
 
 mod attachment;
 mod attest;
+mod closing;
 mod component;
 pub mod config;
 mod connection;
+mod current;
 mod dialer;
 mod engine;
 mod federation;
@@ -124,12 +127,15 @@ mod held;
 mod journal;
 mod learned;
 mod listener;
+mod listeners;
 pub mod network;
 mod observe;
 mod ping;
 mod posh;
 mod proxied;
+mod queues;
 mod random;
+mod reload;
 pub mod resolver;
 mod shared;
 pub mod simulated;
@@ -146,5 +152,7 @@ pub use engine::{Drained, Engine, Handle, StartError};
 pub use journal::JournalError;
 pub use learned::{LearnedFailure, LearnedLesson, LearnedPeer, LearnedProof};
 pub use ping::PingError;
+pub use queues::{Queue, Waits};
+pub use reload::Reloaded;
 /// The protocol's types, as [`Config`] and [`Handle`] use them.
 pub use verona_proto as proto;

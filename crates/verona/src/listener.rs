@@ -9,9 +9,10 @@ use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::federation::{Signal, StreamKey};
-use verona_proto::limits::seconds;
+use verona_proto::limits::{seconds, size};
 
 use crate::component;
+use crate::config::Config;
 use crate::connection::{self, Origin};
 use crate::network::Network;
 use crate::proxied::{self, Unnamed};
@@ -20,7 +21,7 @@ use crate::wire::{Listener, Tcp};
 
 /// Accepts servers until it is aborted.
 pub(crate) fn servers(shared: Arc<Shared>, listener: Listener, direct_tls: bool) -> JoinHandle<()> {
-    let mut door = Door::new(listener, shared.config.s2s.proxies.clone());
+    let mut door = Door::new(listener, Arc::clone(&shared), |config| &config.s2s.proxies);
     tokio::spawn(async move {
         let mut refusals = Seldom::default();
         loop {
@@ -50,12 +51,14 @@ pub(crate) fn servers(shared: Arc<Shared>, listener: Listener, direct_tls: bool)
 
 /// Accepts components over TCP until it is aborted.
 pub(crate) fn components_tcp(shared: Arc<Shared>, listener: Listener) -> JoinHandle<()> {
-    let mut door = Door::new(listener, shared.config.component_proxies.clone());
+    let mut door = Door::new(listener, Arc::clone(&shared), |config| {
+        &config.component_proxies
+    });
     tokio::spawn(async move {
         loop {
             let (tcp, peer) = door.next().await;
             let _ = tcp.set_nodelay(true);
-            let stall = seconds(shared.limits.write_stall_seconds);
+            let stall = seconds(shared.limits().write_stall_seconds);
             connection::notice_death(&tcp, StreamKey(0), stall);
             serve_component(&shared, tcp, peer.to_string());
         }
@@ -84,7 +87,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     //= LIM-09
-    let Ok(place) = Arc::clone(&shared.component_places).try_acquire_owned() else {
+    let most = size(shared.limits().component_connections_max);
+    let Some(place) = shared.component_places.take(most) else {
         tracing::warn!(
             peer,
             "a component's connection was closed at once: component_connections_max is reached"
@@ -105,20 +109,25 @@ where
 /// has a bound of its own.
 struct Door {
     listener: Listener,
-    proxies: Vec<Network>,
+    shared: Arc<Shared>,
+    proxies: Proxies,
     /// Ends with the listener, and those that wait in it too.
     waiting: JoinSet<Read>,
     crowded: Seldom,
     unnamed: Seldom,
 }
 
+/// The networks of the proxies in front of a listener, as the configuration has them at the moment.
+type Proxies = fn(&Config) -> &Vec<Network>;
+
 /// A connection of a proxy, and what its header said.
 type Read = (Tcp, SocketAddr, Result<SocketAddr, Unnamed>);
 
 impl Door {
-    fn new(listener: Listener, proxies: Vec<Network>) -> Self {
+    fn new(listener: Listener, shared: Arc<Shared>, proxies: Proxies) -> Self {
         Self {
             listener,
+            shared,
             proxies,
             waiting: JoinSet::new(),
             crowded: Seldom::default(),
@@ -148,7 +157,7 @@ impl Door {
     }
 
     fn is_proxy(&self, peer: SocketAddr) -> bool {
-        self.proxies
+        (self.proxies)(&self.shared.config())
             .iter()
             .any(|network| network.contains(peer.ip()))
     }

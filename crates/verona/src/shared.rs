@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::carriage::{Settled, TooLarge};
-use verona_proto::component::ComponentDomains;
 use verona_proto::federation::{Signal, StreamKey};
 use verona_proto::limits::{Limits, size};
 use verona_proto::local::{ComponentState, LocalServices};
@@ -22,11 +21,14 @@ use verona_proto::switchboard::{Routed, Switchboard};
 
 use crate::attest::LookUps;
 use crate::component::ComponentHandle;
-use crate::config::{Config, Conflict};
+use crate::config::Config;
 use crate::connection::ConnectionHandle;
+use crate::current::Current;
 use crate::dialer::guard::Guard;
-use crate::gate::Gate;
+use crate::federation::Question;
+use crate::gate::{Gate, Places};
 use crate::journal::{Journal, Refusal};
+use crate::listeners::Listeners;
 use crate::observe::log;
 use crate::ping::Pings;
 use crate::posh::Posh;
@@ -34,33 +36,37 @@ use crate::random::Random;
 use crate::resolver::Resolver;
 use crate::status::StanzaCounts;
 use crate::tls::Tls;
+use crate::trace::Trace;
 use crate::waiting::Waiting;
 use crate::wire::Wire;
 
 /// What every task of the engine shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) hosts: Arc<Hosts>,
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) limits: Limits,
+    /// Replaced as a whole, never changed.
+    current: RwLock<Arc<Current>>,
+    /// One reload at a time.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+    /// Counts reloads: whoever follows the configuration looks at it anew when this changes.
+    pub(crate) reloads: watch::Sender<u64>,
+    pub(crate) listeners: Listeners,
+    pub(crate) trace: Option<Trace>,
     pub(crate) memory: Memory,
     pub(crate) switchboard: Switchboard,
     pub(crate) local: LocalServices,
-    pub(crate) resolver: Resolver,
     /// What domains' web servers say of their certificates.
     pub(crate) posh: Posh,
-    pub(crate) components: ComponentDomains,
     /// Keeps messages of the domains that want it.
     pub(crate) journal: Option<Journal>,
     pub(crate) signals: mpsc::Sender<Signal>,
+    /// What people want to know of the federation.
+    pub(crate) questions: mpsc::Sender<Question>,
     pub(crate) random: Arc<Random>,
     pub(crate) pings: Pings,
     pub(crate) gate: Gate,
     pub(crate) counters: Counters,
     /// What waits for components that are away for a moment.
     pub(crate) waiting: Waiting,
-    replaceable: RwLock<Replaceable>,
     overflows: log::Overflows,
     lost_errors: log::Overflows,
     /// The network that we dial and listen on.
@@ -69,7 +75,7 @@ pub(crate) struct Shared {
     /// What may be dialled, and how often.
     pub(crate) guard: Guard,
     /// Places for connections to the component listeners.
-    pub(crate) component_places: Arc<Semaphore>,
+    pub(crate) component_places: Places,
     /// Look-ups of what DNS says of the certificates of peers that connect.
     pub(crate) look_ups: LookUps,
     /// Turns true when nothing more is to be taken from components.
@@ -77,13 +83,6 @@ pub(crate) struct Shared {
     connections: Mutex<BTreeMap<StreamKey, ConnectionHandle>>,
     attached: Mutex<BTreeMap<LocalDomain, ComponentHandle>>,
     last_stream: AtomicU64,
-}
-
-/// What a reload replaces as a whole. A stream and a handshake take what there is when they begin, and keep it.
-#[derive(Debug)]
-struct Replaceable {
-    streams: Arc<StreamConfig>,
-    tls: Arc<Tls>,
 }
 
 /// What happened to stanzas, since the start.
@@ -169,43 +168,38 @@ enum Brought {
 
 /// The parts of [`Shared`] that are made before it.
 pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) hosts: Arc<Hosts>,
-    pub(crate) streams: Arc<StreamConfig>,
-    pub(crate) switchboard: Switchboard,
+    pub(crate) current: Current,
     pub(crate) local: LocalServices,
-    pub(crate) tls: Arc<Tls>,
-    pub(crate) resolver: Resolver,
-    pub(crate) components: ComponentDomains,
     pub(crate) journal: Option<Journal>,
     pub(crate) signals: mpsc::Sender<Signal>,
+    pub(crate) questions: mpsc::Sender<Question>,
     pub(crate) random: Arc<Random>,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
-        let limits = parts.config.policy.defaults.limits.clone();
-        let places = size(limits.component_connections_max);
+        let current = parts.current;
         Self {
-            policy: Arc::clone(&parts.streams.policy),
-            gate: Gate::new(&limits),
-            wire: Wire::new(parts.config.simulated.clone()),
-            guard: Guard::new(&parts.config, &limits),
-            limits,
-            config: parts.config,
-            hosts: parts.hosts,
-            memory: parts.streams.memory.clone(),
-            switchboard: parts.switchboard,
+            gate: Gate::new(&current.limits),
+            wire: Wire::new(current.config.simulated.clone()),
+            guard: Guard::new(&current.config, &current.limits),
+            memory: current.streams.memory.clone(),
+            switchboard: Switchboard::new(
+                Arc::clone(&current.streams.hosts),
+                current.pair_limit(),
+                size(current.limits.pairs_max),
+            )
+            .within(size(current.limits.outboxes_bytes_max)),
+            trace: current.config.trace.clone(),
+            current: RwLock::new(Arc::new(current)),
+            reloading: tokio::sync::Mutex::default(),
+            reloads: watch::Sender::new(0),
+            listeners: Listeners::default(),
             local: parts.local,
-            replaceable: RwLock::new(Replaceable {
-                streams: parts.streams,
-                tls: parts.tls,
-            }),
-            resolver: parts.resolver,
             posh: Posh::new(),
-            components: parts.components,
             journal: parts.journal,
             signals: parts.signals,
+            questions: parts.questions,
             random: parts.random,
             pings: Pings::default(),
             counters: Counters::default(),
@@ -214,7 +208,7 @@ impl Shared {
             lost_errors: log::Overflows::default(),
             look_ups: LookUps::new(),
             unkept: log::Overflows::default(),
-            component_places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            component_places: Places::default(),
             stop: watch::Sender::new(false),
             connections: Mutex::default(),
             attached: Mutex::default(),
@@ -222,39 +216,57 @@ impl Shared {
         }
     }
 
+    /// The configuration in force, and what was made of it: all of one piece.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    /// Another one is in force from here on, if `change` makes one of what there is.
+    pub(crate) fn replace(&self, change: impl FnOnce(&Current) -> Option<Current>) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = change(&current) {
+            self.switchboard.reload(Arc::clone(&next.streams.hosts));
+            *current = Arc::new(next);
+        }
+    }
+
     /// What a stream that begins is to follow.
     pub(crate) fn streams(&self) -> Arc<StreamConfig> {
-        let current = self
-            .replaceable
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&current.streams)
+        Arc::clone(&self.current().streams)
     }
 
     /// What a handshake that begins is to show and to believe.
     pub(crate) fn tls(&self) -> Arc<Tls> {
-        let current = self
-            .replaceable
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&current.tls)
+        Arc::clone(&self.current().tls)
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.current().config)
+    }
+
+    pub(crate) fn hosts(&self) -> Arc<Hosts> {
+        Arc::clone(&self.current().streams.hosts)
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.current().streams.policy)
+    }
+
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.current().limits)
+    }
+
+    pub(crate) fn resolver(&self) -> Resolver {
+        self.current().resolver.clone()
     }
 
     /// Has the handshakes that begin from now on show and believe something else, and offers STARTTLS if there is a
     /// certificate to show (TLS-02).
     pub(crate) fn replace_tls(&self, tls: Tls) {
-        let mut current = self
-            .replaceable
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        //= TLS-02
-        current.streams = Arc::new(StreamConfig {
-            tls_available: !tls.certificates().is_empty(),
-            ..StreamConfig::clone(&current.streams)
-        });
-        let are_others = !tls.trust().are_same_as(current.tls.trust());
-        current.tls = Arc::new(tls);
-        drop(current);
+        let are_others = !tls.trust().are_same_as(self.tls().trust());
+        let tls = Arc::new(tls);
+        self.replace(|current| Some(current.with_tls(tls)));
         // It stood on the authorities, and not on certificates of ours.
         if are_others {
             self.posh.forget();
@@ -280,7 +292,7 @@ impl Shared {
     }
 
     /// Tells the federation, even if whoever called is given up meanwhile: a queue that it never hears of is lost.
-    fn signal_whatever_happens(&self, signal: Signal) {
+    pub(crate) fn signal_whatever_happens(&self, signal: Signal) {
         if let Err(mpsc::error::TrySendError::Full(signal)) = self.signals.try_send(signal) {
             let signals = self.signals.clone();
             tokio::spawn(async move { signals.send(signal).await });
@@ -357,7 +369,7 @@ impl Shared {
         if self.pings.fails(stanza, why.text()) {
             return None;
         }
-        let error = bounce(&self.hosts, stanza, &why);
+        let error = bounce(&self.hosts(), stanza, &why);
         if error.is_some() {
             self.counters.bounced(reason);
         }
@@ -404,7 +416,7 @@ impl Shared {
         if self.pings.fails(stanza, why.text()) {
             return;
         }
-        let brought = match bounce(&self.hosts, stanza, why) {
+        let brought = match bounce(&self.hosts(), stanza, why) {
             Some(error) => self.bring(error).await,
             None => Brought::Unheard,
         };
@@ -435,30 +447,22 @@ impl Shared {
     }
 
     fn answer(&self, stanza: &Stanza, domain: &LocalDomain) -> Option<Admitted> {
-        let (state, reason) = match self.components.contains(domain) {
+        let current = self.current();
+        let (state, reason) = match current.components.contains(domain) {
             true => (ComponentState::Absent, Reason::ComponentAway),
             false => (ComponentState::None, Reason::NotProvided),
         };
-        let answer = self.local.answer(&self.hosts, stanza, domain, state)?;
+        let hosts = &current.streams.hosts;
+        let answer = self.local.answer(hosts, stanza, domain, state)?;
         if answer.stanza().class() == StanzaClass::Error {
             self.counters.bounced(reason);
         }
         Some(answer)
     }
 
-    /// What a second connection of the domain's component meets (COMP-12).
-    pub(crate) fn conflict(&self, domain: &LocalDomain) -> Conflict {
-        self.config
-            .domains
-            .iter()
-            .find(|hosted| hosted.name == *domain.domain())
-            .and_then(|hosted| hosted.component.as_ref())
-            .map_or(Conflict::RejectNew, |component| component.conflict)
-    }
-
     /// The configured address of a peer, if any.
     pub(crate) fn configured_address(&self, remote: &Domain) -> Option<crate::config::PeerAddress> {
-        self.config
+        self.config()
             .addresses
             .iter()
             .find(|(pattern, _)| pattern.matches(remote))

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use verona_proto::addr::Domain;
+use verona_proto::addr::{Direction, Domain, DomainPair};
 use verona_proto::certificate::{Chain, PeerCertificate};
 use verona_proto::grounds::Grounds;
 use verona_proto::policy::UseLearned;
@@ -52,6 +52,23 @@ pub struct Link {
     pub since: SystemTime,
     /// Where its negotiation stands, in a word or two.
     pub state: &'static str,
+}
+
+impl Link {
+    /// Nothing may flow for the pair in that direction any more.
+    pub(crate) fn revoke(&mut self, pair: &DomainPair, direction: Direction) {
+        let (local, remote) = (pair.local().to_string(), pair.remote().to_string());
+        for one in &mut self.pairs {
+            if one.local == local && one.remote == remote {
+                match direction {
+                    Direction::Outbound => one.send = None,
+                    Direction::Inbound => one.receive = None,
+                }
+            }
+        }
+        self.pairs
+            .retain(|one| one.send.is_some() || one.receive.is_some());
+    }
 }
 
 /// Who opened a connection.

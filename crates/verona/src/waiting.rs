@@ -13,6 +13,7 @@ use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Reason, Undelivered};
 
 use crate::component::bounce_all;
+use crate::current::Current;
 use crate::shared::{Shared, lock};
 
 /// The queues that nobody drains at the moment, by domain. Each is still in the switchboard, and takes stanzas.
@@ -53,7 +54,10 @@ impl Waiting {
 /// A component left its queue: it waits for the next one, but not for long (COMP-13).
 pub(crate) async fn leave(shared: &Arc<Shared>, domain: LocalDomain, drain: Drain) {
     //= COMP-13
-    let patience = seconds(shared.limits.component_reconnect_seconds);
+    let patience = seconds(shared.limits().component_reconnect_seconds);
+    if let Some(reason) = without_place(&shared.current(), &domain) {
+        return answer(shared, &domain, drain, reason).await;
+    }
     if *shared.stop.borrow() {
         return answer(shared, &domain, drain, Reason::ShuttingDown).await;
     }
@@ -86,6 +90,34 @@ pub(crate) async fn await_component(
             answer(&shared, &domain, drain, reason).await;
         }
     });
+}
+
+/// The configuration changed: nobody is waited for who may not come any more.
+pub(crate) async fn reload(shared: &Shared) {
+    let current = shared.current();
+    let gone: Vec<(LocalDomain, Drain, Reason)> = {
+        let mut queues = lock(&shared.waiting.queues);
+        let reasons: Vec<(LocalDomain, Reason)> = queues
+            .keys()
+            .filter_map(|domain| Some((domain.clone(), without_place(&current, domain)?)))
+            .collect();
+        reasons
+            .into_iter()
+            .filter_map(|(domain, reason)| {
+                let (_, drain) = queues.remove(&domain)?;
+                Some((domain, drain, reason))
+            })
+            .collect()
+    };
+    for (domain, drain, reason) in gone {
+        answer(shared, &domain, drain, reason).await;
+    }
+}
+
+/// Why nobody will serve the domain; `None` if somebody may.
+fn without_place(current: &Current, domain: &LocalDomain) -> Option<Reason> {
+    let is_hosted = current.streams.hosts.local(domain.domain()).is_some();
+    (!is_hosted).then_some(Reason::DomainRemoved)
 }
 
 /// The server stops: nobody is waited for any more.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use verona_proto::addr::{Domain, Jid};
 
 use crate::admin::ask;
@@ -21,6 +21,7 @@ use crate::{demo, output, run};
     max_term_width = 100,
     arg_required_else_help = true,
     subcommand_required = true,
+    help_template = TEMPLATE,
     after_long_help = MORE
 )]
 pub(crate) struct Cli {
@@ -46,10 +47,22 @@ enum Command {
     Links(Listing),
     /// List what is known of other servers: what works, the last failure, the next attempt
     Peers(Listing),
+    /// List what waits for other servers, and on what it waits
+    Queue(Listing),
     /// Forget what was learned about a server, or about all
     Forget(Forget),
     /// List the domains that components serve, and which are attached
     Components(Listing),
+    /// Take over the configuration file; a mistake in it changes nothing
+    Reload(ConfigFile),
+    /// Close the links with a server in good order
+    Close(Close),
+    /// Deliver or return what waits, and end the server
+    Drain(ConfigFile),
+    /// Print what a shell needs to complete commands
+    Completions(Completions),
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Args)]
@@ -109,6 +122,22 @@ struct Forget {
 }
 
 #[derive(Args)]
+struct Close {
+    /// The server's domain
+    #[arg(value_parser = domain)]
+    peer: Domain,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Args)]
+struct Completions {
+    /// Whose completions
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
 struct Listing {
     #[command(flatten)]
     config: ConfigFile,
@@ -138,9 +167,37 @@ impl Cli {
             Command::Links(listing) => ask::links(&listing.config.file, listing.json),
             Command::Peers(listing) => ask::peers(&listing.config.file, listing.json),
             Command::Forget(forget) => ask::forget(&forget.config.file, forget.peer.as_ref()),
+            Command::Queue(listing) => ask::queue(&listing.config.file, listing.json),
             Command::Components(listing) => ask::components(&listing.config.file, listing.json),
+            Command::Reload(config) => ask::reload(&config.file),
+            Command::Close(close) => ask::close(&close.config.file, &close.peer),
+            Command::Drain(config) => ask::drain(&config.file),
+            Command::Completions(completions) => self::completions(completions.shell),
+            Command::Man => man(),
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "verona", &mut text);
+    print(&text)
+}
+
+fn man() -> ExitCode {
+    let mut text = Vec::new();
+    match clap_mangen::Man::new(Cli::command()).render(&mut text) {
+        Ok(()) => print(&text),
+        Err(error) => {
+            output::complaint(&format!("error: the page cannot be made: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    output::result(&String::from_utf8_lossy(text));
+    ExitCode::SUCCESS
 }
 
 fn check_config(check: &CheckConfig) -> ExitCode {
@@ -168,13 +225,23 @@ fn address(text: &str) -> Result<Jid, String> {
 
 const DEFAULT_FILE: &str = "/etc/verona/verona.toml";
 
+/// The commands alone fill a screen.
+const TEMPLATE: &str = "\
+{about}
+
+{usage-heading} {usage}  (-h for help, --help for more, -V for the version)
+
+Commands:
+{subcommands}{after-help}";
+
 const MORE: &str = "\
 Begin with `verona demo`, which needs no configuration. Then:
   verona gen-config > verona.toml     a commented starting point
   verona check-config -c verona.toml  every mistake in it, with what to do
   verona run -c verona.toml           the server; SIGTERM delivers what waits, and ends within 10 s
 
-The other commands ask a running server, found by `[admin] listen` of the same configuration.
+The other commands ask a running server, found by `[admin] listen` of the same configuration. Those that change
+something (forget, reload, close, drain) need `[admin] token_file`. Completions: `verona completions bash`.
 Results go to stdout, logs and complaints to stderr. `--json` prints one document with a version.
 NO_COLOR turns colours off; RUST_LOG overrides the level of the log.
 

@@ -2,6 +2,7 @@
 //!
 //! One set of types for both ends, so that a field cannot be called one thing here and another there.
 
+mod operator;
 mod peers;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use verona::status;
 
+pub(crate) use operator::{Closed, Drained, Queue, Queues, Reloaded};
 pub(crate) use peers::{Forgotten, Peer, Peers};
 
 /// `verona links --json`.

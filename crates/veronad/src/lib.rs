@@ -12,6 +12,7 @@ mod expiry;
 mod json;
 mod log;
 mod output;
+mod reload;
 mod renewal;
 mod run;
 mod state;

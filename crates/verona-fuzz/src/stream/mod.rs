@@ -523,6 +523,9 @@ impl Play {
                     "{check:?} was not answered"
                 );
             }
+            Event::Revoked { .. } | Event::Departed { .. } => {
+                unreachable!("nobody changed the configuration")
+            }
             Event::Identified(_)
             | Event::Multiplexes
             | Event::OldBidiNamespace

@@ -12,6 +12,7 @@ use super::Domain;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     served: BTreeSet<Domain>,
+    departed: BTreeSet<Domain>,
 }
 
 impl Hosts {
@@ -19,7 +20,19 @@ impl Hosts {
     pub fn new(served: impl IntoIterator<Item = Domain>) -> Self {
         Self {
             served: served.into_iter().collect(),
+            departed: BTreeSet::new(),
         }
+    }
+
+    /// The same, with domains that were ours until a moment ago: nothing is taken from them or for them any more, but
+    /// what still comes for them is answered (BIDI-79). One that is hosted has not departed.
+    #[must_use]
+    pub fn with_departed(mut self, departed: impl IntoIterator<Item = Domain>) -> Self {
+        let departed = departed.into_iter();
+        self.departed = departed
+            .filter(|domain| !self.served.contains(domain))
+            .collect();
+        self
     }
 
     /// Names the pair for traffic that flows from `sender` to `target`.
@@ -54,6 +67,31 @@ impl Hosts {
     #[must_use]
     pub fn local(&self, domain: &Domain) -> Option<LocalDomain> {
         self.served.get(domain).cloned().map(LocalDomain)
+    }
+
+    /// The domain as one that we speak for: one of ours, or one that was until a moment ago and still gives answers.
+    #[must_use]
+    pub fn answering(&self, domain: &Domain) -> Option<LocalDomain> {
+        //= BIDI-79
+        self.local(domain)
+            .or_else(|| self.departed.get(domain).cloned().map(LocalDomain))
+    }
+
+    /// The pair for an answer that flows from `sender`, which we speak for, to `target`.
+    #[must_use]
+    pub fn answering_pair(&self, sender: &Domain, target: &Domain) -> Option<DomainPair> {
+        if self.served.contains(target) {
+            return None;
+        }
+        Some(DomainPair {
+            local: self.answering(sender)?,
+            remote: RemoteDomain(target.clone()),
+        })
+    }
+
+    /// The domains that were ours until a moment ago, in order.
+    pub fn departed(&self) -> impl Iterator<Item = &Domain> {
+        self.departed.iter()
     }
 
     /// All our domains, in order.
@@ -208,6 +246,30 @@ mod tests {
             )
             .unwrap();
         assert_eq!(pair, same);
+    }
+
+    #[test]
+    fn a_domain_that_departed_gives_answers_and_nothing_else() {
+        //= BIDI-79
+        let (ours, gone, theirs) = (
+            domain("montague.lit"),
+            domain("conference.montague.lit"),
+            domain("capulet.lit"),
+        );
+        let hosts = Hosts::new([ours.clone()]).with_departed([gone.clone(), ours.clone()]);
+        assert_eq!(hosts.departed().collect::<Vec<_>>(), [&gone]);
+        assert_eq!(hosts.local(&gone), None);
+        assert!(hosts.pair(Direction::Outbound, &gone, &theirs).is_err());
+        assert!(hosts.pair(Direction::Inbound, &theirs, &gone).is_err());
+        assert!(hosts.pair(Direction::Inbound, &gone, &ours).is_ok());
+        assert!(hosts.answering(&gone).is_some() && hosts.answering(&ours).is_some());
+        assert_eq!(
+            hosts.answering_pair(&gone, &theirs).unwrap().to_string(),
+            "conference.montague.lit~capulet.lit"
+        );
+        assert_eq!(hosts.answering_pair(&gone, &ours), None);
+        assert_eq!(hosts.answering_pair(&theirs, &gone), None);
+        assert_eq!(hosts.answering(&theirs), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::grounds::{Grounds, Proof};
 #[derive(Debug, Default)]
 pub struct Inbound {
     granted: BTreeMap<DomainPair, Proof>,
+    /// What was granted for domains that are not ours any more: it is answered for a while (BIDI-79).
+    retired: BTreeMap<DomainPair, Proof>,
     verifying: BTreeMap<DomainPair, Verifying>,
 }
 
@@ -90,10 +92,52 @@ impl Inbound {
         self.granted.iter().map(|(pair, proof)| (pair, *proof))
     }
 
-    /// Whether the peer may send nothing.
+    /// Whether the peer may send nothing, not even to a domain that is not ours any more.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.granted.is_empty()
+        self.granted.is_empty() && self.retired.is_empty()
+    }
+
+    /// The pairs whose keys are being checked.
+    pub fn verified(&self) -> impl Iterator<Item = &DomainPair> {
+        self.verifying.keys()
+    }
+
+    /// Whether the peer might send for the pair while our domain of it was ours.
+    pub(super) fn retires(&self, pair: &DomainPair) -> bool {
+        self.retired.contains_key(pair)
+    }
+
+    /// Ends what is granted for pairs of which `is_gone` says so; says which.
+    pub(super) fn retire(&mut self, is_gone: impl Fn(&DomainPair) -> bool) -> Vec<DomainPair> {
+        let pairs: Vec<DomainPair> = self
+            .granted
+            .keys()
+            .filter(|pair| is_gone(pair))
+            .cloned()
+            .collect();
+        for pair in &pairs {
+            if let Some(proof) = self.granted.remove(pair) {
+                self.retired.insert(pair.clone(), proof);
+            }
+        }
+        pairs
+    }
+
+    /// Our domains came back: what was proven for them still is.
+    pub(super) fn restore(&mut self, is_back: impl Fn(&DomainPair) -> bool) -> Vec<Granted> {
+        let (back, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.retired)
+            .into_iter()
+            .partition(|(pair, _)| is_back(pair));
+        self.retired = gone;
+        back.into_iter()
+            .filter_map(|(pair, proof)| self.grant(pair, proof))
+            .collect()
+    }
+
+    /// What was granted for domains that are not ours any more is over for good.
+    pub(super) fn forget_retired(&mut self) -> Vec<DomainPair> {
+        std::mem::take(&mut self.retired).into_keys().collect()
     }
 
     /// How many pairs the peer may send for.

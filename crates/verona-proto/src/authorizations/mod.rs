@@ -5,6 +5,7 @@
 //! couples them is in this file: it is the rule of XEP-0288 §2.2 and nothing more. The policy of the pair's remote domain
 //! (`bidi`) may forbid it, whoever else the stream is with (BIDI-71).
 
+mod departure;
 mod inbound;
 mod outbound;
 
@@ -239,11 +240,12 @@ impl Authorizations {
         }
     }
 
-    /// Whether we may send for `pair` on this stream.
+    /// Whether we may send for `pair` on this stream; for a domain that is not ours any more there are only answers
+    /// to send, and only for a while (BIDI-79).
     #[must_use]
     pub fn permits(&self, pair: &DomainPair) -> bool {
         self.outbound()
-            .is_some_and(|outbound| outbound.grants(pair))
+            .is_some_and(|outbound| outbound.grants(pair) || outbound.retires(pair))
     }
 
     /// Whether anything is authorised at all.

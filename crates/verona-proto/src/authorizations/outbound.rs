@@ -15,6 +15,8 @@ use crate::grounds::{Consent, Grounds, Identity};
 #[derive(Debug, Default)]
 pub struct Outbound {
     granted: BTreeMap<DomainPair, (Consent, Identity)>,
+    /// What was granted for domains that are not ours any more: they still give answers for a while (BIDI-79).
+    retired: BTreeMap<DomainPair, (Consent, Identity)>,
     requests: BTreeMap<DomainPair, Request>,
 }
 
@@ -30,6 +32,52 @@ impl Outbound {
     #[must_use]
     pub fn requested(&self, pair: &DomainPair) -> bool {
         self.requests.contains_key(pair)
+    }
+
+    /// We do not want the answer to a request any more: one that comes late changes nothing (BIDI-41).
+    pub(super) fn withdraw(&mut self, is_unwanted: impl Fn(&DomainPair) -> bool) {
+        for (pair, request) in &mut self.requests {
+            if is_unwanted(pair) {
+                *request = Request::Expired;
+            }
+        }
+    }
+
+    /// Whether we may still answer for the pair, whose domain is not ours any more.
+    pub(super) fn retires(&self, pair: &DomainPair) -> bool {
+        self.retired.contains_key(pair)
+    }
+
+    /// Ends what is granted for pairs of which `is_gone` says so; says which.
+    pub(super) fn retire(&mut self, is_gone: impl Fn(&DomainPair) -> bool) -> Vec<DomainPair> {
+        let pairs: Vec<DomainPair> = self
+            .granted
+            .keys()
+            .filter(|pair| is_gone(pair))
+            .cloned()
+            .collect();
+        for pair in &pairs {
+            if let Some(grounds) = self.granted.remove(pair) {
+                self.retired.insert(pair.clone(), grounds);
+            }
+        }
+        pairs
+    }
+
+    /// Our domains came back: what was granted for them still is.
+    pub(super) fn restore(&mut self, is_back: impl Fn(&DomainPair) -> bool) -> Vec<Granted> {
+        let (back, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.retired)
+            .into_iter()
+            .partition(|(pair, _)| is_back(pair));
+        self.retired = gone;
+        back.into_iter()
+            .filter_map(|(pair, (consent, identity))| self.grant(pair, consent, identity))
+            .collect()
+    }
+
+    /// What was granted for domains that are not ours any more is over for good.
+    pub(super) fn forget_retired(&mut self) -> Vec<DomainPair> {
+        std::mem::take(&mut self.retired).into_keys().collect()
     }
 
     /// Whether we may send for the pair.
@@ -53,10 +101,10 @@ impl Outbound {
             .map(|(pair, (consent, identity))| (pair, *consent, *identity))
     }
 
-    /// Whether we may send nothing.
+    /// Whether we may send nothing, not even an answer of a domain that is not ours any more.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.granted.is_empty()
+        self.granted.is_empty() && self.retired.is_empty()
     }
 
     /// How many pairs we may send for or wait for an answer about.

@@ -3,8 +3,11 @@
 //! All three are closed enums, so that a driver that forgets a case does not compile.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::addr::LocalDomain;
+use super::ComponentDomains;
+use crate::addr::{Hosts, LocalDomain};
+use crate::limits::Limits;
 use crate::stanza::{Admitted, StanzaCondition, StreamCondition};
 
 /// What happened.
@@ -18,10 +21,23 @@ pub enum ComponentInput<'a> {
     Conflict,
     /// The link is to end, for this reason.
     Close(StreamCondition),
+    /// The configuration changed.
+    Reload(&'a Settings),
     /// The deadline has come.
     Tick,
     /// The connection has ended.
     Eof,
+}
+
+/// What a link follows: as the configuration says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The domains that components serve, with their secrets.
+    pub domains: ComponentDomains,
+    /// Our domains.
+    pub hosts: Arc<Hosts>,
+    /// The bounds in force.
+    pub limits: Limits,
 }
 
 /// What is to be done.

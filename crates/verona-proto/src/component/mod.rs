@@ -14,7 +14,7 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use verona_xml::{Element, Head, Scan, Scanner, Tag};
 
-pub use event::{ComponentEvent, ComponentInput, ComponentOutput, LinkEnd};
+pub use event::{ComponentEvent, ComponentInput, ComponentOutput, LinkEnd, Settings};
 pub use handshake::ComponentDomains;
 
 use crate::addr::{BadJid, Direction, Domain, Hosts, Jid, LocalDomain};
@@ -77,6 +77,7 @@ impl ComponentLink {
             ComponentInput::Accepted => self.on_accepted(),
             ComponentInput::Conflict => self.on_conflict(),
             ComponentInput::Close(condition) => self.close(condition, now),
+            ComponentInput::Reload(settings) => self.on_reload(settings),
             ComponentInput::Tick => self.on_tick(now),
             ComponentInput::Eof => self.end(LinkEnd::Eof),
         }
@@ -181,6 +182,14 @@ impl ComponentLink {
             | Phase::Closing(_)
             | Phase::Closed => {}
         }
+    }
+
+    /// A handshake that comes is judged by the secrets of now. What is attached stays, whatever becomes of its domain:
+    /// it hears of that in answers, until it is told to go.
+    fn on_reload(&mut self, settings: &Settings) {
+        self.domains = settings.domains.clone();
+        self.hosts = Arc::clone(&settings.hosts);
+        self.limits = settings.limits.clone();
     }
 
     fn on_tick(&mut self, now: Instant) {
@@ -407,6 +416,10 @@ impl ComponentLink {
     }
 
     fn deliver(&mut self, open: &Open, stanza: Stanza) {
+        //= BIDI-79
+        if self.hosts.local(open.domain.domain()).is_none() {
+            return self.reject(open, &stanza, Reason::DomainRemoved);
+        }
         let destination = match self.hosts.local(stanza.to()) {
             //= ROUTE-25
             Some(domain) => Destination::Local(domain),

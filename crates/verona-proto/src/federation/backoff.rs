@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::addr::{DomainPair, RemoteDomain};
+use crate::addr::{Domain, DomainPair, RemoteDomain};
 use crate::stanza::Reason;
 
 /// Failures; what was reached is forgotten.
@@ -116,6 +116,14 @@ impl Backoff {
         for scope in Scope::both(pair) {
             self.failures.remove(&scope);
         }
+    }
+
+    /// Forgets the failures of domains of which `is_changed` says so: what made them fail may be mended.
+    pub(super) fn forget(&mut self, is_changed: impl Fn(&Domain) -> bool) {
+        self.failures.retain(|scope, _| match scope {
+            Scope::Remote(remote) => !is_changed(remote.domain()),
+            Scope::Pair(pair) => !is_changed(pair.remote().domain()),
+        });
     }
 
     /// Until when the pair's domain is to be left alone.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::reloading::Reload;
 use super::resumption::LostStream;
 use crate::addr::{Domain, DomainPair};
 use crate::carriage::{Left, Settled};
@@ -44,6 +45,10 @@ pub enum Signal {
     Discovered(AttemptKey, Result<Vec<Target>, DiscoveryError>),
     /// The servers were dialled: the first one that answered, or why none did.
     Connected(AttemptKey, Result<Reached, Vec<Unreached>>),
+    /// A stream that lives on gives back a queue: it may not send for the pair any more.
+    Declined(StreamKey, Left),
+    /// The configuration changed.
+    Reload(Reload),
     /// Nothing new is begun, and every stream ends.
     Shutdown,
     /// The deadline may have passed.

@@ -44,6 +44,8 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
         | Event::Managed { .. }
         | Event::ResumeRequested { .. }
         | Event::Resumed { .. }
+        | Event::Revoked { .. }
+        | Event::Departed { .. }
         | Event::Vouched { .. }
         | Event::Refused { .. }
         | Event::Unanswered { .. }

@@ -11,6 +11,7 @@ mod experience;
 mod legs;
 mod loss;
 mod redirecting;
+mod reloading;
 mod resumption;
 mod reuse;
 mod route;
@@ -29,11 +30,12 @@ use std::time::Instant;
 pub use event::{
     AttemptKey, Command, Errand, Reached, Remains, Report, Signal, StreamKey, Unreached,
 };
+pub use reloading::Reload;
 pub use resumption::LostStream;
 use resumption::LostStreams;
 pub use route::Route;
 
-use crate::addr::{Direction, DomainPair, RemoteDomain};
+use crate::addr::{Direction, DomainPair, Hosts, RemoteDomain};
 use crate::dialback::Answer;
 use crate::learned::{Learned, Outcome};
 use crate::limits::{Limits, seconds};
@@ -51,6 +53,8 @@ use verification::Verifications;
 /// The routes of all pairs, and what is being done for those that have none.
 pub struct Federation {
     policy: Arc<Policy>,
+    /// Our domains, once they have changed: until then every pair has one that is ours.
+    hosts: Option<Arc<Hosts>>,
     limits: Limits,
     routes: BTreeMap<DomainPair, Route>,
     streams: Streams,
@@ -93,6 +97,7 @@ impl Federation {
         Self {
             limits: policy.defaults.limits.clone(),
             policy,
+            hosts: None,
             routes: BTreeMap::new(),
             streams: Streams::default(),
             attempts: BTreeMap::new(),
@@ -130,6 +135,8 @@ impl Federation {
             Signal::Ended(stream, remains) => self.on_ended(stream, remains, now),
             Signal::Discovered(attempt, result) => self.on_discovered(attempt, result, now),
             Signal::Connected(attempt, result) => self.on_connected(attempt, result, now),
+            Signal::Declined(stream, left) => self.on_declined(stream, left, now),
+            Signal::Reload(reload) => self.on_reload(reload, now),
             Signal::Shutdown => self.on_shutdown(now),
             Signal::Tick => self.on_tick(now),
         }
@@ -225,6 +232,8 @@ impl Federation {
             | Event::OldBidiNamespace
             | Event::Multiplexes
             | Event::SaslFailed { .. }
+            | Event::Revoked { .. }
+            | Event::Departed { .. }
             | Event::Vouched { .. }
             | Event::Denied { .. }
             | Event::Irregular { .. } => {}

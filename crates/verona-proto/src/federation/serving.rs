@@ -17,6 +17,9 @@ use crate::stanza::{Reason, Undelivered};
 impl Federation {
     /// Finds a way for a queue: a stream that may carry it, one that may be asked, or an attempt.
     pub(super) fn serve(&mut self, pair: DomainPair, drain: Drain, now: Instant) {
+        if self.is_over(&pair) {
+            return self.serve_departed(pair, drain);
+        }
         let policy = self.policy.for_peer(pair.remote().domain());
         if self.phase == Phase::ShuttingDown {
             let why = Undelivered::new(Reason::ShuttingDown, pair.remote(), "");

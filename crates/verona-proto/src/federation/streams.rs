@@ -15,6 +15,8 @@ pub(super) struct Streams {
     live: BTreeMap<StreamKey, Record>,
     /// The streams that may send for a pair, the first one granted in front (BIDI-52).
     able: BTreeMap<DomainPair, Vec<StreamKey>>,
+    /// The streams that still take answers of a domain that departed (BIDI-79).
+    answering: BTreeMap<DomainPair, BTreeSet<StreamKey>>,
     /// The streams on which a further pair of a remote domain might be asked for: those that we opened to it, and
     /// those on which it is proven.
     towards: BTreeMap<Domain, BTreeSet<StreamKey>>,
@@ -41,6 +43,8 @@ pub(super) struct Record {
     /// When it became of use.
     pub(super) first_grant: Option<Instant>,
     granted: BTreeSet<DomainPair>,
+    /// Pairs for which only answers may still be sent.
+    answering: BTreeSet<DomainPair>,
     /// Pairs that were asked for on it, and whose queues wait for the answer.
     requested: BTreeSet<DomainPair>,
     /// Pairs whose queues wait for it to become of use (BIDI-56).
@@ -240,6 +244,11 @@ impl Streams {
         opened.or(able.first()).copied()
     }
 
+    /// A stream that still takes answers for a pair whose domain of ours departed (BIDI-79).
+    pub(super) fn answering(&self, pair: &DomainPair) -> Option<StreamKey> {
+        self.answering.get(pair)?.first().copied()
+    }
+
     /// Keeps the books of what happened on a stream.
     pub(super) fn note(&mut self, stream: StreamKey, event: &Event, now: Instant) {
         let Some(record) = self.live.get_mut(&stream) else {
@@ -295,8 +304,29 @@ impl Streams {
                     Direction::Outbound => {
                         record.granted.insert(pair.clone());
                         record.requested.remove(pair);
+                        if record.answering.remove(pair) {
+                            forget(&mut self.answering, pair, stream);
+                        }
                         self.able.entry(pair.clone()).or_default().push(stream);
                     }
+                }
+            }
+            //= BIDI-79
+            Event::Revoked {
+                pair,
+                direction: Direction::Outbound,
+            } => {
+                record.granted.remove(pair);
+                record.answering.insert(pair.clone());
+                self.answering
+                    .entry(pair.clone())
+                    .or_default()
+                    .insert(stream);
+                self.unable(pair, stream);
+            }
+            Event::Departed { pair } => {
+                if record.answering.remove(pair) {
+                    forget(&mut self.answering, pair, stream);
                 }
             }
             Event::Refused { pair, .. } | Event::Unanswered { pair } => {
@@ -320,6 +350,7 @@ impl Streams {
             | Event::OldBidiNamespace
             | Event::SaslFailed { .. }
             | Event::KeyReceived(_)
+            | Event::Revoked { .. }
             | Event::Vouched { .. }
             | Event::Denied { .. }
             | Event::Verified { .. }
@@ -349,12 +380,20 @@ impl Streams {
             return;
         };
         record.standing = Standing::Closing;
+        for pair in std::mem::take(&mut record.answering) {
+            forget(&mut self.answering, &pair, stream);
+        }
         for pair in std::mem::take(&mut record.granted) {
-            if let Some(able) = self.able.get_mut(&pair) {
-                able.retain(|other| *other != stream);
-                if able.is_empty() {
-                    self.able.remove(&pair);
-                }
+            self.unable(&pair, stream);
+        }
+    }
+
+    /// Nobody is sent to the stream for that pair any more.
+    fn unable(&mut self, pair: &DomainPair, stream: StreamKey) {
+        if let Some(able) = self.able.get_mut(pair) {
+            able.retain(|other| *other != stream);
+            if able.is_empty() {
+                self.able.remove(pair);
             }
         }
     }

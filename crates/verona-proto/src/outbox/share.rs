@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The bytes of all queues together, what holds the stanzas included.
 #[derive(Debug)]
 pub struct Budget {
-    max: usize,
+    max: AtomicUsize,
     used: AtomicUsize,
 }
 
@@ -18,9 +18,18 @@ impl Budget {
     #[must_use]
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
-            max,
+            max: AtomicUsize::new(max),
             used: AtomicUsize::new(0),
         })
+    }
+
+    /// At most `max` bytes from now on; what is in use stays.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    fn max(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
     }
 
     /// How much is in use.
@@ -68,13 +77,13 @@ impl Share {
     /// alone gets less than a half, `n` greedy ones a part in `n + 1` each, and as much is left for the next one;
     /// within a party it is the same with its queues.
     pub(super) fn take(&self, queue: usize, size: usize, need: Need) -> bool {
-        let Budget { max, used } = &*self.budget;
+        let (max, used) = (self.budget.max(), &self.budget.used);
         let held = queue.saturating_add(self.used()).saturating_add(size);
         let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             let after = used.checked_add(size)?;
             let may = match need {
                 Need::Ordinary => held <= (max - max / ERRORS_SHARE).saturating_sub(used),
-                Need::Error => after <= *max,
+                Need::Error => after <= max,
             };
             may.then_some(after)
         });

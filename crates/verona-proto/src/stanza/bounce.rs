@@ -19,8 +19,16 @@ pub fn bounce(hosts: &Hosts, stanza: &Stanza, why: &Undelivered) -> Option<Admit
 /// A stanza that starts here, such as our own ping; `None` unless its sender's domain is ours.
 #[must_use]
 pub fn originate(hosts: &Hosts, stanza: Stanza) -> Option<Admitted> {
-    hosts.local(stanza.from())?;
-    address(hosts, stanza)
+    //= ROUTE-25
+    let destination = match (hosts.local(stanza.from())?, hosts.local(stanza.to())) {
+        (_, Some(local)) => Destination::Local(local),
+        (_, None) => Destination::Remote(
+            hosts
+                .pair(Direction::Outbound, stanza.from(), stanza.to())
+                .ok()?,
+        ),
+    };
+    Some(Admitted::new(destination, stanza))
 }
 
 /// A stanza that was admitted before the process ended, from the copy that was kept of it; `None` if neither its
@@ -68,21 +76,14 @@ pub(crate) fn reply(
         Some(safekeeping) => reply.in_safekeeping(safekeeping.clone()),
         None => reply,
     };
-    address(hosts, reply)
-}
-
-fn address(hosts: &Hosts, stanza: Stanza) -> Option<Admitted> {
-    //= ROUTE-25
-    let destination = match hosts.local(stanza.to()) {
+    //= LOCAL-17
+    //= BIDI-79
+    // A domain that was ours until a moment ago still answers, and hears what became of what it sent.
+    let destination = match hosts.answering(reply.to()) {
         Some(local) => Destination::Local(local),
-        //= LOCAL-17
-        None => Destination::Remote(
-            hosts
-                .pair(Direction::Outbound, stanza.from(), stanza.to())
-                .ok()?,
-        ),
+        None => Destination::Remote(hosts.answering_pair(reply.from(), reply.to())?),
     };
-    Some(Admitted::new(destination, stanza))
+    Some(Admitted::new(destination, reply))
 }
 
 #[cfg(test)]

@@ -220,7 +220,8 @@ impl Reason {
             Self::TooLargeForPeer | Self::TooLarge => StanzaCondition::PolicyViolation,
             //= ROUTE-19
             Self::ComponentAway | Self::NotProvided => StanzaCondition::ServiceUnavailable,
-            Self::DomainRemoved => StanzaCondition::Gone,
+            //= BIDI-79
+            Self::DomainRemoved => StanzaCondition::ServiceUnavailable,
             //= ROUTE-07
             Self::BadAddress => StanzaCondition::JidMalformed,
             //= ROUTE-30

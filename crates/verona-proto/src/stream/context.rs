@@ -89,6 +89,8 @@ pub(super) struct Context {
     /// Who opened the stream.
     pub(super) role: Role,
     pub(super) config: Arc<StreamConfig>,
+    /// The configuration that came during the negotiation: it counts when the stream is open.
+    pub(super) reload: Option<Arc<StreamConfig>>,
     /// The policy for the peer, as far as we know who it is.
     pub(super) policy: PeerPolicy,
     /// How sure the way is that led us to the peer; of no account on a stream that we accepted.
@@ -111,7 +113,8 @@ pub(super) struct Context {
     pub(super) header_sent: bool,
     /// The scanner must begin anew behind the element being handled.
     pub(super) restart: Option<Restart>,
-    pub(super) limits_raised: bool,
+    /// Whether the scanner has the limits of a peer that is authorised; `None` when they are to be set anew.
+    pub(super) limits_raised: Option<bool>,
     pub(super) stanzas_in: u64,
     pub(super) stanzas_out: u64,
     pub(super) last_written: Instant,
@@ -173,6 +176,7 @@ impl Context {
         Self {
             role,
             config,
+            reload: None,
             policy,
             assurance: Assurance::Dns,
             ids,
@@ -186,7 +190,7 @@ impl Context {
             tail: Tail::Open,
             header_sent: false,
             restart: None,
-            limits_raised: false,
+            limits_raised: None,
             stanzas_in: 0,
             stanzas_out: 0,
             last_written: now,

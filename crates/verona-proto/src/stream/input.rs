@@ -1,6 +1,8 @@
 //! What can happen to a stream.
 
-use super::{StreamError, Ticket};
+use std::sync::Arc;
+
+use super::{StreamConfig, StreamError, Ticket};
 use crate::addr::DomainPair;
 use crate::certificate::{Attestation, CertificateName, Chain, PeerCertificate};
 use crate::dialback::Verdict;
@@ -66,6 +68,9 @@ pub enum Command {
     Abandon,
     /// Another stream carries the same pairs and stays: end this one as soon as nobody uses it (BIDI-53).
     Converge,
+    /// The configuration changed: what it forbids ends, what it allows goes on. A stream that is being negotiated follows
+    /// the one that it began with, and is looked at when it is open.
+    Reload(Arc<StreamConfig>),
     /// End the stream.
     Close(StreamError),
 }

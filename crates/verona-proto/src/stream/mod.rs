@@ -43,6 +43,7 @@ pub use context::{Attestations, Memory, StreamConfig, StreamIds};
 pub use error::{Cause, Fault, StreamError, TheirWords, Wire};
 pub use input::{Check, Command, Input, Purpose, Secured};
 pub use management::{ResumePoint, Ticket};
+pub use open::ANSWERS_FOR;
 pub use output::{Event, KeyCheck, Output, Peer};
 
 use crate::addr::DomainPair;
@@ -239,6 +240,20 @@ impl Stream {
     pub fn is_open(&self) -> bool {
         match &self.phase {
             Phase::Open(open) => open.takes_stanzas(&self.context),
+            Phase::Initiating(_)
+            | Phase::Receiving(_)
+            | Phase::Verifying(_)
+            | Phase::Closing(_)
+            | Phase::Closed => false,
+        }
+    }
+
+    /// Whether a stanza for the pair may be sent now; for a domain of ours that departed there are only answers, and only
+    /// for a while (BIDI-79).
+    #[must_use]
+    pub fn permits(&self, pair: &DomainPair) -> bool {
+        match &self.phase {
+            Phase::Open(open) => open.permits(pair),
             Phase::Initiating(_)
             | Phase::Receiving(_)
             | Phase::Verifying(_)
@@ -456,14 +471,16 @@ impl Stream {
         let phase = std::mem::replace(&mut self.phase, Phase::Closed);
         let was_open = matches!(phase, Phase::Open(_));
         let may_write = phase.may_write();
-        match transition(phase, &mut self.context) {
+        let next = transition(phase, &mut self.context)
+            .and_then(|phase| phase.reload_if_due(&mut self.context, now));
+        match next {
             Ok(phase) => self.phase = phase,
             Err(error) => return self.end(error, may_write, now),
         }
         if let Phase::Open(open) = &self.phase
-            && (!was_open || self.context.limits_raised != open.is_authorized())
+            && (!was_open || self.context.limits_raised != Some(open.is_authorized()))
         {
-            self.context.limits_raised = open.is_authorized();
+            self.context.limits_raised = Some(open.is_authorized());
             self.scanner.set_limits(match open.is_authorized() {
                 true => self.context.policy.limits.xml(),
                 false => self.context.policy.limits.negotiation_xml(),
@@ -653,6 +670,18 @@ impl Phase {
                 context.outputs.push_back(Output::Close);
                 Ok(Self::Closed)
             }
+            // What the peer had said was allowed when it was said; that its domain of ours is gone is told all the same.
+            (Self::Closing(closing), Command::Reload(config)) => {
+                context.config = config;
+                Ok(Self::Closing(closing))
+            }
+            (
+                phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)),
+                Command::Reload(config),
+            ) => {
+                context.reload = Some(config);
+                Ok(phase)
+            }
             (
                 phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)),
                 Command::Request { .. }
@@ -665,6 +694,21 @@ impl Phase {
                 Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_),
                 Command::Close(error),
             ) => Err(error),
+        }
+    }
+
+    /// A configuration that came during the negotiation counts from here on.
+    fn reload_if_due(self, context: &mut Context, now: Instant) -> Result<Self, StreamError> {
+        match self {
+            Self::Open(open) => match context.reload.take() {
+                Some(config) => open.on_reload(config, context, now),
+                None => Ok(Self::Open(open)),
+            },
+            other @ (Self::Initiating(_)
+            | Self::Receiving(_)
+            | Self::Verifying(_)
+            | Self::Closing(_)
+            | Self::Closed) => Ok(other),
         }
     }
 

@@ -5,8 +5,11 @@
 
 pub(super) mod authority;
 mod dialback;
+mod reloading;
 
 use std::time::{Duration, Instant};
+
+pub use reloading::ANSWERS_FOR;
 
 use verona_xml::Element;
 
@@ -61,6 +64,8 @@ pub(super) struct Open {
     leaving: Option<Leaving>,
     /// Whether the peer does something with what it is sent.
     probe: Probe,
+    /// Until when domains of ours that departed give answers here (BIDI-79).
+    answers_until: Option<Instant>,
 }
 
 /// How the stream ends once the peer has acknowledged what it was sent, or has had its time.
@@ -131,6 +136,7 @@ impl Open {
         let expires = expires(&opening.authorizations, opening.secured.as_ref());
         Self {
             expires,
+            answers_until: None,
             role: opening.role,
             authorizations: opening.authorizations,
             id: opening.id,
@@ -204,6 +210,11 @@ impl Open {
         stanza: Result<Stanza, BadStanza>,
         context: &mut Context,
     ) -> Result<(), StreamError> {
+        if let Some(answer) = self.answer_for_departed(&stanza, context) {
+            context.management.received();
+            context.outputs.extend(answer.map(Output::Deliver));
+            return Ok(());
+        }
         let hosts = &context.config.hosts;
         // The policy of whoever sent the stanza, not of whoever the header named.
         let strictness = |from: &Domain| context.policy_for(from).to;
@@ -306,6 +317,7 @@ impl Open {
                 verdict,
                 assurance,
             } => self.on_verdict(&pair, verdict, assurance, context, now),
+            Command::Reload(config) => self.on_reload(config, context, now),
             //= BIDI-53
             Command::Converge => {
                 self.idle = self
@@ -385,6 +397,9 @@ impl Open {
                 false => error,
             });
         }
+        if self.answers_until.is_some_and(|at| at <= now) {
+            return Ok(self.forget_departed(context, now));
+        }
         //= TLS-25
         //= BIDI-70
         if self.expires.is_some_and(|at| at <= now) {
@@ -427,6 +442,7 @@ impl Open {
             context.management.deadline(),
             self.probe.deadline(context),
             self.expires,
+            self.answers_until,
             Some(self.keepalive_deadline(context)),
         ]
         .into_iter()
@@ -445,6 +461,10 @@ impl Open {
 
     pub(super) fn is_authorized(&self) -> bool {
         !self.authorizations.is_empty()
+    }
+
+    pub(super) fn permits(&self, pair: &DomainPair) -> bool {
+        self.authorizations.permits(pair)
     }
 
     pub(super) fn is_bidirectional(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a stream wants done, and what it tells.
 
 use super::{Cause, Granted, Role, StreamError};
-use crate::addr::{Domain, DomainPair};
+use crate::addr::{Direction, Domain, DomainPair};
 use crate::certificate::CertificateName;
 use crate::dialback::{Answer, Verdict};
 use crate::grounds::{Assurance, Identity};
@@ -83,6 +83,19 @@ pub enum Event {
         id: String,
         /// How many of our stanzas it has handled; `None` if it does not know the stream any more.
         h: Option<u32>,
+    },
+    /// A direction of a pair is not authorised any more, though the stream goes on: our domain of it is not hosted any
+    /// more. For a while the pair still carries answers (BIDI-79).
+    Revoked {
+        /// The pair.
+        pair: DomainPair,
+        /// Which way it flowed.
+        direction: Direction,
+    },
+    /// That while is over: nothing can be sent for the pair on this stream.
+    Departed {
+        /// The pair.
+        pair: DomainPair,
     },
     /// The peer refused a request of ours.
     Refused {

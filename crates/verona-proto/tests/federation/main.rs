@@ -10,6 +10,7 @@ mod crossing;
 mod flood;
 mod learning;
 mod redirects;
+mod reloads;
 mod routes;
 mod told;
 mod world;

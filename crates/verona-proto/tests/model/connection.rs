@@ -338,6 +338,9 @@ impl Connection {
             Event::Unanswered { .. } => tally.count("refused", "no answer in time"),
             Event::SaslFailed { .. } => tally.count("SASL", "failed"),
             Event::Irregular { what } => tally.count("irregular", what),
+            Event::Revoked { .. } | Event::Departed { .. } => {
+                return Err("a pair is gone, and nobody changed the configuration".into());
+            }
             Event::Failed(error) => {
                 tally.count("stream error", error.condition.name());
                 self.failed = Some(format!("{}: {}", error.condition.name(), error.text));

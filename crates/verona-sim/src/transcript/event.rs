@@ -142,6 +142,14 @@ fn words(event: &Event) -> String {
             let arrow = arrow(&granted.pair, granted.direction);
             format!("granted {direction} {arrow} {}", granted.grounds)
         }
+        Event::Revoked { pair, direction } => {
+            let word = match direction {
+                Direction::Inbound => "inbound",
+                Direction::Outbound => "outbound",
+            };
+            format!("revoked {word} {}", arrow(pair, *direction))
+        }
+        Event::Departed { pair } => format!("departed {}", arrow(pair, Direction::Outbound)),
         Event::Refused { pair, answer } => {
             format!(
                 "refused {} {}",

@@ -43,7 +43,7 @@
 //!
 //! *Commands:* `secured certificate=CERTIFICATE [expires=+10s] [FOUND]`, `attested DOMAIN [FOUND]` with `FOUND` some of
 //! `dane=matches|differs|none posh=matches|differs|failed host=NAME`, `verdict SENDER → TARGET valid|invalid|error
-//! CONDITION`, `request SENDER → TARGET`, `converge`, `resume TICKET`, `resume nothing`, `abandon`, `unhandled COUNT`
+//! CONDITION`, `request SENDER → TARGET`, `converge`, `reload hosts=… [deny=DOMAIN,…] [POLICY]`, `resume TICKET`, `resume nothing`, `abandon`, `unhandled COUNT`
 //! (of what was received, not in its place yet), `drained` (nothing more is to be sent for now), `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
 //!
 //! *Assertions:* `unsent`, `state …`, `sends A → B, …` or `sends nothing`, `accepts …`, `bidirectional`,

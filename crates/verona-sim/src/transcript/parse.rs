@@ -590,6 +590,28 @@ pub(super) fn domain(text: &str) -> Result<Domain, String> {
     Domain::parse(text).map_err(|_| format!("`{text}` is no domain"))
 }
 
+/// `hosts=…`, `deny=DOMAIN,…` for peers that are forbidden, and the keys of the policy.
+pub(super) fn reload(text: &str) -> Result<(Hosts, Policy), String> {
+    let mut keys = keys(text)?;
+    let hosts = keys.remove("hosts").ok_or("`hosts` is missing")?;
+    let hosts = Hosts::new(list(&hosts, domain)?);
+    let denied = match keys.remove("deny") {
+        Some(text) => list(&text, domain)?,
+        None => Vec::new(),
+    };
+    let mut rule = PeerRule::new(DomainPattern::Exact(domain("unused.invalid")?));
+    policy(&mut rule, keys)?;
+    let deny = |peer| PeerRule {
+        federate: Some(Federate::Deny),
+        ..PeerRule::new(DomainPattern::Exact(peer))
+    };
+    let policy = Policy {
+        defaults: defaults(rule),
+        peers: denied.into_iter().map(deny).collect(),
+    };
+    Ok((hosts, policy))
+}
+
 fn local_pair(text: &str, hosts: &Hosts) -> Result<DomainPair, String> {
     let (local, remote) = text
         .split_once('~')

@@ -103,6 +103,8 @@ struct Player<'a> {
     transcript: &'a Transcript,
     delivery: Delivery,
     dice: Dice,
+    /// What the stream follows.
+    config: Arc<StreamConfig>,
     stream: Stream,
     now: Instant,
     names: Names,
@@ -123,11 +125,13 @@ impl<'a> Player<'a> {
             Delivery::Lines | Delivery::Joined | Delivery::Bytes => 0,
             Delivery::Random(seed) => seed,
         };
+        let config = config(setup, now);
         Ok(Self {
             transcript,
             delivery,
             dice: Dice(seed),
-            stream: stream(setup, now),
+            config: Arc::clone(&config),
+            stream: stream(setup, config, now),
             now,
             names: setup.names.clone(),
             written: Wire::new(),
@@ -312,6 +316,17 @@ impl<'a> Player<'a> {
                 return self.drain(line);
             }
             "converge" => Input::Command(Command::Converge),
+            "reload" => {
+                let (hosts, policy) = parse::reload(rest).map_err(mistake)?;
+                let before = &self.config.hosts;
+                let gone = before.iter().chain(before.departed()).cloned();
+                self.config = Arc::new(StreamConfig {
+                    hosts: Arc::new(hosts.with_departed(gone)),
+                    policy: Arc::new(policy),
+                    ..StreamConfig::clone(&self.config)
+                });
+                Input::Command(Command::Reload(Arc::clone(&self.config)))
+            }
             "send" => return self.send(rest, line),
             "close" => {
                 let condition = match rest {
@@ -518,16 +533,18 @@ impl<'a> Player<'a> {
     }
 }
 
-fn stream(setup: &Setup, now: Instant) -> Stream {
-    let memory = memory(setup, now);
-    let config = Arc::new(StreamConfig {
+fn config(setup: &Setup, now: Instant) -> Arc<StreamConfig> {
+    Arc::new(StreamConfig {
         hosts: Arc::new(setup.hosts.clone()),
         policy: Arc::new(setup.policy.clone()),
         secrets: Secrets::from(Secret::new(&setup.secret)),
         tls_available: setup.tls_available,
         attestations: setup.attestations,
-        memory,
-    });
+        memory: memory(setup, now),
+    })
+}
+
+fn stream(setup: &Setup, config: Arc<StreamConfig>, now: Instant) -> Stream {
     let mut ids = VecDeque::from(setup.ids.clone());
     let mut count = 0_u64;
     let ids = StreamIds::new(move || {

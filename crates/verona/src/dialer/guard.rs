@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use verona_proto::addr::Domain;
@@ -22,23 +22,54 @@ use crate::shared::lock;
 /// Judges every address right before a connection to it, whoever named it.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    allowed: Vec<Network>,
-    configured: Vec<(DomainPattern, PeerAddress)>,
+    rules: RwLock<Rules>,
     /// Our own listeners, once they are bound.
     listeners: Mutex<Vec<SocketAddr>>,
     pace: Pace,
 }
 
-impl Guard {
-    pub(crate) fn new(config: &Config, limits: &Limits) -> Self {
+/// What the operator allows.
+#[derive(Debug)]
+struct Rules {
+    allowed: Vec<Network>,
+    configured: Vec<(DomainPattern, PeerAddress)>,
+}
+
+impl Rules {
+    fn new(config: &Config) -> Self {
         Self {
             allowed: config.s2s.allow_networks.clone(),
             configured: config.addresses.clone(),
+        }
+    }
+}
+
+impl Guard {
+    pub(crate) fn new(config: &Config, limits: &Limits) -> Self {
+        Self {
+            rules: RwLock::new(Rules::new(config)),
             listeners: Mutex::default(),
             pace: Pace::new(
                 size(limits.dials_per_address_max),
                 seconds(limits.dial_wait_seconds),
             ),
+        }
+    }
+
+    /// Judges by another configuration from now on.
+    pub(crate) fn reload(&self, config: &Config, limits: &Limits) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Rules::new(config);
+        self.pace.limit(
+            size(limits.dials_per_address_max),
+            seconds(limits.dial_wait_seconds),
+        );
+    }
+
+    /// A listener is ours no more.
+    pub(crate) fn may_dial(&self, former: SocketAddr) {
+        let mut listeners = lock(&self.listeners);
+        if let Some(position) = listeners.iter().position(|own| *own == former) {
+            listeners.swap_remove(position);
         }
     }
 
@@ -102,14 +133,22 @@ impl Guard {
 
     /// Whether the operator named the very address for the domain.
     fn is_configured(&self, domain: &Domain, address: SocketAddr) -> bool {
-        self.configured
+        self.rules()
+            .configured
             .iter()
             .find(|(pattern, _)| pattern.matches(domain))
             .is_some_and(|(_, configured)| configured.address == address)
     }
 
     fn is_allowed(&self, address: IpAddr) -> bool {
-        self.allowed.iter().any(|network| network.contains(address))
+        self.rules()
+            .allowed
+            .iter()
+            .any(|network| network.contains(address))
+    }
+
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

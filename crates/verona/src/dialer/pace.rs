@@ -15,14 +15,14 @@ use crate::shared::lock;
 /// Gives out the moments at which an address (an IPv6 /64) may be dialled.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Of each kind of errand, within any second: strangers do not use up what we need ourselves.
-    per_second: usize,
-    wait_max: Duration,
     lanes: Mutex<Lanes>,
 }
 
 #[derive(Debug, Default)]
 struct Lanes {
+    /// Of each kind of errand, within any second: strangers do not use up what we need ourselves.
+    per_second: usize,
+    wait_max: Duration,
     /// The latest moments given out, in ascending order, as many as there are in a second.
     given: BTreeMap<(IpAddr, Errand), VecDeque<Instant>>,
     /// How many lanes there are when those are looked for that nobody needs any more.
@@ -33,11 +33,18 @@ impl Pace {
     /// At most `dials` within a second to one address, of which strangers may cause half; nobody waits longer than
     /// `wait_max`.
     pub(super) fn new(dials: usize, wait_max: Duration) -> Self {
-        Self {
-            per_second: (dials / 2).max(1),
-            wait_max,
+        let pace = Self {
             lanes: Mutex::default(),
-        }
+        };
+        pace.limit(dials, wait_max);
+        pace
+    }
+
+    /// The same, with other numbers from now on.
+    pub(super) fn limit(&self, dials: usize, wait_max: Duration) {
+        let mut lanes = lock(&self.lanes);
+        lanes.per_second = (dials / 2).max(1);
+        lanes.wait_max = wait_max;
     }
 
     /// The moment at which the caller may dial `address`, or how long it would have to wait.
@@ -45,23 +52,28 @@ impl Pace {
         let now = Instant::now();
         let mut lanes = lock(&self.lanes);
         lanes.sweep(now);
+        let (per_second, wait_max) = (lanes.per_second, lanes.wait_max);
         let lane = lanes
             .given
             .entry((neighbourhood(address), errand))
             .or_default();
+        // More may have been given out than may be from now on.
+        while lane.len() > per_second {
+            lane.pop_front();
+        }
         // What lies a second back counts no more, however many a second may have.
         while lane.front().is_some_and(|first| *first + SECOND <= now) {
             lane.pop_front();
         }
         let free_at = match lane.front() {
-            Some(first) if lane.len() >= self.per_second => *first + SECOND,
+            Some(first) if lane.len() >= per_second => *first + SECOND,
             Some(_) | None => now,
         };
         let at = free_at.max(now);
-        if at - now > self.wait_max {
+        if at - now > wait_max {
             return Err(at - now);
         }
-        if lane.len() >= self.per_second {
+        if lane.len() >= per_second {
             lane.pop_front();
         }
         lane.push_back(at);

@@ -207,7 +207,7 @@ pub(crate) async fn recover(
 
 /// A queue for whoever serves the domain next, in the place of the one that the former process had.
 fn queue_of(shared: &Shared, domain: &LocalDomain) -> Drain {
-    let limits = &shared.limits;
+    let limits = &shared.limits();
     let (feeder, drain) = shared.switchboard.outbox(OutboxLimit {
         stanzas: size(limits.component_backlog_stanzas_max),
         bytes: size(limits.component_backlog_bytes_max),
@@ -220,9 +220,9 @@ fn queue_of(shared: &Shared, domain: &LocalDomain) -> Drain {
 /// How long a component may take to come back: as long as a stanza waits for a peer. Where none is configured, whoever
 /// embeds the engine serves the domain at once, or nobody does.
 fn patience(shared: &Shared, domain: &LocalDomain) -> Duration {
-    let limits = &shared.limits;
+    let limits = &shared.limits();
     let usual = limits.component_reconnect_seconds.max(1);
-    match shared.components.contains(domain) {
+    match shared.current().components.contains(domain) {
         true => seconds(limits.outbox_age_seconds.max(usual)),
         false => seconds(usual),
     }

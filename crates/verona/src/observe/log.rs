@@ -95,6 +95,15 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             stream, role, %peer, local = names(link).0, remote = names(link).1, lost = id,
             "the peer cannot take up the lost stream: what had arrived is not known"
         ),
+        Event::Revoked { pair, direction } => info!(
+            stream, role, %peer, local = %pair.local(), remote = %pair.remote(),
+            direction = self::direction(*direction),
+            "stanzas may not flow any more: {} is not hosted here any more", pair.local()
+        ),
+        Event::Departed { pair } => debug!(
+            stream, role, %peer, local = %pair.local(), remote = %pair.remote(),
+            "stanzas for a domain that is not hosted here any more are answered no longer"
+        ),
         Event::Refused { pair, answer } => warn!(
             stream, role, %peer, local = %pair.local(), remote = %pair.remote(),
             "the peer refused our dialback key: {}", outcome(*answer)

@@ -62,17 +62,18 @@ impl Posh {
             let (shared, domain) = (Arc::clone(shared), domain.clone());
             async move {
                 let tls = shared.tls();
+                let (config, resolver) = (shared.config(), shared.resolver());
                 let way = Way {
                     domain: &domain,
                     errand,
-                    resolver: &shared.resolver,
+                    resolver: &resolver,
                     guard: &shared.guard,
                     wire: &shared.wire,
-                    sources: &shared.config.s2s.bind,
+                    sources: &config.s2s.bind,
                     tls: &tls,
                 };
-                let port = shared.config.s2s.https_port.unwrap_or(url::HTTPS);
-                look_up(way, port, seconds(shared.limits.attestation_seconds)).await
+                let port = config.s2s.https_port.unwrap_or(url::HTTPS);
+                look_up(way, port, seconds(shared.limits().attestation_seconds)).await
             }
         };
         self.memory.get(domain, errand, fetch).await

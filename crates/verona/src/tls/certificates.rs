@@ -54,6 +54,18 @@ impl Certificates {
         Ok(found)
     }
 
+    /// The same, but a domain for which `shown` has a certificate keeps it: whoever replaces the configuration need not
+    /// judge certificates as well.
+    #[must_use]
+    pub fn keeping(mut self, shown: &Self, domains: &[Domain]) -> Self {
+        for domain in domains {
+            if let Some(own) = shown.get(domain) {
+                self.insert(domain, Arc::clone(own));
+            }
+        }
+        self
+    }
+
     pub(super) fn insert(&mut self, domain: &Domain, own: Arc<OwnCertificate>) {
         self.first.get_or_insert_with(|| Arc::clone(&own));
         Arc::make_mut(&mut self.by_domain).insert(domain.clone(), own);

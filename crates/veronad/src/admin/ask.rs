@@ -1,4 +1,5 @@
-//! The commands that ask a running daemon: `ping`, `status`, `links`, `peers`, `components`; and `forget`, which tells it.
+//! The commands that ask a running daemon (`ping`, `status`, `links`, `peers`, `queue`, `components`), and those that tell
+//! it something (`forget`, `reload`, `drain`, `close`).
 //!
 //! What asks reads from the configuration only where it listens: nobody needs secrets to look. What tells reads the token.
 
@@ -15,7 +16,10 @@ use verona_proto::addr::{Domain, Jid};
 
 use super::client::{self, Asked, NoAnswer};
 use super::table;
-use crate::json::{self, Components, Failure, Forgotten, Links, Peers, Pong, StatusDocument};
+use crate::json::{
+    self, Closed, Components, Drained, Failure, Forgotten, Links, Peers, Pong, Queues, Reloaded,
+    StatusDocument,
+};
 use crate::{config, output};
 
 /// `verona ping FROM TO`.
@@ -65,13 +69,63 @@ pub(crate) fn forget(file: &Path, peer: Option<&Domain>) -> ExitCode {
         None => query.append_pair("all", "true"),
     };
     let path = format!("/api/v1/forget?{}", query.finish());
-    answer(tell::<Forgotten>(file, &path), |document| {
-        match (document.forgotten, peer) {
+    answer(
+        tell::<Forgotten>(file, &path, PATIENCE),
+        |document| match (document.forgotten, peer) {
             (0, Some(peer)) => format!("nothing was known about {peer}\n"),
             (_, Some(peer)) => format!("forgot what was known about {peer}\n"),
             (1, None) => "forgot what was known about 1 peer\n".to_owned(),
             (count, None) => format!("forgot what was known about {count} peers\n"),
+        },
+    )
+}
+
+/// `verona queue`.
+pub(crate) fn queue(file: &Path, json: bool) -> ExitCode {
+    show(file, "/api/v1/queue", json, |document: &Queues| {
+        table::queue(&document.queue)
+    })
+}
+
+/// `verona reload`.
+pub(crate) fn reload(file: &Path) -> ExitCode {
+    let told = tell::<Reloaded>(file, "/api/v1/reload", RELOAD_PATIENCE);
+    answer(told, |document| {
+        let mut said = format!("reloaded: {}\n", document.changed);
+        for warning in &document.warnings {
+            said.push_str(&format!("warning: {warning}\n"));
         }
+        if !document.restart.is_empty() {
+            let keys = document.restart.join(", ");
+            said.push_str(&format!(
+                "a restart is needed for what changed in: {keys}\n"
+            ));
+        }
+        said
+    })
+}
+
+/// `verona drain`.
+pub(crate) fn drain(file: &Path) -> ExitCode {
+    let told = tell::<Drained>(file, "/api/v1/drain", DRAIN_PATIENCE);
+    answer(told, |document| {
+        format!(
+            "stopped; since the start {} stanzas were delivered, {} returned to their senders, {} dropped\n",
+            document.delivered, document.bounced, document.dropped
+        )
+    })
+}
+
+/// `verona close PEER`.
+pub(crate) fn close(file: &Path, peer: &Domain) -> ExitCode {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("peer", &peer.to_string())
+        .finish();
+    let told = tell::<Closed>(file, &format!("/api/v1/close?{query}"), PATIENCE);
+    answer(told, |document| match document.closed {
+        0 => format!("there is no link with {peer}\n"),
+        1 => format!("closing 1 link with {peer}\n"),
+        count => format!("closing {count} links with {peer}\n"),
     })
 }
 
@@ -128,7 +182,7 @@ fn ask<T: DeserializeOwned>(
 }
 
 /// Has the daemon change something; the token is read from the file that the configuration names.
-fn tell<T: DeserializeOwned>(file: &Path, path: &str) -> Result<T, String> {
+fn tell<T: DeserializeOwned>(file: &Path, path: &str, patience: Duration) -> Result<T, String> {
     let admin = config::load_admin_and_token(file)
         .map_err(|report| report.render(output::stderr_colours()))?;
     let Some(token) = &admin.token else {
@@ -139,7 +193,7 @@ fn tell<T: DeserializeOwned>(file: &Path, path: &str) -> Result<T, String> {
         path,
         token: Some(token),
     };
-    request(file, &admin.listen, asked, PATIENCE)
+    request(file, &admin.listen, asked, patience)
 }
 
 fn request<T: DeserializeOwned>(
@@ -194,3 +248,7 @@ fn no_token(file: &Path) -> String {
 
 /// For an answer that needs no network.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Certificates of ten thousand domains are read meanwhile.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(70);
+/// Longer than a daemon that keeps to its time takes (`drain_seconds`, 10 by default).
+const DRAIN_PATIENCE: Duration = Duration::from_secs(70);

@@ -59,6 +59,7 @@ fn registry(admin: &Admin) -> Registry {
     components(admin, &mut registry);
     certificates(admin, &mut registry);
     journal(admin, &mut registry);
+    reloads(admin, &mut registry);
     registry
 }
 
@@ -194,10 +195,8 @@ fn stanzas(admin: &Admin, registry: &mut Registry) {
 }
 
 fn components(admin: &Admin, registry: &mut Registry) {
-    let served = admin
-        .domains
-        .iter()
-        .filter(|(_, has_component)| *has_component);
+    let hosted = admin.handle.hosted();
+    let served = hosted.iter().filter(|(_, has_component)| *has_component);
     let (all, attached) = (served.count(), admin.handle.components().len());
     let family = Family::<StateLabels, Gauge>::default();
     for (state, count) in [
@@ -254,6 +253,26 @@ fn certificates(admin: &Admin, registry: &mut Registry) {
         "Reloads of certificates, trust and revocation lists: something was replaced, nothing had changed, or something \
          could not be used and what was there before serves on",
         family,
+    );
+}
+
+fn reloads(admin: &Admin, registry: &mut Registry) {
+    let (taken, refused, is_last_good) = admin.reloads.read();
+    let family = Family::<OutcomeLabels, Counter>::default();
+    for (outcome, count) in [("taken", taken), ("refused", refused)] {
+        family
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc_by(count);
+    }
+    registry.register(
+        "config_reloads",
+        "Reloads of the configuration: taken over, or refused for a mistake in it",
+        family,
+    );
+    registry.register(
+        "config_last_reload_successful",
+        "Whether the configuration that the daemon was told of last is the one in force",
+        gauge(i64::from(is_last_good)),
     );
 }
 

@@ -7,11 +7,13 @@ mod client;
 mod guard;
 mod listener;
 mod metrics;
+mod orders;
 mod routes;
 mod table;
 mod token;
 
 pub(crate) use listener::Listener;
+pub(crate) use orders::Order;
 pub(crate) use routes::Admin;
 pub(crate) use table::aligned;
-pub(crate) use token::Token;
+pub(crate) use token::{CurrentToken, Token};

@@ -17,12 +17,13 @@ use verona_proto::addr::{Domain, Jid};
 
 use super::guard;
 use super::metrics;
-use super::token::{self, Token};
+use super::orders::{self, Orders};
+use super::token::{self, CurrentToken};
 use crate::json::{
-    self, Component, Components, Failure, Forgotten, Links, OwnCertificate, Peers, Pong, Status,
-    StatusDocument, VERSION,
+    self, Component, Components, Failure, Forgotten, Links, OwnCertificate, Peers, Pong, Queues,
+    Status, StatusDocument, VERSION,
 };
-use crate::renewal;
+use crate::{reload, renewal};
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -31,14 +32,12 @@ pub(crate) struct Admin {
     pub(crate) handle: Handle,
     /// What became of certificates that changed.
     pub(crate) renewal: renewal::Report,
+    /// What became of reloads.
+    pub(crate) reloads: reload::Count,
     /// What whoever changes something must show; without one nothing can be changed.
-    pub(crate) token: Option<Token>,
-    /// Our domains, and whether a component serves each.
-    pub(crate) domains: Vec<(Domain, bool)>,
-    /// Where servers reach us.
-    pub(crate) s2s: Vec<String>,
-    /// Where components attach.
-    pub(crate) components: Vec<String>,
+    pub(crate) token: CurrentToken,
+    /// Where what the daemon is told goes.
+    pub(crate) orders: Orders,
     /// When the daemon started.
     pub(crate) since: SystemTime,
 }
@@ -49,6 +48,9 @@ impl Admin {
         // What changes something stands here and nowhere else.
         let guarded = Router::new()
             .route("/api/v1/forget", post(forget))
+            .route("/api/v1/reload", post(orders::reload))
+            .route("/api/v1/drain", post(orders::drain))
+            .route("/api/v1/close", post(orders::close))
             .route_layer(middleware::from_fn_with_state(
                 self.token.clone(),
                 token::require,
@@ -61,6 +63,7 @@ impl Admin {
             .route("/api/v1/status", get(status))
             .route("/api/v1/links", get(links))
             .route("/api/v1/peers", get(peers))
+            .route("/api/v1/queue", get(queue))
             .route("/api/v1/components", get(components))
             .route("/api/v1/ping", post(ping))
             .fallback(nothing)
@@ -76,15 +79,22 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Listeners are bound and certificates loaded: nothing is served before.
+/// Listeners are bound and certificates loaded: nothing is served before. On its way to the end the daemon still answers,
+/// but whoever has the choice should go elsewhere.
 ///
 /// A journal that cannot be written is said here and changes nothing else: whoever takes a server out of service for it
 /// takes the domains without a journal along, and these are served.
-async fn readyz(State(admin): State<Admin>) -> String {
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    if admin.handle.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+    }
     let failure = admin.handle.journal().and_then(|journal| journal.failure);
     match failure {
-        Some(failure) => format!("ok, but the journal cannot be written: {failure}\n"),
-        None => "ok\n".to_owned(),
+        Some(failure) => (
+            StatusCode::OK,
+            format!("ok, but the journal cannot be written: {failure}\n"),
+        ),
+        None => (StatusCode::OK, "ok\n".to_owned()),
     }
 }
 
@@ -94,12 +104,13 @@ async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
         verona: env!("CARGO_PKG_VERSION").to_owned(),
         since: json::timestamp(admin.since),
         domains: admin
-            .domains
+            .handle
+            .hosted()
             .iter()
             .map(|(domain, _)| domain.to_string())
             .collect(),
-        s2s: admin.s2s,
-        components: admin.components,
+        s2s: texts(admin.handle.s2s_addresses()),
+        components: texts(admin.handle.component_addresses()),
         certificates: admin
             .handle
             .certificates()
@@ -126,6 +137,14 @@ async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
         version: VERSION,
         status,
     })
+}
+
+fn texts<T: ToString>(items: Vec<T>) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+async fn queue(State(admin): State<Admin>) -> Json<Queues> {
+    Json(Queues::new(admin.handle.queues().await))
 }
 
 async fn links(State(admin): State<Admin>) -> Json<Links> {
@@ -176,7 +195,8 @@ async fn forget(
 async fn components(State(admin): State<Admin>) -> Json<Components> {
     let attached = admin.handle.components();
     let components = admin
-        .domains
+        .handle
+        .hosted()
         .into_iter()
         .filter(|(_, has_component)| *has_component)
         .map(|(domain, _)| Component {
@@ -208,7 +228,12 @@ async fn ping(
     })?;
     let from = Domain::parse(&query.from).map_err(|_| bad("`from` is not a domain name".into()))?;
     let to = Jid::parse(&query.to).map_err(|error| bad(format!("`to` is no address: {error}")))?;
-    if !admin.domains.iter().any(|(domain, _)| *domain == from) {
+    if !admin
+        .handle
+        .hosted()
+        .iter()
+        .any(|(domain, _)| *domain == from)
+    {
         return Err(bad(format!("{from} is not hosted here")));
     }
     let timeout = query.timeout.unwrap_or(TIMEOUT_SECONDS);

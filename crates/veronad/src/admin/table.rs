@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::json::{Component, Link, Pair, Peer, Status};
+use crate::json::{Component, Link, Pair, Peer, Queue, Status};
 use crate::output::printable;
 
 /// The links, each with its pairs below it.
@@ -209,6 +209,35 @@ pub(super) fn components(components: &[Component]) -> String {
             "absent"
         };
         vec![component.domain.clone(), state.to_owned()]
+    }));
+    aligned(&rows).concat()
+}
+
+/// The queues that hold something, the fullest first.
+pub(super) fn queue(queues: &[Queue]) -> String {
+    let mut full: Vec<&Queue> = queues.iter().filter(|queue| queue.bytes > 0).collect();
+    if full.is_empty() {
+        return "nothing waits\n".to_owned();
+    }
+    full.sort_by_key(|queue| std::cmp::Reverse(queue.stanzas));
+    let head = ["FROM", "TO", "STANZAS", "BYTES", "OLDEST", "ROUTE"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(full.into_iter().map(|queue| {
+        let route = match (queue.link, &queue.next_attempt) {
+            (Some(link), _) => format!("{} (link {link})", queue.route),
+            (None, Some(next)) => format!("{}, next attempt not before {next}", queue.route),
+            (None, None) => queue.route.clone(),
+        };
+        vec![
+            queue.local.clone(),
+            queue.remote.clone(),
+            queue.stanzas.to_string(),
+            queue.bytes.to_string(),
+            queue
+                .oldest_seconds
+                .map_or_else(|| "-".to_owned(), |age| format!("{age:.1} s")),
+            route,
+        ]
     }));
     aligned(&rows).concat()
 }

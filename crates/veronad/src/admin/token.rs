@@ -3,7 +3,7 @@
 //! It travels as `Authorization: Bearer TOKEN` (RFC 6750 §2.1), which no page of another origin can add to a request.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
@@ -42,13 +42,35 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The token as the configuration has it at the moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CurrentToken(Arc<RwLock<Option<Token>>>);
+
+impl CurrentToken {
+    pub(crate) fn new(token: Option<Token>) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+
+    /// Another one counts from now on.
+    pub(crate) fn replace(&self, token: Option<Token>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    fn get(&self) -> Option<Token> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
 /// Lets through what shows the token.
 pub(super) async fn require(
-    State(token): State<Option<Token>>,
+    State(token): State<CurrentToken>,
     request: Request,
     next: Next,
 ) -> Response {
-    match refusal(token.as_ref(), request.headers()) {
+    match refusal(token.get().as_ref(), request.headers()) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     }
@@ -78,8 +100,7 @@ fn refusal(token: Option<&Token>, headers: &HeaderMap) -> Option<Refusal> {
     (!is_right).then(|| {
         Refusal(
             StatusCode::UNAUTHORIZED,
-            "that is not the token in `[admin] token_file` with which the server was started"
-                .into(),
+            "that is not the token in `[admin] token_file` with which the server runs".into(),
         )
     })
 }

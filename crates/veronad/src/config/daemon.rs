@@ -37,6 +37,8 @@ pub(super) struct Dialback {
     pub(super) secret: Option<Secret>,
     pub(super) previous_secret: Option<Secret>,
     pub(super) issued_keys: IssuedKeys,
+    /// Whether we vouch only for keys that this process made.
+    pub(super) strict: bool,
 }
 
 /// How the daemon speaks (contract §3, `[log]`).
@@ -133,6 +135,7 @@ pub(super) fn dialback(section: &mut Section<'_>, base: &Base, report: &mut Repo
     Dialback {
         secret: current.map(|text| Secret::new(&text)),
         previous_secret: previous.map(|text| Secret::new(&text)),
+        strict: strict.unwrap_or(true),
         issued_keys: match strict {
             Some(false) => IssuedKeys::shared_secret(),
             Some(true) | None => IssuedKeys::default(),

@@ -28,7 +28,7 @@ use verona::config::Config;
 use verona::tls::{CertificateStore, TrustFiles};
 
 pub(crate) use daemon::{AdminConfig, LogConfig, LogFormat};
-pub(crate) use problem::Report;
+pub(crate) use problem::{Report, Severity};
 pub(crate) use secrets::cause;
 pub(crate) use summary::{summary, to_json};
 pub(crate) use template::TEMPLATE;
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogConfig,
     /// The directory of what outlives the process.
     pub(crate) state: PathBuf,
+    /// `[dialback] strict_issued_keys`.
+    pub(crate) strict_issued_keys: bool,
 }
 
 /// The outcome of reading a file: settings unless there are errors, and all the problems.
@@ -213,6 +215,7 @@ fn settings(mut root: Section<'_>, base: &Base, report: &mut Report) -> Settings
         admin,
         log,
         state,
+        strict_issued_keys: dialback.strict,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An operator repairs a file in one go only when told every mistake at once, where it stands and what was meant.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use serde::Serialize;
@@ -44,6 +44,21 @@ impl Problem {
     /// Adds what to do about it.
     pub(crate) fn suggest(&mut self, suggestion: impl Into<String>) {
         self.suggestion = Some(suggestion.into());
+    }
+}
+
+impl fmt::Display for Problem {
+    /// One line: `verona.toml:3:1: what is wrong (what to do)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        match &self.suggestion {
+            Some(suggestion) => write!(f, " ({suggestion})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use verona_proto::policy::{DomainPattern, IdentityMethod, PeerPolicy, Policy};
 
 use super::Auth;
 use super::transcript::Traffic;
-use crate::admin::{Admin, Listener};
+use crate::admin::{Admin, CurrentToken, Listener};
 use crate::output;
 
 /// Two servers that run.
@@ -193,14 +193,10 @@ impl Server {
         Admin {
             renewal: crate::renewal::Report::default(),
             handle: self.engine.handle(),
-            token: None,
-            domains: self
-                .domains
-                .iter()
-                .map(|domain| (domain.clone(), true))
-                .collect(),
-            s2s: vec![self.s2s.to_string()],
-            components: vec![self.components.to_string()],
+            reloads: crate::reload::Count::default(),
+            token: CurrentToken::default(),
+            // Nobody takes orders here, and without a token none are given.
+            orders: tokio::sync::mpsc::channel(1).0,
             since: SystemTime::now(),
         }
     }

@@ -12,8 +12,10 @@ impl Guard {
         limits: &Limits,
     ) -> Self {
         Self {
-            allowed: allowed.iter().map(|text| text.parse().unwrap()).collect(),
-            configured: configured.to_vec(),
+            rules: RwLock::new(Rules {
+                allowed: allowed.iter().map(|text| text.parse().unwrap()).collect(),
+                configured: configured.to_vec(),
+            }),
             listeners: Mutex::default(),
             pace: Pace::new(
                 size(limits.dials_per_address_max),

@@ -97,7 +97,7 @@ async fn one_look_up_opens_so_many_connections_and_no_more() {
     world
         .dns
         .set(DOMAIN, &[Ipv4Addr::new(127, 0, 0, 9), LOCALHOST]);
-    let mut config = world.engine.handle().shared.config.clone();
+    let mut config = Config::clone(&world.engine.handle().shared.config());
     config.s2s.allow_networks = vec!["127.0.0.0/8".parse().unwrap()];
     config.trust = TrustRoots::from_pem(&world.authority.pem()).unwrap();
     let engine = Engine::start(config).await.unwrap();
@@ -115,11 +115,11 @@ async fn one_look_up_opens_so_many_connections_and_no_more() {
         }
         world.web.serve(DOMAIN, &path, ok(&document(&LEAF, 600)));
         let domain = Domain::parse(DOMAIN).unwrap();
-        let tls = shared.tls();
+        let (tls, resolver) = (shared.tls(), shared.resolver());
         let way = Way {
             domain: &domain,
             errand: Errand::Own,
-            resolver: &shared.resolver,
+            resolver: &resolver,
             guard: &shared.guard,
             wire: &shared.wire,
             sources: &[],
