@@ -199,7 +199,11 @@ impl Open {
         context: &mut Context,
         now: Instant,
     ) -> Result<super::Phase, StreamError> {
-        context.last_stanza = now;
+        // The answer to the stream's own ping is nobody's use of it.
+        let is_answer = |stanza| self.probe.is_answer(stanza);
+        if !stanza.as_ref().is_ok_and(is_answer) {
+            context.last_stanza = now;
+        }
         self.receive(stanza, context)?;
         Ok(super::Phase::Open(self))
     }
@@ -381,7 +385,12 @@ impl Open {
             return Ok(self.left(context, now));
         }
         context.tick_management(now)?;
-        match self.probe.due(context, now) {
+        // A stream that is leaving has a deadline already, and says nothing new.
+        let due = match self.leaving {
+            Some(_) => Due::Nothing,
+            None => self.probe.due(context, now),
+        };
+        match due {
             Due::Nothing => {}
             Due::Ask => {
                 let pair = self.two_way_pair();
@@ -440,7 +449,9 @@ impl Open {
                 None => self.idle_deadline(context),
             }),
             context.management.deadline(),
-            self.probe.deadline(context),
+            self.probe
+                .deadline(context)
+                .filter(|_| self.leaving.is_none()),
             self.expires,
             self.answers_until,
             Some(self.keepalive_deadline(context)),
