@@ -529,6 +529,10 @@ enum Frame {
 
 /// Where the stream stands. Each phase owns what it needs, its deadline included.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a stream is open for nearly all of its life"
+)]
 enum Phase {
     Initiating(initiating::Phase),
     Receiving(receiving::Phase),

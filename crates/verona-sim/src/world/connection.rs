@@ -796,6 +796,8 @@ fn count_event(event: &Event, outside: &mut Outside) {
         | Event::KeyReceived(_)
         | Event::Vouched { .. }
         | Event::Denied { .. }
+        | Event::Revoked { .. }
+        | Event::Departed { .. }
         | Event::Irregular { .. } => return,
     };
     outside.coverage.count("streams", which);
@@ -816,6 +818,8 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Managed { .. }
         | Event::ResumeRequested { .. }
         | Event::Resumed { .. }
+        | Event::Revoked { .. }
+        | Event::Departed { .. }
         | Event::Failed(_)
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,

@@ -167,8 +167,15 @@ async fn behaviour(handle: &Handle) -> String {
     line("limits", &shared.limits());
     line("gate", &shared.gate);
     let table = format!("{:?}", shared.switchboard);
-    let bounds = table.split("shares:").next().unwrap().replace("used: 0", "");
-    assert!(bounds.contains("stanzas") && bounds.contains("Budget"), "{bounds}");
+    let bounds = table
+        .split("shares:")
+        .next()
+        .unwrap()
+        .replace("used: 0", "");
+    assert!(
+        bounds.contains("stanzas") && bounds.contains("Budget"),
+        "{bounds}"
+    );
     line("bounds", &bounds);
     let streams = shared.streams();
     line("attestations", &streams.attestations);
