@@ -665,6 +665,7 @@ impl Connection {
             }
         }
         self.held.give_up(shared, outside);
+        note_adrift(self.end, outside);
         let lost = self.stream.resume_point();
         let left_us = self.offered.unwrap_or(self.written);
         let keep = match &lost {
@@ -725,6 +726,13 @@ fn note_suspended(
             &mark.ticket.id,
             (outside.now, until),
         );
+    }
+}
+
+/// What was let go and has not come out may come late.
+pub(crate) fn note_adrift(end: End, outside: &mut Outside) {
+    for key in outside.network.adrift(end) {
+        outside.ledger.adrift(key);
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Entry {
     returned: u32,
     lost: Option<Loss>,
     /// Nobody knew for a while whether it had arrived, so that it may be delivered and returned, or sent again.
+    /// Its connection has ended before it came out, and nobody waits to hear of it: it may come late.
+    adrift: bool,
     /// The stanza, and the error about it.
     uncertain: [bool; 2],
     doubt: [Option<Doubt>; 2],
@@ -140,6 +142,7 @@ impl Ledger {
             delivered: 0,
             returned: 0,
             lost: None,
+            adrift: false,
             uncertain: [false; 2],
             doubt: [None, None],
         });
@@ -181,6 +184,11 @@ impl Ledger {
                 is_error: false,
             }),
         }
+    }
+
+    /// Whether a stanza is a ping that a stream made itself, or what became of one: nobody waits for it but that stream.
+    pub(crate) fn is_probe(stanza: &Stanza) -> bool {
+        stanza.kind() == StanzaKind::Iq && stanza.id().is_some_and(|id| id.starts_with("id"))
     }
 
     /// A server took a stanza from the component that sent it.
@@ -227,7 +235,7 @@ impl Ledger {
             false => entry.delivered += 1,
         }
         let (delivered, returned) = (entry.delivered, entry.returned);
-        let (flow, kind) = ((entry.from, entry.to), entry.kind);
+        let (flow, kind, adrift) = ((entry.from, entry.to), entry.kind, entry.adrift);
         if delivered > 0 && returned > 0 && !message_uncertain {
             return self.fail(format!("{name} was delivered and returned with an error"));
         }
@@ -246,7 +254,7 @@ impl Ledger {
         let flow = self.flows.entry(flow).or_default();
         if place < flow.delivered {
             // One that was given up for lost, or sent again, may come late.
-            if uncertain {
+            if uncertain || adrift {
                 return;
             }
             let text = format!("{name} came behind one that was sent later");
@@ -259,6 +267,13 @@ impl Ledger {
     pub(crate) fn uncertain(&mut self, key: Key) {
         if let Some(entry) = self.entry_mut(key.number) {
             entry.uncertain[key.side()] = true;
+        }
+    }
+
+    /// A stanza may come late, for its connection has ended and its sender has let it go.
+    pub(crate) fn adrift(&mut self, key: Key) {
+        if let Some(entry) = self.entry_mut(key.number) {
+            entry.adrift |= !key.is_error;
         }
     }
 

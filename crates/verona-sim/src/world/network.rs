@@ -231,6 +231,18 @@ impl Network {
         sent.into_iter().flatten().filter(|sent| !sent.left)
     }
 
+    /// The stanzas written at an end that their sender has let go and that have not come out, if something was done to
+    /// the connection: they may come out late, or not at all.
+    pub(crate) fn adrift(&self, end: End) -> Vec<Key> {
+        let troubled = self
+            .wires
+            .get(&end.wire)
+            .is_some_and(|wire| wire.trouble > Trouble::None);
+        let sent = self.end(end).filter(|_| troubled).map(|end| end.sent.iter());
+        let adrift = sent.into_iter().flatten().filter(|it| it.left && !it.arrived);
+        adrift.map(|sent| sent.key).collect()
+    }
+
     /// What the connection carries may be lost.
     pub(crate) fn trouble(&mut self, end: End) {
         if let Some(wire) = self.wires.get_mut(&end.wire) {

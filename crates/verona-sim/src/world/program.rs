@@ -8,7 +8,7 @@ use verona_proto::stanza::{Stanza, StanzaClass, StanzaKind};
 use verona_xml::{Element, Scan, Scanner};
 
 use super::clock::{Actor, Moment};
-use super::ledger::{Key, Loss};
+use super::ledger::{Key, Ledger, Loss};
 use super::network::{End, Read};
 use super::outside::Outside;
 
@@ -211,7 +211,11 @@ impl Program {
     }
 
     fn on_stanza(&mut self, stanza: &Stanza, end: End, outside: &mut Outside) {
-        let Some(key) = outside.ledger.key(stanza) else {
+        let key = outside.ledger.key(stanza);
+        if key.is_none() && Ledger::is_probe(stanza) {
+            return self.on_probe(stanza);
+        }
+        let Some(key) = key else {
             let domain = &self.domain;
             let text = String::from_utf8_lossy(stanza.bytes()).into_owned();
             return outside
@@ -231,6 +235,19 @@ impl Program {
                 stanza.recipient(),
                 stanza.sender(),
                 key.number
+            );
+            self.to_send.push_back(Bytes::from(answer));
+        }
+    }
+
+    /// A stream asks whether anybody is there.
+    fn on_probe(&mut self, stanza: &Stanza) {
+        if stanza.class() == StanzaClass::Request {
+            let answer = format!(
+                "<iq from='{}' to='{}' id='{}' type='result'/>",
+                stanza.recipient(),
+                stanza.sender(),
+                stanza.id().unwrap_or_default()
             );
             self.to_send.push_back(Bytes::from(answer));
         }

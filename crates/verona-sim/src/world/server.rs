@@ -77,6 +77,7 @@ pub(crate) enum Step {
     LetGo,
     PairsEmptied,
     Ended,
+    Abandoned,
     EmptiedAgain,
     Unattached,
 }
@@ -428,6 +429,7 @@ impl Server {
         }
         outside.network.crashed(end);
         outside.ledger.upset(self.shared.index);
+        super::connection::note_adrift(end, outside);
         super::connection::note_uncertain(end, u64::MAX, outside);
         drop(connection);
         outside.close(end);
@@ -534,7 +536,14 @@ impl Server {
                 self.shared.signal(Signal::Shutdown, outside);
                 Step::Ended
             }
-            Step::Ended if self.connections.is_empty() || late(90) => Step::EmptiedAgain,
+            Step::Ended if self.connections.is_empty() || late(85) => {
+                for (key, connection) in &mut self.connections {
+                    connection.commands.push_back(ConnectionCommand::Abandon);
+                    outside.soon(Actor::Connection(self.shared.index, *key));
+                }
+                Step::Abandoned
+            }
+            Step::Abandoned if self.connections.is_empty() || late(90) => Step::EmptiedAgain,
             Step::EmptiedAgain if !queued && !waits || late(95) => {
                 self.close_links(|_| true, outside);
                 Step::Unattached
@@ -544,6 +553,7 @@ impl Server {
             | Step::LetGo
             | Step::PairsEmptied
             | Step::Ended
+            | Step::Abandoned
             | Step::EmptiedAgain
             | Step::Unattached => step,
         };
