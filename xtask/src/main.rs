@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 mod runner;
+mod sim;
 mod spec;
 mod tidy;
 
@@ -27,6 +28,11 @@ fn main() -> ExitCode {
         ["soak"] => workspace_root().map(|root| runner::soak(&root)),
         ["bench", "slow-peer"] => workspace_root().map(|root| runner::slow_peer(&root)),
         ["bench", "eyeballs"] => workspace_root().map(|root| runner::eyeballs(&root)),
+        ["sim"] => workspace_root().and_then(|root| sim::run(&root, "100000")),
+        ["sim", "--mutants", words @ ..] => {
+            workspace_root().and_then(|root| sim::run_mutants(&root, words))
+        }
+        ["sim", seeds] => workspace_root().and_then(|root| sim::run(&root, seeds)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["spec"] => workspace_root().and_then(|root| spec::run(&root)),
         ["spec", "--write"] => workspace_root().and_then(|root| spec::write(&root)),
@@ -76,6 +82,8 @@ cargo xtask tidy    the rules that no compiler checks: layers, makers, words, th
 cargo xtask spec    every requirement of docs/spec against the code and the tests that cite it;
                     --write   also writes docs/compliance.md
                     --mutants [ID…]   breaks the code at its citations, and sees whether a test fails
+cargo xtask sim [SEEDS]   simulated worlds (verona-sim), 100,000 of them, on all cores
+                    --mutants [WORD…]   breaks the delivery on purpose, and sees whether the simulator finds it
 cargo xtask interop the interop suite alone; `--newer` with servers of newer Debians, which are fetched
 cargo xtask soak    what takes long: both sides dialling at once, 1,000 times with each peer and proof; 1,000
                     certificates replaced under traffic; half an hour of chaos; 50 power losses; and the

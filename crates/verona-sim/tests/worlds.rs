@@ -93,6 +93,7 @@ fn one(seed: u64) {
     let text = format!("# Seed {seed}: {failure}.\n{}", print(&shorter));
     let path = std::env::temp_dir().join(format!("verona-sim-{seed}.txt"));
     let _ = fs::write(&path, &text);
+    println!("seed {seed}: {failure}");
     panic!(
         "seed {seed}: {failure}\n\n{text}\n{}\n\nseed {seed}: {failure}\nthe plan is in {}",
         story.join("\n"),

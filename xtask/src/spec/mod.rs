@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 mod check;
 mod citation;
-mod mutants;
+pub(crate) mod mutants;
 mod page;
 mod requirement;
 

@@ -165,7 +165,7 @@ impl Mutant {
             .texts
             .get(&self.file)
             .with_context(|| format!("there is no {}", self.file))?;
-        let line = super::requirement::line_of(text, self.place(text)?);
+        let line = super::requirement::line_of(text, place(&self.file, text, &self.find)?);
         ensure!(self.find != self.replace, "changes nothing");
         ensure!(!self.ids.is_empty(), "breaks no rule");
         ensure!(!self.tests.is_empty(), "no test is named");
@@ -181,20 +181,19 @@ impl Mutant {
         }
         Ok(())
     }
+}
 
-    /// Where the text to be replaced begins.
-    fn place(&self, text: &str) -> Result<usize> {
-        let mut places = text.match_indices(self.find.as_str());
-        let (at, _) = places
-            .next()
-            .with_context(|| format!("{} does not have the text", self.file))?;
-        ensure!(
-            places.next().is_none(),
-            "{} has the text more than once",
-            self.file
-        );
-        Ok(at)
-    }
+/// Where the text to be replaced begins.
+fn place(file: &str, text: &str, find: &str) -> Result<usize> {
+    let mut places = text.match_indices(find);
+    let (at, _) = places
+        .next()
+        .with_context(|| format!("{file} does not have the text"))?;
+    ensure!(
+        places.next().is_none(),
+        "{file} has the text more than once"
+    );
+    Ok(at)
 }
 
 /// What became of a mutant.
@@ -233,7 +232,7 @@ enum Verdict {
 }
 
 /// A copy of the tree to break.
-struct Copy {
+pub(crate) struct Copy {
     directory: PathBuf,
     target: PathBuf,
     cargo: PathBuf,
@@ -242,7 +241,7 @@ struct Copy {
 impl Copy {
     /// Copies the workspace at `root` into its target directory; files that are there already and the same keep their
     /// times, so that nothing is built again.
-    fn of(root: &Path) -> Result<Self> {
+    pub(crate) fn of(root: &Path) -> Result<Self> {
         let place = root.join("target").join("spec-mutants");
         let copy = Copy {
             directory: place.join("tree"),
@@ -264,17 +263,38 @@ impl Copy {
         if tests.is_empty() {
             return Ok(Fate::NotAsked);
         }
-        let path = self.directory.join(&mutant.file);
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", mutant.file))?;
-        let Ok(at) = mutant.place(&text) else {
-            return Ok(Fate::Misplaced);
+        let edit = (mutant.find.as_str(), mutant.replace.as_str());
+        let fate = self.broken(&mutant.file, edit, || self.judge(&tests))?;
+        Ok(fate.unwrap_or(Fate::Misplaced))
+    }
+
+    /// What `judge` says of the copy while one text of a file is another; `None` if the file does not have it just once.
+    pub(crate) fn broken<T>(
+        &self,
+        file: &str,
+        (find, replace): (&str, &str),
+        judge: impl FnOnce() -> Result<T>,
+    ) -> Result<Option<T>> {
+        let path = self.directory.join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {file}"))?;
+        let Ok(at) = place(file, &text, find) else {
+            return Ok(None);
         };
         let mut broken = text.clone();
-        broken.replace_range(at..at + mutant.find.len(), &mutant.replace);
-        fs::write(&path, broken).with_context(|| format!("writing {}", mutant.file))?;
-        let fate = self.judge(&tests);
-        fs::write(&path, text).with_context(|| format!("mending {}", mutant.file))?;
-        fate
+        broken.replace_range(at..at + find.len(), replace);
+        fs::write(&path, broken).with_context(|| format!("writing {file}"))?;
+        let judged = judge();
+        fs::write(&path, text).with_context(|| format!("mending {file}"))?;
+        judged.map(Some)
+    }
+
+    /// Cargo in the copy: what is thrown away need not be debugged.
+    pub(crate) fn cargo(&self) -> Run {
+        Run::new(&self.cargo)
+            .directory(&self.directory)
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .quiet()
     }
 
     fn judge(&self, tests: &[&str]) -> Result<Fate> {
@@ -296,12 +316,7 @@ impl Copy {
             other => &["--test", other],
         };
         let cargo = || {
-            Run::new(&self.cargo)
-                .directory(&self.directory)
-                .env("CARGO_TARGET_DIR", &self.target)
-                // What is thrown away need not be debugged.
-                .env("CARGO_PROFILE_DEV_DEBUG", "0")
-                .quiet()
+            self.cargo()
                 .args(["test", "--package", "verona-proto"])
                 .args(kind)
         };
@@ -327,7 +342,7 @@ impl Copy {
     }
 }
 
-const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
+pub(crate) const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
 const TEST_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Makes `to` the same as `from`, without what is built and without the history.

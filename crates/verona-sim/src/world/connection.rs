@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     pub(crate) held: Held,
     /// What the peer may send, by the stream's own word, and for good reasons.
     pub(crate) receivable: BTreeSet<DomainPair>,
+    /// Both ends count: what is not handled here the peer still has.
+    pub(crate) is_managed: bool,
     /// Under which name a lost stream was taken up here.
     pub(crate) asked: Option<String>,
     dialled: Option<Dialled>,
@@ -150,6 +152,7 @@ impl Connection {
             carriage: Carriage::new(outside.bell(actor)),
             held: Held::default(),
             receivable: BTreeSet::new(),
+            is_managed: false,
             asked: None,
             dialled,
             certificate,
@@ -608,6 +611,7 @@ impl Connection {
         if let Event::Granted(granted) = &event {
             invariants::granted(self, granted, shared, outside);
         }
+        self.is_managed |= matches!(&event, Event::Managed { .. });
         if let Event::Failed(error) = &event
             && !hears_on(error)
         {

@@ -458,7 +458,7 @@ impl Server {
             dials,
             departure: _,
         } = self;
-        for connection in connections.values() {
+        for connection in connections.values().filter(|it| !it.is_managed) {
             connection
                 .held
                 .stanzas()
