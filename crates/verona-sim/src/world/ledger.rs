@@ -235,7 +235,9 @@ impl Ledger {
             false => entry.delivered += 1,
         }
         let (delivered, returned) = (entry.delivered, entry.returned);
-        let (flow, kind, adrift) = ((entry.from, entry.to), entry.kind, entry.adrift);
+        let (flow, kind) = ((entry.from, entry.to), entry.kind);
+        // One that a server forgot may still be on the way.
+        let adrift = entry.adrift || entry.lost.is_some();
         if delivered > 0 && returned > 0 && !message_uncertain {
             return self.fail(format!("{name} was delivered and returned with an error"));
         }
