@@ -55,7 +55,8 @@ pub(crate) fn run(root: &Path, seeds: &str) -> Result<bool> {
 /// # Errors
 /// When the table or the tree cannot be read, or Cargo cannot be run.
 pub(crate) fn run_mutants(root: &Path, words: &[&str]) -> Result<bool> {
-    let text = fs::read_to_string(root.join(MUTANTS)).with_context(|| format!("reading {MUTANTS}"))?;
+    let text =
+        fs::read_to_string(root.join(MUTANTS)).with_context(|| format!("reading {MUTANTS}"))?;
     let table: Table = toml::from_str(&text).with_context(|| format!("reading {MUTANTS}"))?;
     let wanted = |mutant: &&Mutant| words.iter().all(|word| mutant.what.contains(word));
     let mutants: Vec<&Mutant> = table.mutant.iter().filter(wanted).collect();
@@ -102,7 +103,10 @@ fn judge(copy: &Copy) -> Result<Verdict> {
     if !built.is_success() {
         return Ok(Verdict::NotBuilt);
     }
-    let done = worlds(copy.cargo(), SEEDS).args(TEST).deadline(RUN_MAX).go()?;
+    let done = worlds(copy.cargo(), SEEDS)
+        .args(TEST)
+        .deadline(RUN_MAX)
+        .go()?;
     if done.is_success() {
         return Ok(Verdict::NotFound);
     }

@@ -180,10 +180,12 @@ pub(crate) fn eyeballs(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
     let is_built = prepare(&place, &mut report);
-    report.stage("simulation", || match crate::sim::run(&place.root, "1000000") {
-        Ok(true) => Outcome::passed(),
-        Ok(false) => Outcome::failed("the lines above tell the shortest story that fails"),
-        Err(error) => Outcome::failed(format!("{error:#}")),
+    report.stage("simulation", || {
+        match crate::sim::run(&place.root, "1000000") {
+            Ok(true) => Outcome::passed(),
+            Ok(false) => Outcome::failed("the lines above tell the shortest story that fails"),
+            Err(error) => Outcome::failed(format!("{error:#}")),
+        }
     });
     measure_eyeballs(&place, &mut report, is_built);
     report.conclude()

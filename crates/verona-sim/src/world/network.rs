@@ -238,8 +238,14 @@ impl Network {
             .wires
             .get(&end.wire)
             .is_some_and(|wire| wire.trouble > Trouble::None);
-        let sent = self.end(end).filter(|_| troubled).map(|end| end.sent.iter());
-        let adrift = sent.into_iter().flatten().filter(|it| it.left && !it.arrived);
+        let sent = self
+            .end(end)
+            .filter(|_| troubled)
+            .map(|end| end.sent.iter());
+        let adrift = sent
+            .into_iter()
+            .flatten()
+            .filter(|it| it.left && !it.arrived);
         adrift.map(|sent| sent.key).collect()
     }
 
