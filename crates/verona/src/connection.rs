@@ -517,7 +517,8 @@ impl Connection {
             let is_exposed = self.held.is_exposed(safe_up_to);
             stream.unhandled(self.held.unhandled(stream.counted(), safe_up_to));
             // What was taken is flushed, and so known to have left, before more is taken: under a standing backlog too.
-            if outgoing.is_empty() && !unflushed {
+            // After a write that failed nothing leaves us any more: what is written then would only fail again.
+            if outgoing.is_empty() && !unflushed && self.offered.is_none() {
                 self.fill(stream, 0);
                 outgoing = stream.transmit().split();
                 if outgoing.is_empty() {
@@ -588,7 +589,7 @@ impl Connection {
                             log::broken(self.key, &lock(&self.link), &error);
                             // TLS may have sent some of it before it failed, and does not say how much.
                             let offered = u64::try_from(outgoing.len()).unwrap_or(0);
-                            self.offered = Some(self.bytes_written + offered);
+                            self.offered.get_or_insert(self.bytes_written + offered);
                             outgoing.clear();
                             unflushed = false;
                             stream.handle(Input::Eof, now());
