@@ -6,7 +6,7 @@
 
 mod turns;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +22,8 @@ use turns::Turns;
 /// that has some gets its turn.
 pub struct Carriage {
     drains: BTreeMap<DomainPair, Drain>,
+    /// Pairs whose queues are given back as soon as nothing of them is on its way.
+    departing: BTreeSet<DomainPair>,
     turns: Arc<Turns>,
     bell: Bell,
     /// Stanzas handed to the stream, oldest first.
@@ -108,6 +110,7 @@ impl Carriage {
     pub fn new(bell: Bell) -> Self {
         Self {
             drains: BTreeMap::new(),
+            departing: BTreeSet::new(),
             turns: Arc::default(),
             bell,
             in_flight: VecDeque::new(),
@@ -133,6 +136,10 @@ impl Carriage {
     pub fn pull(&mut self) -> Option<(DomainPair, Stanza)> {
         loop {
             let pair = self.turns.next()?;
+            if self.departing.contains(&pair) {
+                self.turns.passed(&pair);
+                continue;
+            }
             let Some(stanza) = self.drains.get_mut(&pair).and_then(Drain::pull) else {
                 self.turns.passed(&pair);
                 continue;
@@ -260,18 +267,37 @@ impl Carriage {
             .collect()
     }
 
-    /// Gives back the queue of one pair, unless something of it is on its way.
-    pub fn give_back(&mut self, pair: &DomainPair) -> Option<Left> {
-        if self.in_flight.iter().any(|stanza| stanza.pair == *pair) {
-            return None;
+    /// Nothing more is pulled for a pair, and [`Self::departed`] gives its queue back.
+    pub fn depart(&mut self, pair: &DomainPair) {
+        if self.drains.contains_key(pair) {
+            self.departing.insert(pair.clone());
         }
-        let mut drain = self.drains.remove(pair)?;
-        drain.silence();
-        Some(Left {
-            pair: pair.clone(),
-            drain,
-            uncertain: 0,
-        })
+    }
+
+    /// The queues that [depart](Self::depart) and of which nothing is on its way any more: to be asked for whenever
+    /// something may have settled.
+    #[must_use = "the queues are nowhere else"]
+    pub fn departed(&mut self) -> Vec<Left> {
+        if self.departing.is_empty() {
+            return Vec::new();
+        }
+        let in_flight: BTreeSet<&DomainPair> =
+            self.in_flight.iter().map(|stanza| &stanza.pair).collect();
+        let (stay, go): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.departing)
+            .into_iter()
+            .partition(|pair| in_flight.contains(pair));
+        self.departing = stay;
+        go.into_iter()
+            .filter_map(|pair| {
+                let mut drain = self.drains.remove(&pair)?;
+                drain.silence();
+                Some(Left {
+                    pair,
+                    drain,
+                    uncertain: 0,
+                })
+            })
+            .collect()
     }
 
     /// The pairs whose queues are here, in order.
@@ -328,3 +354,6 @@ impl fmt::Debug for Carriage {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -680,7 +680,7 @@ impl Connection {
 
     /// Takes a queue to write, or gives it back: the configuration may have changed on its way here.
     fn carry(&mut self, pair: DomainPair, drain: Drain, stream: &Stream) {
-        if stream.is_open() && !stream.permits(&pair) {
+        if stream.forbids(&pair) {
             let left = Left {
                 pair,
                 drain,
@@ -689,6 +689,13 @@ impl Connection {
             self.decline(left);
         } else {
             self.carriage.add(pair, drain);
+        }
+    }
+
+    /// Gives back the queues of departed pairs, as soon as nothing of them is on its way.
+    fn decline_departed(&mut self) {
+        for left in self.carriage.departed() {
+            self.decline(left);
         }
     }
 
@@ -721,17 +728,17 @@ impl Connection {
             let Some((pair, stanza)) = self.carriage.pull() else {
                 return stream.drained(now());
             };
-            // The drain came with the grant, so the stream permits it; if it ended meanwhile, nothing is lost:
-            // what is pulled and not acknowledged is still in its outbox.
             let custody = match stream.send(&pair, &stanza, now()) {
                 Ok(custody) => custody,
                 Err(NotSent::NotPermitted) => {
-                    debug_assert!(
-                        !stream.is_open(),
-                        "a stream was given a pair for which it may not send"
-                    );
+                    // What is not sent is still in its queue. A stream that is over gives all back when it ends.
                     self.carriage.put_back();
-                    return;
+                    if !stream.forbids(&pair) {
+                        return;
+                    }
+                    self.carriage.depart(&pair);
+                    self.decline_departed();
+                    continue;
                 }
                 Err(NotSent::TooLarge { max_bytes }) => {
                     let refused = TooLarge { stanza, max_bytes };
@@ -754,6 +761,7 @@ impl Connection {
             return;
         }
         let settled = self.carriage.written(self.bytes_written);
+        self.decline_departed();
         self.shared.settled(settled).await;
     }
 
@@ -761,6 +769,7 @@ impl Connection {
     async fn acknowledged(&mut self, count: u32) {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let settled = self.carriage.acknowledged(count, self.bytes_written);
+        self.decline_departed();
         self.shared.settled(settled).await;
     }
 
@@ -867,10 +876,9 @@ impl Connection {
         if let Event::Revoked { pair, direction } = &event {
             lock(&self.link).revoke(pair, *direction);
         }
-        if let Event::Departed { pair } = &event
-            && let Some(left) = self.carriage.give_back(pair)
-        {
-            self.decline(left);
+        if let Event::Departed { pair } = &event {
+            self.carriage.depart(pair);
+            self.decline_departed();
         }
         if let Event::Identified(peer) = &event {
             let mut link = lock(&self.link);

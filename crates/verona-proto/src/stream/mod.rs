@@ -248,12 +248,12 @@ impl Stream {
         }
     }
 
-    /// Whether a stanza for the pair may be sent now; for a domain of ours that departed there are only answers, and only
-    /// for a while (BIDI-79).
+    /// Whether the stream is open and not for this pair; for a domain of ours that departed it is for answers, and only
+    /// for a while (BIDI-79). Whether there is room for a stanza now is [another matter](Self::is_open).
     #[must_use]
-    pub fn permits(&self, pair: &DomainPair) -> bool {
+    pub fn forbids(&self, pair: &DomainPair) -> bool {
         match &self.phase {
-            Phase::Open(open) => open.permits(pair),
+            Phase::Open(open) => !open.permits(pair),
             Phase::Initiating(_)
             | Phase::Receiving(_)
             | Phase::Verifying(_)

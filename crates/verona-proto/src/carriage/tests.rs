@@ -1,0 +1,65 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and needs some instant to begin with"
+)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Carriage, Counted, Custody};
+use crate::addr::{Direction, Domain, DomainPair, Hosts, Jid};
+use crate::outbox::{self, Feeder, OutboxLimit};
+use crate::stanza::{Stanza, StanzaKind};
+
+fn pair() -> DomainPair {
+    let ours = Domain::parse("montague.lit").unwrap();
+    let remote = Domain::parse("capulet.lit").unwrap();
+    let hosts = Hosts::new([ours.clone()]);
+    hosts.pair(Direction::Outbound, &ours, &remote).unwrap()
+}
+
+fn push(feeder: &Feeder) {
+    let (from, to) = (Jid::parse("montague.lit"), Jid::parse("capulet.lit"));
+    let (from, to) = (from.unwrap(), to.unwrap());
+    let stanza = Stanza::build(StanzaKind::Message, &from, &to, None, None, "");
+    feeder.push(stanza, Instant::now()).unwrap();
+}
+
+/// With so many stanzas waiting.
+fn carriage(stanzas: usize) -> (Carriage, Feeder) {
+    let limit = OutboxLimit {
+        stanzas: 1 << 10,
+        bytes: 1 << 20,
+    };
+    let (feeder, drain) = outbox::new(limit);
+    for _ in 0..stanzas {
+        push(&feeder);
+    }
+    let mut carriage = Carriage::new(Arc::new(|| {}));
+    carriage.add(pair(), drain);
+    (carriage, feeder)
+}
+
+fn send(carriage: &mut Carriage, begin: u64, end: u64) {
+    let (pair, _) = carriage.pull().unwrap();
+    carriage.sent(&pair, begin, end, Custody::Written, Counted::Yes);
+}
+
+#[test]
+fn a_departed_queue_is_given_back_when_nothing_of_it_is_on_its_way() {
+    //= BIDI-79
+    let (mut carriage, feeder) = carriage(2);
+    send(&mut carriage, 0, 100);
+    carriage.depart(&pair());
+    assert!(carriage.departed().is_empty());
+    push(&feeder);
+    assert!(carriage.pull().is_none(), "it may not be sent any more");
+    assert_eq!(carriage.written(100).delivered, 1);
+    let left = carriage.departed();
+    assert_eq!(left.len(), 1);
+    assert_eq!(carriage.pairs().count(), 0);
+    let mut drain = left.into_iter().next().unwrap().drain;
+    let waiting = std::iter::from_fn(|| drain.pull()).count();
+    assert_eq!(waiting, 2);
+}
