@@ -248,8 +248,13 @@ impl Carriage {
     /// Of what stayed ([`Keep::InFlight`]) the peer has handled the next `count` stanzas, and nothing behind them. The
     /// queues are given back: nothing of them is uncertain.
     pub fn resolve(mut self, count: usize) -> (Settled, Vec<Left>) {
-        // What was sent before acknowledgements began arrived before whatever they could cover.
-        let settled = self.acknowledged(count, u64::MAX);
+        // What was sent before acknowledgements began arrived before whatever they cover. If they cover nothing, it is as
+        // far as it came.
+        let written = match count {
+            0 => self.ended_at,
+            _ => u64::MAX,
+        };
+        let settled = self.acknowledged(count, written);
         (settled, self.end(0, Keep::Nothing))
     }
 

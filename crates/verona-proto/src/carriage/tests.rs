@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Carriage, Counted, Custody};
+use super::{Carriage, Counted, Custody, Keep};
 use crate::addr::{Direction, Domain, DomainPair, Hosts, Jid};
 use crate::outbox::{self, Feeder, OutboxLimit};
 use crate::stanza::{Stanza, StanzaKind};
@@ -62,4 +62,17 @@ fn a_departed_queue_is_given_back_when_nothing_of_it_is_on_its_way() {
     let mut drain = left.into_iter().next().unwrap().drain;
     let waiting = std::iter::from_fn(|| drain.pull()).count();
     assert_eq!(waiting, 2);
+}
+
+#[test]
+fn what_never_left_us_is_not_delivered_by_an_acknowledgement_of_nothing() {
+    //= SM-12
+    let (mut carriage, _feeder) = carriage(2);
+    send(&mut carriage, 0, 100);
+    send(&mut carriage, 100, 200);
+    let given_back = carriage.end(100, Keep::InFlight);
+    assert!(given_back.is_empty());
+    let (settled, left) = carriage.resolve(0);
+    assert_eq!(settled.delivered, 1);
+    assert_eq!(left.first().unwrap().drain.unacknowledged(), 1);
 }
