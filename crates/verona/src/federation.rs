@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use verona_proto::addr::DomainPair;
-use verona_proto::federation::{Command, Federation, Remains, Signal, StreamKey};
+use verona_proto::federation::{Command, Federation, Signal, StreamKey};
 use verona_proto::outbox::Drain;
 use verona_proto::stanza::Undelivered;
 
@@ -205,10 +205,9 @@ fn send(shared: &Shared, stream: StreamKey, command: ConnectionCommand) -> Optio
     match sent {
         Ok(()) => None,
         Err(ConnectionCommand::Carry { pair, drain }) => {
-            let remains = Remains::untouched([(pair, drain)]);
-            Some(Signal::Ended(stream, remains))
+            Some(Signal::Undone(stream, pair, Some(drain)))
         }
-        Err(ConnectionCommand::Request { .. }) => Some(Signal::Ended(stream, Remains::default())),
+        Err(ConnectionCommand::Request { pair }) => Some(Signal::Undone(stream, pair, None)),
         Err(
             ConnectionCommand::Verdict { .. }
             | ConnectionCommand::Attested(_)

@@ -41,6 +41,9 @@ pub enum Signal {
     Stream(StreamKey, Event),
     /// A stream has ended; it hands back the queues that it carried.
     Ended(StreamKey, Remains),
+    /// A stream took no command for a pair any more, to carry its queue (which is here) or to ask for it: it has ended or
+    /// is about to, and says so itself ([`Self::Ended`]).
+    Undone(StreamKey, DomainPair, Option<Drain>),
     /// A domain's servers were looked up.
     Discovered(AttemptKey, Result<Vec<Target>, DiscoveryError>),
     /// The servers were dialled: the first one that answered, or why none did.

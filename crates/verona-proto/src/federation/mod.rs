@@ -36,9 +36,11 @@ use resumption::LostStreams;
 pub use route::Route;
 
 use crate::addr::{Direction, DomainPair, Hosts, RemoteDomain};
+use crate::carriage::Left;
 use crate::dialback::Answer;
 use crate::learned::{Learned, Outcome};
 use crate::limits::{Limits, seconds};
+use crate::outbox::Drain;
 use crate::policy::Policy;
 use crate::stanza::condition::StreamCondition;
 use crate::stanza::{Reason, Undelivered};
@@ -133,6 +135,7 @@ impl Federation {
             Signal::Accepted(stream) => self.streams.begin(stream, false),
             Signal::Stream(stream, event) => self.on_event(stream, event, now),
             Signal::Ended(stream, remains) => self.on_ended(stream, remains, now),
+            Signal::Undone(stream, pair, drain) => self.on_undone(stream, pair, drain, now),
             Signal::Discovered(attempt, result) => self.on_discovered(attempt, result, now),
             Signal::Connected(attempt, result) => self.on_connected(attempt, result, now),
             Signal::Declined(stream, left) => self.on_declined(stream, left, now),
@@ -396,6 +399,29 @@ impl Federation {
         };
         if let Some(drain) = self.reclaim(pair, requested_here) {
             self.serve(pair.clone(), drain, now);
+        }
+    }
+
+    /// A stream takes nothing any more, whatever it has still to say of its end. The queue goes another way.
+    fn on_undone(
+        &mut self,
+        stream: StreamKey,
+        pair: DomainPair,
+        drain: Option<Drain>,
+        now: Instant,
+    ) {
+        self.streams.give_up(stream, &pair);
+        self.stop_expecting(stream, now);
+        match drain {
+            Some(drain) => {
+                let left = Left {
+                    pair,
+                    drain,
+                    uncertain: 0,
+                };
+                self.on_declined(stream, left, now);
+            }
+            None => self.seek_again(&pair, stream, now),
         }
     }
 

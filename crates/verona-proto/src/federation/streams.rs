@@ -374,6 +374,14 @@ impl Streams {
         record.requested
     }
 
+    /// The stream did not take what was asked of it for a pair, and takes no more.
+    pub(super) fn give_up(&mut self, stream: StreamKey, pair: &DomainPair) {
+        if let Some(record) = self.live.get_mut(&stream) {
+            record.requested.remove(pair);
+        }
+        self.close(stream);
+    }
+
     /// The stream takes no more stanzas: nobody is sent to it again.
     fn close(&mut self, stream: StreamKey) {
         let Some(record) = self.live.get_mut(&stream) else {

@@ -654,6 +654,48 @@ fn a_stream_that_closes_is_given_nothing_more() {
 }
 
 #[test]
+fn a_stream_that_takes_no_command_any_more_is_still_known_until_it_ends() {
+    //= SM-14
+    let mut world = World::new();
+    world.accept_bidi(1, PAIR);
+    let id = Some("a".to_owned());
+    assert_eq!(world.event(1, Event::Managed { id }), [""; 0]);
+    assert_eq!(
+        world.want(PAIR, &["1"]),
+        ["carry montague.lit~capulet.lit on 1: 1"]
+    );
+    // It is about to end, and takes nothing any more.
+    let drain = world.drains.remove(PAIR).unwrap();
+    let undone = Signal::Undone(StreamKey(1), world.pair(PAIR), Some(drain));
+    assert_eq!(world.tell(undone), ["discover capulet.lit for 1"]);
+    assert_eq!(world.route(PAIR), "seeking");
+    // What it leaves is not here yet: whoever takes it up waits for that.
+    world.accept(2, "capulet.lit");
+    world.granted(2, Direction::Inbound, PAIR);
+    let claim = Event::ResumeRequested {
+        id: "a".to_owned(),
+        former: None,
+        h: 0,
+    };
+    assert_eq!(world.event(2, claim), ["abandon 1"]);
+    assert_eq!(world.end(1, &[]), ["resume 2 nothing"]);
+}
+
+#[test]
+fn a_request_that_a_stream_does_not_take_is_one_less_to_wait_for() {
+    let mut world = World::new();
+    world.accept_bidi(3, PAIR);
+    world.event(3, Event::Multiplexes);
+    assert_eq!(
+        world.want(CONFERENCE, &["1"]),
+        ["request conference.montague.lit~capulet.lit on 3"]
+    );
+    let undone = Signal::Undone(StreamKey(3), world.pair(CONFERENCE), None);
+    assert_eq!(world.tell(undone), ["discover capulet.lit for 1"]);
+    assert_eq!(world.route(CONFERENCE), "seeking");
+}
+
+#[test]
 fn what_an_ended_stream_gives_back_is_served_again_in_order() {
     //= STREAM-47
     //= BIDI-58

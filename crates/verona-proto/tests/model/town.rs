@@ -551,10 +551,9 @@ impl Town {
                 let name = named(&pair)?;
                 let end = stream.0 as usize;
                 if self.ends[end].is_reported {
-                    let remains = Remains::untouched([(pair, drain)]);
                     self.servers[server]
                         .federation
-                        .handle(Signal::Ended(stream, remains), at);
+                        .handle(Signal::Undone(stream, pair, Some(drain)), at);
                     return Ok(());
                 }
                 self.ends[end].drains.push((name, drain));

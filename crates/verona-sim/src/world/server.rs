@@ -347,10 +347,9 @@ impl Server {
         };
         match undone {
             ConnectionCommand::Carry { pair, drain } => {
-                let remains = Remains::untouched([(pair, drain)]);
-                Some(Signal::Ended(stream, remains))
+                Some(Signal::Undone(stream, pair, Some(drain)))
             }
-            ConnectionCommand::Request { .. } => Some(Signal::Ended(stream, Remains::default())),
+            ConnectionCommand::Request { pair } => Some(Signal::Undone(stream, pair, None)),
             ConnectionCommand::Verdict { .. }
             | ConnectionCommand::Resume(_)
             | ConnectionCommand::Abandon
