@@ -146,6 +146,30 @@ async fn what_was_for_a_peer_is_tried_again_and_its_sender_told_if_that_fails() 
 }
 
 #[tokio::test]
+async fn an_error_for_what_was_left_waits_for_the_senders_component() {
+    //= SM-11
+    let folder = tempfile::tempdir().unwrap();
+    let limits = [("outbox_age_seconds", 2), ("dns_seconds", 1)];
+    let engine = Engine::start(config(folder.path(), &limits)).await.unwrap();
+    let rooms = attach(&engine, "rooms.capulet.lit").await;
+    let far = "juliet@montague.invalid";
+    rooms.send(message(ROOM, far, "far")).await.unwrap();
+    kill(engine).await;
+    std::mem::forget(rooms);
+
+    let engine = Engine::start(config(folder.path(), &limits)).await.unwrap();
+    // The peer is given up before the component is back.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(engine.handle().journal().unwrap().entries, 1);
+    let mut rooms = attach(&engine, "rooms.capulet.lit").await;
+    let (error, _) = next(&mut rooms).await;
+    assert_eq!(
+        (error.class(), error.id().as_deref()),
+        (StanzaClass::Error, Some("far"))
+    );
+}
+
+#[tokio::test]
 async fn what_waits_for_a_component_that_stays_away_is_returned() {
     //= ROUTE-19
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::limits::{Limits, seconds, size};
 use verona_proto::outbox::{Drain, OutboxLimit};
-use verona_proto::stanza::{Admitted, Destination, Stanza, readmit};
+use verona_proto::stanza::{Admitted, Stanza, readmit};
 
 use super::book::{Book, Bounds, Record, length};
 use super::store::{Entry, Failure, FailureKind, Store};
@@ -170,6 +170,7 @@ pub(crate) async fn recover(
         file: journal.0.file.clone(),
         failure,
     };
+    let hosts = shared.hosts();
     let mut was_suspicious = false;
     let mut queues: BTreeMap<LocalDomain, Drain> = BTreeMap::new();
     for (number, admitted, is_suspicious) in messages {
@@ -177,16 +178,18 @@ pub(crate) async fn recover(
             store.trying(Some(number)).map_err(error)?;
             was_suspicious = true;
         }
-        match admitted.destination() {
-            // Something served the domain when it was taken, or it would have been answered at once. It will be back.
-            Destination::Local(domain) => {
-                if !queues.contains_key(domain) {
-                    queues.insert(domain.clone(), queue_of(shared, domain));
-                }
-                shared.restore(admitted);
+        // Something served the domain when it was taken, or it would have been answered at once. It will be back: the
+        // recipient's for the message, the sender's for an error, which may be known before any component can be here.
+        let stanza = admitted.stanza();
+        for domain in [stanza.from(), stanza.to()] {
+            if let Some(domain) = hosts.local(domain)
+                && !queues.contains_key(&domain)
+            {
+                let drain = queue_of(shared, &domain);
+                queues.insert(domain, drain);
             }
-            Destination::Remote(_) => shared.restore(admitted),
         }
+        shared.restore(admitted);
     }
     if was_suspicious {
         store.trying(None).map_err(error)?;
