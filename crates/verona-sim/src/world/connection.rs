@@ -612,10 +612,11 @@ impl Connection {
             invariants::granted(self, granted, shared, outside);
         }
         self.is_managed |= matches!(&event, Event::Managed { .. });
-        if let Event::Failed(error) = &event
-            && !hears_on(error)
-        {
-            outside.network.trouble(self.end);
+        if let Event::Failed(error) = &event {
+            match hears_on(error) {
+                true => outside.network.ended(self.end),
+                false => outside.network.trouble(self.end),
+            }
         }
         invariants::resumption(self, &event, shared, outside);
         let (name, key, wire) = (&shared.name, self.key.0, self.end.wire);

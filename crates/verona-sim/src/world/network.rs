@@ -64,6 +64,8 @@ pub(crate) enum Trouble {
     /// Nothing.
     #[default]
     None,
+    /// An end has ended its stream with an error: what it carries comes, and perhaps behind what was sent later elsewhere.
+    Ended,
     /// It was cut, or an end was too slow, or gave up.
     Lost,
     /// An end has forgotten what it knew.
@@ -253,6 +255,13 @@ impl Network {
     pub(crate) fn trouble(&mut self, end: End) {
         if let Some(wire) = self.wires.get_mut(&end.wire) {
             wire.trouble = wire.trouble.max(Trouble::Lost);
+        }
+    }
+
+    /// A stream was ended with an error.
+    pub(crate) fn ended(&mut self, end: End) {
+        if let Some(wire) = self.wires.get_mut(&end.wire) {
+            wire.trouble = wire.trouble.max(Trouble::Ended);
         }
     }
 
