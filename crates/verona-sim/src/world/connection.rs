@@ -293,8 +293,11 @@ impl Connection {
                     let abandons = matches!(command, ConnectionCommand::Abandon);
                     self.on_command(command, shared, outside);
                     self.outputs(shared, outside);
-                    // What is not written has nowhere to go.
-                    self.is_over |= abandons;
+                    if abandons {
+                        // What is not written has nowhere to go, and what still comes is not waited for.
+                        outside.network.trouble(self.end);
+                        self.is_over = true;
+                    }
                 }
             }
             (Branch::Stalled, _) => {
