@@ -35,6 +35,8 @@ pub struct Settings<'a> {
     pub authority: &'a Path,
     /// Whether XEP-0288 is among its modules (24.10 and later have it).
     pub bidi: bool,
+    /// The least that it logs: `info`, `error`, …
+    pub log: &'a str,
 }
 
 /// A running ejabberd.
@@ -141,10 +143,11 @@ fn configuration(settings: &Settings<'_>) -> String {
     } = settings;
     let mut text = format!(
         r#"hosts: ["{domain}"]
-loglevel: info
+loglevel: {log}
 log_rotate_count: 0
 certfiles:
-"#
+"#,
+        log = settings.log,
     );
     for certificate in settings.certificates {
         text.push_str(&format!("  - \"{}\"\n", certificate.display()));

@@ -122,6 +122,7 @@ fn inside(
             certificates: &[far_certificates.join(format!("{}.pem", names.far))],
             authority: &authority_file,
             bidi: false,
+            log: "info",
         },
     )?;
     ejabberd.wait()?;

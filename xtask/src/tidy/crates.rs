@@ -29,6 +29,8 @@ const OURS: &[(&str, &[&str], &[&str])] = &[
     ("verona-interop", &[], &[]),
     // It speaks with a server as a stranger does, so it has nothing of ours but the way to start real servers.
     ("verona-hostile", &["verona-interop"], &[]),
+    // It speaks with every server in the same way, and scans alone to know what the scanner costs.
+    ("verona-bench", &["verona-xml", "verona-interop"], &[]),
     ("xtask", &[], &[]),
 ];
 
@@ -50,10 +52,14 @@ const WORLD: &[(&str, &[&str], &str)] = &[
         &["verona", "veronad"],
         "the protocol has no runtime: bytes and the time are arguments",
     ),
-    ("mio", &["verona", "veronad"], "the protocol has no sockets"),
+    (
+        "mio",
+        &["verona", "veronad", "verona-bench"],
+        "the protocol has no sockets",
+    ),
     (
         "rustls",
-        &["verona", "veronad", "verona-hostile"],
+        &["verona", "veronad", "verona-hostile", "verona-bench"],
         "TLS belongs to the engine: the protocol sees a `PeerCertificate`",
     ),
     (
@@ -94,7 +100,12 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "clap",
-        &["veronad", "verona-interop", "verona-hostile"],
+        &[
+            "veronad",
+            "verona-interop",
+            "verona-hostile",
+            "verona-bench",
+        ],
         "a command line belongs to a program",
     ),
     (
@@ -104,7 +115,13 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "anyhow",
-        &["veronad", "verona-interop", "verona-hostile", "xtask"],
+        &[
+            "veronad",
+            "verona-interop",
+            "verona-hostile",
+            "verona-bench",
+            "xtask",
+        ],
         "a library returns errors that a program can match",
     ),
 ];

@@ -514,6 +514,7 @@ limits = {{ streams_per_address_max = 4096, negotiations_max = 4096, component_c
                 certificates: &certificates,
                 authority: self.authority_file,
                 bidi: peer.release().is_some(),
+                log: "info",
             },
         )
     }

@@ -1,0 +1,172 @@
+//! One connection of the load that never waits: what the system does not take is taken later.
+//! Why TLS is fed from a buffer of ours: one call to the system brings many records.
+
+use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+
+use anyhow::{Context, Result, bail};
+
+use super::count::Count;
+use crate::talk::Standing;
+
+/// A connection, the component's in the clear or a peer's with TLS.
+pub(super) struct Wire {
+    tcp: mio::net::TcpStream,
+    tls: Option<Box<rustls::Connection>>,
+    /// Without TLS: what the system did not take.
+    waiting: Vec<u8>,
+    messages: Count,
+    /// Where both sides acknowledge: the server's questions.
+    questions: Option<Count>,
+    asks: bool,
+}
+
+impl Wire {
+    pub(super) fn plain(tcp: TcpStream) -> Result<Self> {
+        tcp.set_nonblocking(true)?;
+        Ok(Self {
+            tcp: mio::net::TcpStream::from_std(tcp),
+            tls: None,
+            waiting: Vec::new(),
+            messages: Count::of("</message>"),
+            questions: None,
+            asks: false,
+        })
+    }
+
+    pub(super) fn secured(standing: Standing) -> Result<Self> {
+        let mut wire = Self::plain(standing.tcp)?;
+        let mut tls = standing.tls;
+        tls.set_buffer_limit(None);
+        wire.tls = Some(Box::new(tls));
+        wire.questions = standing.is_managed.then(|| Count::of("<r xmlns"));
+        wire.asks = standing.is_managed;
+        wire.on_text(&standing.early)?;
+        Ok(wire)
+    }
+
+    pub(super) fn source(&mut self) -> &mut mio::net::TcpStream {
+        &mut self.tcp
+    }
+
+    /// How many stanzas have ever come.
+    pub(super) fn received(&self) -> u64 {
+        self.messages.found()
+    }
+
+    /// Whether all that was sent has been taken by the system.
+    pub(super) fn is_free(&self) -> bool {
+        match &self.tls {
+            Some(tls) => !tls.wants_write(),
+            None => self.waiting.is_empty(),
+        }
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.tls {
+            Some(tls) => {
+                tls.writer().write_all(bytes)?;
+                // A server that acknowledges is asked as often as servers ask.
+                if self.asks {
+                    tls.writer().write_all(b"<r xmlns='urn:xmpp:sm:3'/>")?;
+                }
+                self.flush()
+            }
+            None => {
+                let taken = match self.tcp.write(bytes) {
+                    Ok(taken) => taken,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                    Err(error) => return Err(error).context("writing to the component port"),
+                };
+                self.waiting
+                    .extend_from_slice(bytes.get(taken..).unwrap_or_default());
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        match &mut self.tls {
+            Some(tls) => {
+                while tls.wants_write() {
+                    match tls.write_tls(&mut self.tcp) {
+                        Ok(_) => {}
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error).context("writing to the server"),
+                    }
+                }
+            }
+            None => {
+                while !self.waiting.is_empty() {
+                    match self.tcp.write(&self.waiting) {
+                        Ok(taken) => drop(self.waiting.drain(..taken)),
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error).context("writing to the component port"),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all there is.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
+        loop {
+            let length = match self.tcp.read(buffer) {
+                Ok(0) => bail!("the server has ended a connection"),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("reading from the server"),
+            };
+            self.on_bytes(buffer.get(..length).unwrap_or_default())?;
+            // The system had no more than that.
+            if length < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn on_bytes(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let Some(mut tls) = self.tls.take() else {
+            return self.on_text(bytes);
+        };
+        let mut asked = false;
+        while !bytes.is_empty() {
+            tls.read_tls(&mut bytes)?;
+            let state = tls.process_new_packets()?;
+            let mut left = state.plaintext_bytes_to_read();
+            let mut reader = tls.reader();
+            while left > 0 {
+                let text = reader.fill_buf()?;
+                let length = text.len();
+                self.messages.take(text);
+                asked |= self
+                    .questions
+                    .as_mut()
+                    .is_some_and(|questions| questions.take(text) > 0);
+                reader.consume(length);
+                left = left.saturating_sub(length.max(1));
+            }
+        }
+        self.tls = Some(tls);
+        self.answer(asked)
+    }
+
+    fn on_text(&mut self, text: &[u8]) -> Result<()> {
+        self.messages.take(text);
+        let questions = self.questions.as_mut();
+        let asked = questions.is_some_and(|questions| questions.take(text) > 0);
+        self.answer(asked)
+    }
+
+    fn answer(&mut self, asked: bool) -> Result<()> {
+        if !asked {
+            return Ok(());
+        }
+        let answer = format!("<a xmlns='urn:xmpp:sm:3' h='{}'/>", self.messages.found());
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(answer.as_bytes())?;
+        }
+        self.flush()
+    }
+}
