@@ -93,7 +93,6 @@ fn measure(usual: &Usual, name: &str, work: fn(&Terms) -> Result<Work>) -> Resul
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         match namespace::enter(&arguments)? {}
     }
-    system::allow_descriptors(DESCRIPTORS)?;
     let mut folder = tempfile::Builder::new()
         .prefix("verona-bench-")
         .tempdir()?;
@@ -137,6 +136,3 @@ fn terms(usual: &Usual, dir: PathBuf) -> Result<Terms> {
         kinds,
     })
 }
-
-/// Ten thousand links, on both sides.
-const DESCRIPTORS: u64 = 65_536;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The processes of one server.
 #[derive(Clone, Debug)]
@@ -106,15 +106,19 @@ pub(crate) fn said(program: &Path, arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Has the system let this program and what it starts have many connections.
-pub(crate) fn allow_descriptors(number: u64) -> Result<()> {
-    verona_interop::namespace::run(
-        "prlimit",
-        &[
-            &format!("--pid={}", std::process::id()),
-            &format!("--nofile={number}:{number}"),
-        ],
-    )
+/// Whether the system lets this program, and each that it starts, have so many connections.
+pub(crate) fn has_descriptors(number: u64) -> Result<()> {
+    let limits = fs::read_to_string("/proc/self/limits").context("reading our limits")?;
+    let soft = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(u64::MAX);
+    ensure!(
+        soft >= number,
+        "a process may have {soft} open files here, and {number} are needed: `ulimit -n {number}`"
+    );
+    Ok(())
 }
 
 fn processes() -> Vec<u32> {

@@ -81,10 +81,6 @@ impl Load {
         let before = self.counted();
         let start = Instant::now();
         loop {
-            self.feed(inbound, &mut coming, |load, index| {
-                load.mouths.get(index).copied()
-            })?;
-            self.feed(outbound, &mut going, |_, _| Some(0))?;
             let counted = self.counted();
             coming.received = counted.0 - before.0;
             going.received = counted.1 - before.1;
@@ -95,6 +91,10 @@ impl Load {
                 coming.received <= coming.goal && going.received <= going.goal,
                 "more came than was sent: errors, or something twice ({coming}, {going})"
             );
+            self.feed(inbound, &mut coming, |load, index| {
+                load.mouths.get(index).copied()
+            })?;
+            self.feed(outbound, &mut going, |_, _| Some(0))?;
             self.turn()
                 .with_context(|| format!("inbound {coming}, outbound {going}"))?;
         }
