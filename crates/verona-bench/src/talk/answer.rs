@@ -51,6 +51,8 @@ fn answer(
 ) -> Result<()> {
     let mut talk = Conversation::over(tcp)?;
     let mut proven = None;
+    // Whoever proves itself by a key asks about ours too, on the same connection.
+    let (mut taken, mut vouched) = (None, false);
     loop {
         talk.hear(&["<stream:stream"])?;
         let opening = talk.hear(&[">"])?;
@@ -91,13 +93,18 @@ fn answer(
                 talk.say(&format!(
                     "<db:verify from='{to}' to='{from}' id='{id}' type='valid'/>"
                 ))?;
-                continue;
+                vouched = true;
+            } else {
+                talk.hear(&["</db:result>"])?;
+                talk.say(&format!(
+                    "<db:result from='{to}' to='{from}' type='valid'/>"
+                ))?;
+                taken = Some(to);
             }
-            talk.hear(&["</db:result>"])?;
-            talk.say(&format!(
-                "<db:result from='{to}' to='{from}' type='valid'/>"
-            ))?;
-            return stand(talk, to, standing);
+            if let (Some(ours), true) = (&taken, vouched) {
+                let ours = ours.clone();
+                return stand(talk, ours, standing);
+            }
         }
     }
 }

@@ -55,6 +55,27 @@ impl Call<'_> {
             })
     }
 
+    /// A stream that comes as far as TLS, and proves nothing.
+    pub(crate) fn secured(
+        server: SocketAddr,
+        to: &str,
+        tls: &Arc<rustls::ClientConfig>,
+    ) -> Result<Conversation> {
+        let call = Call {
+            server,
+            direct_tls: false,
+            from: "nobody.montague.lit",
+            to,
+            tls,
+            proof: Proof::Dialback,
+            bidi: false,
+            management: false,
+        };
+        let mut talk = Conversation::connect(server)?;
+        call.encrypt(&mut talk)?;
+        Ok(talk)
+    }
+
     /// TLS alone.
     pub(crate) fn bare(
         server: SocketAddr,
@@ -74,7 +95,8 @@ impl Call<'_> {
         })
     }
 
-    fn negotiate(&self, talk: &mut Conversation) -> Result<(bool, bool)> {
+    /// Goes over to TLS.
+    fn encrypt(&self, talk: &mut Conversation) -> Result<()> {
         if !self.direct_tls {
             let features = self.open(talk)?;
             ensure!(features.contains("<starttls"), "no STARTTLS: {features}");
@@ -84,7 +106,11 @@ impl Call<'_> {
         }
         let name = ServerName::try_from(self.to.to_owned())?;
         let tls = rustls::ClientConnection::new(Arc::clone(self.tls), name)?;
-        talk.secure(tls.into())?;
+        talk.secure(tls.into())
+    }
+
+    fn negotiate(&self, talk: &mut Conversation) -> Result<(bool, bool)> {
+        self.encrypt(talk)?;
         let features = self.open(talk)?;
         let is_bidi = self.bidi && features.contains("urn:xmpp:features:bidi");
         if is_bidi {

@@ -42,7 +42,7 @@ pub(crate) fn run(terms: &Terms) -> Result<Work> {
         let server = Server::start(&world, kind, &terms.verona, &Tuning::default())?;
         let mut component = server.component()?;
         let peers = world
-            .peers(&server, PEERS, &mut component)
+            .peers(&server, kind.peers(PEERS), &mut component)
             .with_context(|| format!("links with {}", kind.name()))?;
         let load = Load::new(component, peers)?;
         contestants.push(Contestant { server, load });
@@ -51,7 +51,7 @@ pub(crate) fn run(terms: &Terms) -> Result<Work> {
         let mut times: Vec<Option<u64>> = vec![None; contestants.len()];
         for round in 0..terms.rounds {
             for (contestant, times) in contestants.iter_mut().zip(&mut times) {
-                if contestant.server.kind.is_bare() && case.peers > 1 {
+                if contestant.server.kind.peers(case.peers) < case.peers {
                     continue;
                 }
                 case.measure(contestant, times, terms, &mut work)

@@ -81,6 +81,19 @@ impl Kind {
         matches!(self, Self::Relay | Self::ScanningRelay)
     }
 
+    /// How many peers it can be measured with, of so many that are wanted.
+    pub(crate) fn peers(self, wanted: usize) -> usize {
+        match self {
+            Self::Relay | Self::ScanningRelay => 1,
+            Self::Verona
+            | Self::VeronaUnmanaged
+            | Self::Prosody
+            | Self::ProsodyUnmanaged
+            | Self::Ejabberd
+            | Self::Jabberd2 => wanted,
+        }
+    }
+
     /// Whether it acknowledges stanzas of other servers.
     pub(crate) const fn is_managed(self) -> bool {
         match self {
