@@ -40,6 +40,10 @@ struct Arguments {
 enum Command {
     /// Stanzas from peers to a component and back: CPU, throughput.
     Relay(Usual),
+    /// The memory of idle links, and of streams that have proven nothing.
+    Idle(Usual),
+    /// Complete link set-ups for each second of the accepting server's CPU.
+    Setup(Usual),
     /// The scanner alone and TLS alone.
     Bare(Usual),
     /// A relay without XMPP (started by `relay`).
@@ -62,6 +66,9 @@ struct Usual {
     /// Only these servers.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     servers: Vec<String>,
+    /// Only cases whose name has this in it, such as `in-200`.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    case: String,
     /// The folder with results.json, which is read and written.
     #[arg(long, value_name = "DIR", default_value = "docs/benchmarks")]
     results: PathBuf,
@@ -75,6 +82,8 @@ struct Usual {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Relay(usual) => measure(&usual, "relay", work::relay::run),
+        Command::Idle(usual) => measure(&usual, "idle", work::idle::run),
+        Command::Setup(usual) => measure(&usual, "setup", work::setup::run),
         Command::Bare(usual) => measure(&usual, "bare", work::bare::run),
         Command::BareRelay(arguments) => bare::relay::run(&arguments),
     };
@@ -133,6 +142,7 @@ fn terms(usual: &Usual, dir: PathBuf) -> Result<Terms> {
         dir,
         rounds,
         is_quick: usual.quick,
+        case: usual.case.clone(),
         kinds,
     })
 }

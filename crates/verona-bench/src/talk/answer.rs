@@ -2,8 +2,8 @@
 //! Why it is there at all: servers without bidi need a connection of their own for what they send, and dialback asks back.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::{Standing, header};
 
 /// Takes calls at every address of the namespace.
 pub(crate) struct Answers {
-    standing: Receiver<Standing>,
+    standing: Mutex<Receiver<Standing>>,
 }
 
 impl Answers {
@@ -31,13 +31,17 @@ impl Answers {
                 thread::spawn(move || answer(tcp, &tls, &sender));
             }
         });
-        Ok(Self { standing })
+        Ok(Self {
+            standing: Mutex::new(standing),
+        })
     }
 
     /// The next connection that stands.
     pub(crate) fn next(&self, patience: Duration) -> Result<Standing> {
         let until = Instant::now() + patience;
         self.standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
             .recv_timeout(until.saturating_duration_since(Instant::now()))
             .context("the server does not call the peers")
     }

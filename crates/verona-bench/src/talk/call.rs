@@ -55,7 +55,14 @@ impl Call<'_> {
             })
     }
 
-    /// A stream that comes as far as TLS, and proves nothing.
+    /// A stream that comes as far as the features, in the clear.
+    pub(crate) fn begun(server: SocketAddr, to: &str) -> Result<Conversation> {
+        let mut talk = Conversation::connect(server)?;
+        open(&mut talk, "nobody.montague.lit", to)?;
+        Ok(talk)
+    }
+
+    /// A stream that comes as far as the features within TLS, and proves nothing.
     pub(crate) fn secured(
         server: SocketAddr,
         to: &str,
@@ -73,6 +80,7 @@ impl Call<'_> {
         };
         let mut talk = Conversation::connect(server)?;
         call.encrypt(&mut talk)?;
+        call.open(&mut talk)?;
         Ok(talk)
     }
 
@@ -151,7 +159,12 @@ impl Call<'_> {
     }
 
     fn open(&self, talk: &mut Conversation) -> Result<String> {
-        talk.say(&header(self.from, self.to, None))?;
-        talk.hear(&["</stream:features>", "<stream:features/>"])
+        open(talk, self.from, self.to)
     }
+}
+
+/// Begins a stream, and hears what the other side offers.
+fn open(talk: &mut Conversation, from: &str, to: &str) -> Result<String> {
+    talk.say(&header(from, to, None))?;
+    talk.hear(&["</stream:features>", "<stream:features/>"])
 }

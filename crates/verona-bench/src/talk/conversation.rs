@@ -34,10 +34,6 @@ impl Conversation {
         })
     }
 
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        &self.tcp
-    }
-
     pub(crate) fn is_secured(&self) -> bool {
         self.tls.is_some()
     }

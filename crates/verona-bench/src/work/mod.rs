@@ -2,7 +2,9 @@
 //! Why they share so little: each is to be read alone by whoever doubts its figure.
 
 pub(crate) mod bare;
+pub(crate) mod idle;
 pub(crate) mod relay;
+pub(crate) mod setup;
 
 use std::path::PathBuf;
 
@@ -18,6 +20,8 @@ pub(crate) struct Terms {
     pub(crate) dir: PathBuf,
     pub(crate) rounds: usize,
     pub(crate) is_quick: bool,
+    /// Only cases whose name has this in it.
+    pub(crate) case: String,
     /// The servers that take part.
     pub(crate) kinds: Vec<Kind>,
 }

@@ -48,6 +48,9 @@ pub(crate) fn run(terms: &Terms) -> Result<Work> {
         contestants.push(Contestant { server, load });
     }
     for case in Case::all() {
+        if !case.name().contains(&terms.case) {
+            continue;
+        }
         let mut times: Vec<Option<u64>> = vec![None; contestants.len()];
         for round in 0..terms.rounds {
             for (contestant, times) in contestants.iter_mut().zip(&mut times) {

@@ -77,9 +77,10 @@ component = {{ secret = "{SECRET}" }}
     text
 }
 
-/// All peers come from one address here, and as fast as they can.
+/// All peers come from one address here, and as fast as they can; strangers stay as long as they are looked at.
 const LIMITS: &str = "\
 bytes_per_second_max = 100000000000
 streams_per_address_max = 20000
 negotiations_max = 20000
+negotiation_seconds = 600
 ";
