@@ -259,6 +259,11 @@ fn equal(one: &[u8], other: &[u8], work: &mut u64) -> bool {
     if one.len() != other.len() {
         return false;
     }
+    // The default namespace has an empty prefix, which points nowhere: comparing nothing there costs as much as a hundred
+    // bytes where `memcmp` loads by a mask and the page is not mapped.
+    if one.is_empty() {
+        return true;
+    }
     *work += one.len() as u64;
     one == other
 }
