@@ -12,6 +12,7 @@
 
 mod bare;
 mod load;
+mod page;
 mod results;
 mod system;
 mod talk;
@@ -46,6 +47,12 @@ enum Command {
     Setup(Usual),
     /// The scanner alone and TLS alone.
     Bare(Usual),
+    /// Writes the page anew from what was measured.
+    Page {
+        /// The folder with results.json.
+        #[arg(long, value_name = "DIR", default_value = "docs/benchmarks")]
+        results: PathBuf,
+    },
     /// A relay without XMPP (started by `relay`).
     #[command(hide = true)]
     BareRelay(bare::relay::Arguments),
@@ -85,6 +92,8 @@ fn main() -> ExitCode {
         Command::Idle(usual) => measure(&usual, "idle", work::idle::run),
         Command::Setup(usual) => measure(&usual, "setup", work::setup::run),
         Command::Bare(usual) => measure(&usual, "bare", work::bare::run),
+        Command::Page { results } => Results::read(&results.join("results.json"))
+            .and_then(|read| page::write(&read, &results)),
         Command::BareRelay(arguments) => bare::relay::run(&arguments),
     };
     match done {
@@ -113,7 +122,8 @@ fn measure(usual: &Usual, name: &str, work: fn(&Terms) -> Result<Work>) -> Resul
     let file = usual.results.join("results.json");
     let mut results = Results::read(&file)?;
     results.works.insert(name.to_owned(), done?);
-    results.write(&file)
+    results.write(&file)?;
+    page::write(&results, &usual.results)
 }
 
 fn terms(usual: &Usual, dir: PathBuf) -> Result<Terms> {

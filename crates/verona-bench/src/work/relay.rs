@@ -9,7 +9,7 @@ use super::Terms;
 use crate::load::{Block, Flow, Load, blocks};
 use crate::results::Work;
 use crate::system::Family;
-use crate::world::{Kind, Server, Tuning, World, peer};
+use crate::world::{Server, Tuning, World, peer};
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,11 @@ pub(crate) fn run(terms: &Terms) -> Result<Work> {
         .iter()
         .map(|kind| Server::start(&world, *kind, &terms.verona, &Tuning::default()))
         .collect::<Result<Vec<_>>>()?;
+    // Some know no domain that nobody serves.
+    let _components = servers
+        .iter()
+        .map(Server::component)
+        .collect::<Result<Vec<_>>>()?;
     for round in 0..terms.rounds {
         for server in &servers {
             for direct_tls in [false, true] {

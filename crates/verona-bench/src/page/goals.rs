@@ -1,0 +1,134 @@
+//! What was aimed at, and whether it was reached, computed from the same figures.
+//! Why on the page: a goal that was missed is worth more to a reader than one that is not mentioned.
+
+use std::fmt::Write as _;
+
+use crate::results::{Results, Work};
+
+/// A ratio that shall be at least so much, or a figure that shall be at most so much.
+struct Goal {
+    what: String,
+    measured: Option<f64>,
+    wanted: f64,
+    is_least: bool,
+}
+
+/// Writes the table.
+pub(super) fn write(results: &Results, page: &mut String) {
+    let mut goals = Vec::new();
+    if let Some(work) = results.works.get("relay") {
+        relay(work, &mut goals);
+    }
+    if let Some(work) = results.works.get("idle") {
+        idle(work, &mut goals);
+    }
+    if let Some(work) = results.works.get("setup") {
+        let rate = work.median("starttls", "verona", "per_cpu_second");
+        goals.push(Goal::least("link set-ups for one second of CPU", rate, 2000.0));
+    }
+    if goals.is_empty() {
+        return;
+    }
+    page.push_str(
+        "## What was aimed at\n\n| | wanted | measured | |\n|---|---|---|---|\n",
+    );
+    for goal in &goals {
+        let _ = writeln!(page, "{goal}");
+    }
+    page.push('\n');
+}
+
+fn relay(work: &Work, goals: &mut Vec<Goal>) {
+    for (bytes, ratios) in [
+        (200, [("prosody", 30.0), ("ejabberd", 12.0), ("jabberd2", 8.0)]),
+        (2048, [("prosody", 40.0), ("ejabberd", 8.0), ("jabberd2", 6.0)]),
+    ] {
+        for way in ["in", "out"] {
+            let case = format!("{way}-{bytes}-1");
+            let Some(own) = work.median(&case, "verona", "cpu") else {
+                continue;
+            };
+            for (kind, wanted) in ratios {
+                let ratio = work.median(&case, kind, "cpu").map(|cpu| cpu / own);
+                let what = format!("{bytes} bytes, {way}: times less CPU than {kind}");
+                goals.push(Goal::least(&what, ratio, wanted));
+            }
+            if bytes == 200 {
+                let ratio = work
+                    .median(&case, "scanning-relay", "cpu")
+                    .map(|bare| own / bare);
+                let what = format!("{bytes} bytes, {way}: times the CPU of the relay that scans");
+                goals.push(Goal::most(&what, ratio, 3.0));
+            }
+        }
+    }
+}
+
+fn idle(work: &Work, goals: &mut Vec<Goal>) {
+    let total = work.median("used-links-10000", "verona", "total_mib");
+    goals.push(Goal::most("MiB for 10,000 idle links", total, 200.0));
+    for case in ["strangers-10000", "strangers-with-tls-10000"] {
+        let each = work.median(case, "verona", "kib");
+        goals.push(Goal::most(&format!("KiB for each of {case}"), each, 16.0));
+    }
+}
+
+impl Goal {
+    fn least(what: &str, measured: Option<f64>, wanted: f64) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured,
+            wanted,
+            is_least: true,
+        }
+    }
+
+    fn most(what: &str, measured: Option<f64>, wanted: f64) -> Self {
+        Self {
+            is_least: false,
+            ..Self::least(what, measured, wanted)
+        }
+    }
+}
+
+impl std::fmt::Display for Goal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = match self.is_least {
+            true => "at least",
+            false => "at most",
+        };
+        write!(f, "| {} | {word} {} |", self.what, self.wanted)?;
+        match self.measured {
+            None => write!(f, " – | not measured |"),
+            Some(measured) => {
+                let is_reached = match self.is_least {
+                    true => measured >= self.wanted,
+                    false => measured <= self.wanted,
+                };
+                let verdict = match is_reached {
+                    true => "reached",
+                    false => "**not reached**",
+                };
+                write!(f, " {measured:.1} | {verdict} |")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_judged_by_its_kind() {
+        let cases = [
+            (Goal::least("a", Some(30.0), 30.0), "| reached |"),
+            (Goal::least("a", Some(29.0), 30.0), "**not reached**"),
+            (Goal::most("a", Some(3.1), 3.0), "**not reached**"),
+            (Goal::most("a", None, 3.0), "not measured"),
+        ];
+        for (goal, says) in cases {
+            assert!(goal.to_string().contains(says), "{goal}");
+        }
+    }
+}
