@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use runner::bench;
 
 mod runner;
 mod sim;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
             workspace_root().and_then(|root| sim::run_mutants(&root, words))
         }
         ["sim", seeds] => workspace_root().and_then(|root| sim::run(&root, seeds)),
+        ["bench", words @ ..] if bench::knows(words) => {
+            workspace_root().map(|root| runner::benchmarks(&root, words))
+        }
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["spec"] => workspace_root().and_then(|root| spec::run(&root)),
         ["spec", "--write"] => workspace_root().and_then(|root| spec::write(&root)),
@@ -88,6 +92,8 @@ cargo xtask interop the interop suite alone; `--newer` with servers of newer Deb
 cargo xtask soak    what takes long: both sides dialling at once, 1,000 times with each peer and proof; 1,000
                     certificates replaced under traffic; half an hour of chaos; 50 power losses; and the
                     measurements
+cargo xtask bench   what verona costs beside other servers, by turns in one run; writes docs/benchmarks.md.
+                    bench WORK does one alone: bare, relay, setup, idle; `--quick` to try it
 cargo xtask bench eyeballs   how much later a first stanza arrives because of a dead IPv6 address
 cargo xtask bench slow-peer  what a peer that never reads costs the others
 cargo xtask help    this text

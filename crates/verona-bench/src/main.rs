@@ -111,9 +111,7 @@ fn measure(usual: &Usual, name: &str, work: fn(&Terms) -> Result<Work>) -> Resul
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         match namespace::enter(&arguments)? {}
     }
-    let mut folder = tempfile::Builder::new()
-        .prefix("verona-bench-")
-        .tempdir()?;
+    let mut folder = tempfile::Builder::new().prefix("verona-bench-").tempdir()?;
     folder.disable_cleanup(usual.keep);
     let done = work(&terms(usual, folder.path().to_owned())?);
     if usual.keep {
@@ -146,7 +144,10 @@ fn terms(usual: &Usual, dir: PathBuf) -> Result<Terms> {
         true => 3,
         false => usual.rounds,
     };
-    ensure!((1..=99).contains(&rounds), "--rounds is a number from 1 to 99");
+    ensure!(
+        (1..=99).contains(&rounds),
+        "--rounds is a number from 1 to 99"
+    );
     Ok(Terms {
         verona,
         dir,

@@ -93,7 +93,7 @@ fn part(place: &Place, command: &[&str]) -> Outcome {
     }
 }
 
-fn path_with_servers() -> OsString {
+pub(super) fn path_with_servers() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");
     path

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) mod bench;
 pub(crate) mod command;
 mod debian;
 mod demo;
@@ -157,6 +158,21 @@ fn simulated(place: &Place) -> Outcome {
             .env("SIMULATED_SEEDS", "20000")
             .env("SIMULATED_STEP", "7"),
     )
+}
+
+/// Measures verona beside other servers; `words` name the works and say how.
+pub(crate) fn benchmarks(root: &Path, words: &[&str]) -> bool {
+    let place = Place::new(root);
+    let mut report = Report::default();
+    let is_built =
+        prepare(&place, &mut report) && report.stage("benchmark build", || bench::build(&place));
+    for work in bench::works(words) {
+        report.stage(work, || match is_built {
+            true => bench::run(&place, work, words),
+            false => Outcome::failed("not run: there is no binary"),
+        });
+    }
+    report.conclude()
 }
 
 /// What a peer that never reads costs the others.

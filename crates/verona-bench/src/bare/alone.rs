@@ -23,10 +23,10 @@ pub(crate) fn scanner(block: &Block) -> Result<f64> {
     timed(block.stanzas, || {
         let mut done = 0;
         while let Some(rest) = block.bytes.get(done..).filter(|rest| !rest.is_empty()) {
-            match scanner.scan(rest)? {
-                Scan::Element { len, .. } => done += len,
-                other => bail!("not a stanza: {other:?}"),
-            }
+            let Scan::Element { len, .. } = scanner.scan(rest)? else {
+                bail!("not a stanza");
+            };
+            done += len;
         }
         Ok(())
     })

@@ -95,8 +95,8 @@ impl Relay {
             for event in &events {
                 if event.is_readable() {
                     match event.token() {
-                        PEER => self.from_peer(&mut buffer)?,
-                        _ => self.from_component(&mut buffer)?,
+                        PEER => self.hear_peer(&mut buffer)?,
+                        _ => self.hear_component(&mut buffer)?,
                     }
                 }
             }
@@ -105,7 +105,7 @@ impl Relay {
         }
     }
 
-    fn from_peer(&mut self, buffer: &mut [u8]) -> Result<()> {
+    fn hear_peer(&mut self, buffer: &mut [u8]) -> Result<()> {
         loop {
             let Some(length) = some(self.peer.read(buffer))? else {
                 return Ok(());
@@ -130,7 +130,7 @@ impl Relay {
         }
     }
 
-    fn from_component(&mut self, buffer: &mut [u8]) -> Result<()> {
+    fn hear_component(&mut self, buffer: &mut [u8]) -> Result<()> {
         loop {
             let Some(length) = some(self.component.read(buffer))? else {
                 return Ok(());
@@ -158,7 +158,10 @@ impl Relay {
 /// Lets everything pass, or everything that was scanned.
 enum Check {
     No,
-    Scan { scanner: Box<Scanner>, pending: Vec<u8> },
+    Scan {
+        scanner: Box<Scanner>,
+        pending: Vec<u8>,
+    },
 }
 
 impl Check {

@@ -60,7 +60,11 @@ mod tests {
                 let mut count = Count::of("</message>");
                 let parts = [&text[..first], &text[first..second], &text[second..]];
                 let total: u64 = parts.iter().map(|part| count.take(part)).sum();
-                assert_eq!((total, count.found()), (3, 3), "cut at {first} and {second}");
+                assert_eq!(
+                    (total, count.found()),
+                    (3, 3),
+                    "cut at {first} and {second}"
+                );
             }
         }
     }

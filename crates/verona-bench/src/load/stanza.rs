@@ -50,8 +50,14 @@ mod tests {
 
     #[test]
     fn a_message_has_its_size() {
-        assert_eq!(message("rooms.capulet.lit", "p7.montague.lit", 200).len(), 200);
-        assert_eq!(message("rooms.capulet.lit", "p7.montague.lit", 2048).len(), 2048);
+        assert_eq!(
+            message("rooms.capulet.lit", "p7.montague.lit", 200).len(),
+            200
+        );
+        assert_eq!(
+            message("rooms.capulet.lit", "p7.montague.lit", 2048).len(),
+            2048
+        );
     }
 
     #[test]
@@ -61,7 +67,10 @@ mod tests {
             .collect();
         let blocks = blocks(&pairs, 200, 4);
         assert_eq!(blocks.len(), 3);
-        let all: Vec<u8> = blocks.iter().flat_map(|block| block.bytes.clone()).collect();
+        let all: Vec<u8> = blocks
+            .iter()
+            .flat_map(|block| block.bytes.clone())
+            .collect();
         for number in 0..6 {
             let name = format!("@p{number}.lit");
             assert_eq!(memchr::memmem::find_iter(&all, name.as_bytes()).count(), 2);

@@ -24,14 +24,16 @@ pub(super) fn write(results: &Results, page: &mut String) {
     }
     if let Some(work) = results.works.get("setup") {
         let rate = work.median("starttls", "verona", "per_cpu_second");
-        goals.push(Goal::least("link set-ups for one second of CPU", rate, 2000.0));
+        goals.push(Goal::least(
+            "link set-ups for one second of CPU",
+            rate,
+            2000.0,
+        ));
     }
     if goals.is_empty() {
         return;
     }
-    page.push_str(
-        "## What was aimed at\n\n| | wanted | measured | |\n|---|---|---|---|\n",
-    );
+    page.push_str("## What was aimed at\n\n| | wanted | measured | |\n|---|---|---|---|\n");
     for goal in &goals {
         let _ = writeln!(page, "{goal}");
     }
@@ -40,8 +42,14 @@ pub(super) fn write(results: &Results, page: &mut String) {
 
 fn relay(work: &Work, goals: &mut Vec<Goal>) {
     for (bytes, ratios) in [
-        (200, [("prosody", 30.0), ("ejabberd", 12.0), ("jabberd2", 8.0)]),
-        (2048, [("prosody", 40.0), ("ejabberd", 8.0), ("jabberd2", 6.0)]),
+        (
+            200,
+            [("prosody", 30.0), ("ejabberd", 12.0), ("jabberd2", 8.0)],
+        ),
+        (
+            2048,
+            [("prosody", 40.0), ("ejabberd", 8.0), ("jabberd2", 6.0)],
+        ),
     ] {
         for way in ["in", "out"] {
             let case = format!("{way}-{bytes}-1");

@@ -104,7 +104,11 @@ fn relay(work: &Work, folder: &Path, page: &mut String) -> Result<()> {
                 &format!("CPU seconds for 100,000 stanzas of {bytes} bytes, peers: {peers}"),
                 &bars,
             )?;
-            let _ = writeln!(page, "\n![The same as bars, on a logarithmic scale]({}/{file})\n", name_of(folder));
+            let _ = writeln!(
+                page,
+                "\n![The same as bars, on a logarithmic scale]({}/{file})\n",
+                name_of(folder)
+            );
         }
     }
     Ok(())
@@ -142,13 +146,18 @@ fn idle(work: &Work, folder: &Path, page: &mut String) -> Result<()> {
                 page,
                 "| {} | {case} | {each:.1} | {:.0} |",
                 kind.title(),
-                work.median(case, kind.name(), "total_mib").unwrap_or_default()
+                work.median(case, kind.name(), "total_mib")
+                    .unwrap_or_default()
             );
             bars.push((format!("{}, {case}", kind.title()), each));
         }
     }
     plot::bars(&folder.join("idle.svg"), "Resident KiB for each", &bars)?;
-    let _ = writeln!(page, "\n![The same as bars]({}/idle.svg)\n", name_of(folder));
+    let _ = writeln!(
+        page,
+        "\n![The same as bars]({}/idle.svg)\n",
+        name_of(folder)
+    );
     Ok(())
 }
 
@@ -173,7 +182,11 @@ fn setup(work: &Work, folder: &Path, page: &mut String) -> Result<()> {
         "Link set-ups for each second of CPU",
         &bars,
     )?;
-    let _ = writeln!(page, "\n![The same as bars]({}/setup.svg)\n", name_of(folder));
+    let _ = writeln!(
+        page,
+        "\n![The same as bars]({}/setup.svg)\n",
+        name_of(folder)
+    );
     Ok(())
 }
 
@@ -190,9 +203,9 @@ fn present(work: &Work, cases: &[String]) -> Vec<Kind> {
 }
 
 fn name_of(folder: &Path) -> String {
-    folder.file_name().map_or_else(String::new, |name| {
-        name.to_string_lossy().into_owned()
-    })
+    folder
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// The median, and the width of the middle half as a part of it.

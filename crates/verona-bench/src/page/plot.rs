@@ -10,15 +10,17 @@ use anyhow::{Context, Result};
 /// Writes one plot; nothing when there is nothing to show.
 pub(super) fn bars(path: &Path, title: &str, bars: &[(String, f64)]) -> Result<()> {
     match svg(title, bars) {
-        Some(text) => {
-            fs::write(path, text).with_context(|| format!("writing {}", path.display()))
-        }
+        Some(text) => fs::write(path, text).with_context(|| format!("writing {}", path.display())),
         None => Ok(()),
     }
 }
 
 fn svg(title: &str, bars: &[(String, f64)]) -> Option<String> {
-    let shown = || bars.iter().map(|(_, figure)| *figure).filter(|it| *it > 0.0);
+    let shown = || {
+        bars.iter()
+            .map(|(_, figure)| *figure)
+            .filter(|it| *it > 0.0)
+    };
     let least = shown().min_by(f64::total_cmp)?;
     let most = shown().max_by(f64::total_cmp)?;
     let (low, high) = (least.log10().floor(), (most * 1.05).log10().ceil());

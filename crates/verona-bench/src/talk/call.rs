@@ -85,10 +85,7 @@ impl Call<'_> {
     }
 
     /// TLS alone.
-    pub(crate) fn bare(
-        server: SocketAddr,
-        config: &Arc<rustls::ClientConfig>,
-    ) -> Result<Standing> {
+    pub(crate) fn bare(server: SocketAddr, config: &Arc<rustls::ClientConfig>) -> Result<Standing> {
         let mut talk = Conversation::connect(server)?;
         let name = ServerName::try_from("relay.lit")?;
         talk.secure(rustls::ClientConnection::new(Arc::clone(config), name)?.into())?;

@@ -105,7 +105,8 @@ impl Conversation {
     pub(crate) fn secure(&mut self, mut tls: rustls::Connection) -> Result<()> {
         self.restart();
         while tls.is_handshaking() || tls.wants_write() {
-            tls.complete_io(&mut self.tcp).context("the TLS handshake")?;
+            tls.complete_io(&mut self.tcp)
+                .context("the TLS handshake")?;
         }
         self.tls = Some(tls);
         Ok(())

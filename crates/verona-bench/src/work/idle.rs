@@ -63,8 +63,8 @@ fn links(
             resident,
             *number,
         );
-        if let (true, Some(component)) =
-            (Some(number) == numbers.last(), component.take())
+        if Some(number) == numbers.last()
+            && let Some(component) = component.take()
         {
             // Both ways once, and then nothing again.
             let peers = standing.len();

@@ -108,11 +108,7 @@ impl World {
         if !standing.iter().all(|one| one.is_bidi) {
             for number in 0..peers {
                 use std::io::Write as _;
-                let reason = format!(
-                    "<presence from='{}' to='{}'/>",
-                    server.domain,
-                    peer(number)
-                );
+                let reason = format!("<presence from='{}' to='{}'/>", server.domain, peer(number));
                 component.write_all(reason.as_bytes())?;
             }
             for _ in 0..peers {

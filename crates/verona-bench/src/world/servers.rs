@@ -149,7 +149,10 @@ impl Kind {
             Self::Prosody | Self::ProsodyUnmanaged => {
                 (Path::new("/usr/bin/prosody"), "package prosody".to_owned())
             }
-            Self::Ejabberd => (Path::new("/usr/sbin/ejabberdctl"), "package ejabberd".to_owned()),
+            Self::Ejabberd => (
+                Path::new("/usr/sbin/ejabberdctl"),
+                "package ejabberd".to_owned(),
+            ),
             Self::Jabberd2 => (
                 Path::new("/usr/sbin/jabberd2-router"),
                 "package jabberd2".to_owned(),
@@ -209,12 +212,7 @@ enum Running {
 
 impl Server {
     /// Starts it and waits until it listens.
-    pub(crate) fn start(
-        world: &World,
-        kind: Kind,
-        verona: &Path,
-        tuning: &Tuning,
-    ) -> Result<Self> {
+    pub(crate) fn start(world: &World, kind: Kind, verona: &Path, tuning: &Tuning) -> Result<Self> {
         let domain = format!("rooms.{}.lit", kind.name());
         let (s2s, components) = (kind.address(5269), kind.address(5347));
         let (running, roots, components) = match kind {
@@ -264,8 +262,7 @@ impl Server {
         let mut last = None;
         // jabberd2's parts need a moment to find each other.
         for _ in 0..50 {
-            match verona_interop::speaker::attach(self.components, &self.domain, SECRET, PATIENCE)
-            {
+            match verona_interop::speaker::attach(self.components, &self.domain, SECRET, PATIENCE) {
                 Ok((tcp, _, early)) if early.is_empty() => return Ok(tcp),
                 Ok((_, _, early)) => bail!("the component got {early:?} at once"),
                 Err(error) => last = Some(error),
@@ -384,7 +381,9 @@ fn start_jabberd2(world: &World, kind: Kind, domain: &str) -> Result<Jabberd2> {
 fn start_bare(world: &World, kind: Kind) -> Result<Process> {
     let name = kind.name();
     let certificates = world.dir.join(format!("{name}-certs"));
-    world.issue(&["relay.lit"])?.write_together(&certificates, "all")?;
+    world
+        .issue(&["relay.lit"])?
+        .write_together(&certificates, "all")?;
     let (s2s, components) = (kind.address(5269), kind.address(5347));
     let mut arguments = vec![
         "bare-relay".to_owned(),
