@@ -92,7 +92,7 @@
 //!
 //! // Only `Hosts` makes a pair, so nobody can forget to ask whether a domain is ours.
 //! let pair = here.hosts.pair(Direction::Outbound, &capulet, &montague).expect("one is ours, one is not");
-//! let purpose = Purpose::Carry { pair, external: true, bidi: true, resume: None };
+//! let purpose = Purpose::Carry { pair, external: true, bidi: true, resume: Vec::new() };
 //! let mut opened = Stream::initiating(here, purpose, ids("c"), Some(certified(&montague, now)), now);
 //! let mut accepted = Stream::receiving(Arc::clone(&there), ids("m"), Some(certified(&capulet, now)), now);
 //!

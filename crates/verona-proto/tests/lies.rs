@@ -266,7 +266,7 @@ impl Play {
                     pair: pair(&hosts, OURS[0], THEIRS[0]),
                     external: true,
                     bidi: true,
-                    resume: None,
+                    resume: Vec::new(),
                 };
                 Stream::initiating(config, purpose, ids, None, now)
             }

@@ -234,7 +234,7 @@ fn limits_are_told_and_kept() {
         pair,
         external: true,
         bidi: true,
-        resume: None,
+        resume: Vec::new(),
     };
     let mut opened = Stream::initiating(
         config(Policy::default()),

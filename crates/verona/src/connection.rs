@@ -767,6 +767,7 @@ impl Connection {
 
     /// The peer has handled the next of what was sent to it (XEP-0198).
     async fn acknowledged(&mut self, count: u32) {
+        self.shared.counters.acknowledged(count);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let settled = self.carriage.acknowledged(count, self.bytes_written);
         self.decline_departed();
@@ -948,7 +949,10 @@ impl Connection {
         link.stanzas_out = stanzas_out;
         link.bytes_out = self.bytes_written;
         link.unacknowledged = u64::from(stream.unacknowledged());
-        link.rtt_ms = stream.round_trip().map(|time| time.as_secs_f64() * 1000.0);
+        // Another one may have been measured by a ping.
+        if let Some(time) = stream.round_trip() {
+            link.rtt_ms = Some(time.as_secs_f64() * 1000.0);
+        }
         link.state = stream.state();
     }
 

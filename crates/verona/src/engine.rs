@@ -32,7 +32,9 @@ use crate::ping::{Outcome, PingError};
 use crate::random::Random;
 use crate::resolver::ResolverError;
 use crate::shared::{Parts, Shared, lock};
-use crate::status::{JournalStatus, Link, LinkRole, LinkTransport, Peer, StanzaCounts};
+use crate::status::{
+    JournalStatus, Link, LinkRole, LinkTransport, LostStreamCounts, Peer, StanzaCounts,
+};
 use crate::tls::{Certificates, Tls, TlsError, TrustRoots};
 use crate::waiting;
 
@@ -269,6 +271,18 @@ impl Handle {
     #[must_use]
     pub fn blamed(&self) -> u64 {
         self.shared.counters.read_blamed()
+    }
+
+    /// How many stanzas peers have acknowledged, since the start (XEP-0198).
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.counters.read_acknowledged()
+    }
+
+    /// What became of streams that were lost with stanzas on their way.
+    #[must_use]
+    pub fn lost_stream_counts(&self) -> LostStreamCounts {
+        self.shared.counters.lost_streams()
     }
 
     /// How many bytes wait in all queues together, what holds the stanzas included (`outboxes_bytes_max`).

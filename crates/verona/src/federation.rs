@@ -13,6 +13,7 @@ use verona_proto::stanza::Undelivered;
 
 use crate::component::{ComponentCommand, bounce_all};
 use crate::connection::{ConnectionCommand, ConnectionHandle};
+use crate::date;
 use crate::dialer;
 use crate::observe::log;
 use crate::queues::{self, Waits};
@@ -26,7 +27,8 @@ pub(crate) async fn run(
 ) {
     let random = Arc::clone(&shared.random);
     let mut federation = Federation::new(shared.policy(), move |bound| random.below(bound))
-        .remembering(shared.memory.learned.clone());
+        .remembering(shared.memory.learned.clone())
+        .dating(date::of);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let deadline = federation.deadline().map_or_else(
@@ -59,6 +61,7 @@ pub(crate) async fn run(
                 federation.handle(undone, now());
             }
         }
+        shared.counters.note_suspended(federation.suspended());
     }
 }
 
@@ -158,6 +161,7 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
         }
         Command::Report(report) => {
             log::report(&report);
+            shared.counters.note(&report);
             None
         }
     }

@@ -119,6 +119,7 @@ mod component;
 pub mod config;
 mod connection;
 mod current;
+mod date;
 mod dialer;
 mod engine;
 mod federation;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::carriage::{Settled, TooLarge};
-use verona_proto::federation::{Signal, StreamKey};
+use verona_proto::federation::{Report, Signal, StreamKey};
 use verona_proto::limits::{Limits, size};
 use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::Feeder;
@@ -34,7 +34,7 @@ use crate::ping::Pings;
 use crate::posh::Posh;
 use crate::random::Random;
 use crate::resolver::Resolver;
-use crate::status::StanzaCounts;
+use crate::status::{LostStreamCounts, StanzaCounts};
 use crate::tls::Tls;
 use crate::trace::Trace;
 use crate::waiting::Waiting;
@@ -96,6 +96,14 @@ pub(crate) struct Counters {
     dropped: AtomicU64,
     /// How often a peer called what we had sent wrong.
     blamed: AtomicU64,
+    /// Acknowledged by a peer (XEP-0198).
+    acknowledged: AtomicU64,
+    /// Lost streams that wait to be taken up again now.
+    suspended: AtomicU64,
+    /// Streams that were lost with stanzas on their way, and what became of them.
+    lost: AtomicU64,
+    taken_up: AtomicU64,
+    let_go: AtomicU64,
 }
 
 impl Default for Counters {
@@ -105,6 +113,11 @@ impl Default for Counters {
             bounced: Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             dropped: AtomicU64::new(0),
             blamed: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            suspended: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            taken_up: AtomicU64::new(0),
+            let_go: AtomicU64::new(0),
         }
     }
 }
@@ -146,6 +159,48 @@ impl Counters {
             .iter()
             .map(|count| count.load(Ordering::Relaxed));
         Reason::ALL.iter().copied().zip(counts)
+    }
+
+    pub(crate) fn read_acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lost_streams(&self) -> LostStreamCounts {
+        LostStreamCounts {
+            suspended: self.suspended.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            taken_up: self.taken_up.load(Ordering::Relaxed),
+            let_go: self.let_go.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn acknowledged(&self, count: u32) {
+        self.acknowledged
+            .fetch_add(u64::from(count), Ordering::Relaxed);
+    }
+
+    /// How many lost streams wait now.
+    pub(crate) fn note_suspended(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.suspended.store(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note(&self, report: &Report) {
+        let counter = match report {
+            Report::Lost { .. } => &self.lost,
+            // Those of which nothing of ours was on its way are no loss.
+            Report::TakenUp { arrived, again, .. } if arrived + again > 0 => &self.taken_up,
+            Report::LetGo { .. } => &self.let_go,
+            Report::TakenUp { .. }
+            | Report::Seeking { .. }
+            | Report::TargetFailed { .. }
+            | Report::Redirected { .. }
+            | Report::Unreachable { .. }
+            | Report::Carried { .. }
+            | Report::OtherKey { .. }
+            | Report::VerificationFailed { .. } => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

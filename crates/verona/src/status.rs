@@ -213,6 +213,19 @@ pub struct JournalStatus {
     pub failure: Option<String>,
 }
 
+/// Streams that were lost with stanzas on their way (XEP-0198).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostStreamCounts {
+    /// Lost streams, those with nothing on its way included, that wait to be taken up again now.
+    pub suspended: u64,
+    /// Lost since the start.
+    pub lost: u64,
+    /// Of them taken up again: what had arrived is known.
+    pub taken_up: u64,
+    /// Of them not taken up: what had arrived is not known.
+    pub let_go: u64,
+}
+
 /// A peer: what is known of it, and how it stands with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -242,7 +242,7 @@ impl Play {
                             pair,
                             external,
                             bidi,
-                            resume: None,
+                            resume: Vec::new(),
                         }
                     }
                     Aim::Verify => {

@@ -28,7 +28,7 @@ pub(super) struct Attempt {
     /// What is left out because of an earlier experience: tried after all before the peer is called unreachable.
     left_out: Vec<Topic>,
     /// The lost stream that is to be taken up on the stream that is being sought.
-    pub(super) takes_up: Option<String>,
+    pub(super) takes_up: Vec<String>,
     /// The servers that sent us elsewhere: never dialled again (STREAM-51).
     pub(super) sent_by: Vec<SocketAddr>,
     /// The servers that are tried when where we were sent leads nowhere.
@@ -111,7 +111,7 @@ impl Attempt {
             failure: None,
             given_up: Vec::new(),
             left_out: Vec::new(),
-            takes_up: None,
+            takes_up: Vec::new(),
             sent_by: Vec::new(),
             aside: Vec::new(),
         }
@@ -350,7 +350,7 @@ impl Attempt {
     }
 
     /// What the stream is opened for; `resume` is the lost one that it is to take up.
-    pub(super) fn purpose(&self, resume: Option<Ticket>) -> Purpose {
+    pub(super) fn purpose(&self, resume: Vec<Ticket>) -> Purpose {
         match &self.aim {
             Aim::Carry { external, bidi } => Purpose::Carry {
                 pair: self.pair.clone(),

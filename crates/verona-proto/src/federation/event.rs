@@ -268,6 +268,29 @@ pub enum Report {
         /// The SHA-256 of the key that it has.
         now: [u8; 32],
     },
+    /// A stream was lost with stanzas on their way, and may be taken up again (XEP-0198).
+    Lost {
+        /// The pair that it was opened for.
+        pair: DomainPair,
+        /// How many stanzas the peer had not acknowledged.
+        stanzas: usize,
+    },
+    /// A lost stream was taken up: it is known what had arrived.
+    TakenUp {
+        /// The pair that it was opened for.
+        pair: DomainPair,
+        /// How many of the stanzas on their way had arrived.
+        arrived: usize,
+        /// How many had not, and are sent again.
+        again: usize,
+    },
+    /// A lost stream was not taken up: nobody knows what had arrived.
+    LetGo {
+        /// The pair that it was opened for.
+        pair: DomainPair,
+        /// How many stanzas may have arrived.
+        uncertain: usize,
+    },
     /// A key could not be checked.
     VerificationFailed {
         /// The pair in question.

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use super::{Command, Federation};
 use crate::carriage::Left;
+use crate::limits::size;
+use crate::ns;
 use crate::outbox::Fate;
 use crate::policy::OnUncertain;
 use crate::stanza::{Reason, Stanza, StanzaKind, Undelivered};
@@ -19,10 +21,21 @@ impl Federation {
             mut drain,
             uncertain,
         } = left;
-        let policy = self.policy.for_peer(pair.remote().domain()).on_uncertain;
+        let policy = self.policy.for_peer(pair.remote().domain());
+        let bytes_max = size(policy.limits.stanza_bytes_max);
         //= BIDI-60
         //= SM-12
-        let returned = drain.settle(uncertain, |stanza, _| fate(policy, stanza));
+        let returned = drain.settle(uncertain, |stanza, since| {
+            let again = match (policy.on_uncertain, stanza.kind()) {
+                (OnUncertain::Bounce, _) => None,
+                // An IQ may have had its effect: it is never sent twice.
+                (OnUncertain::Resend, StanzaKind::Iq) => None,
+                (OnUncertain::Resend, StanzaKind::Message | StanzaKind::Presence) => {
+                    again(stanza, &(self.date)(since, now), bytes_max)
+                }
+            };
+            again.map_or(Fate::Return, Fate::Resend)
+        });
         if !returned.is_empty() {
             let why = Undelivered::new(Reason::Lost, pair.remote(), "");
             self.commands.push_back(Command::Bounce {
@@ -37,13 +50,21 @@ impl Federation {
     }
 }
 
-/// What becomes of a stanza of which nobody knows whether it arrived.
-fn fate(policy: OnUncertain, stanza: &Stanza) -> Fate {
-    match (policy, stanza.kind()) {
-        // An IQ may have had its effect: it is never sent twice.
-        (OnUncertain::Bounce, _) | (OnUncertain::Resend, StanzaKind::Iq) => Fate::Return,
-        (OnUncertain::Resend, StanzaKind::Message | StanzaKind::Presence) => {
-            Fate::Resend(stanza.clone())
-        }
+/// The stanza as it is sent for the second time: it says since when it was under way, so that a recipient that has it
+/// already can tell. `None` if there is no room for that.
+fn again(stanza: &Stanza, date: &str, bytes_max: usize) -> Option<Stanza> {
+    let by = stanza.from();
+    let says_so = stanza.element().is_ok_and(|root| {
+        root.children().any(|child| {
+            child.is("delay", ns::DELAY) && child.attribute("from") == Some(by.as_str())
+        })
+    });
+    if says_so {
+        return Some(stanza.clone());
     }
+    let late = stanza.delayed(by, date, WHY);
+    (late.bytes().len() <= bytes_max).then_some(late)
 }
+
+/// What the mark says to a person who reads it.
+const WHY: &str = "sent again after the connection was lost; may have arrived before";

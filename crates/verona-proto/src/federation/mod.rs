@@ -32,7 +32,7 @@ pub use event::{
 };
 pub use reloading::Reload;
 pub use resumption::LostStream;
-use resumption::LostStreams;
+use resumption::{LostStreams, StreamEnd};
 pub use route::Route;
 
 use crate::addr::{Direction, DomainPair, Hosts, RemoteDomain};
@@ -84,7 +84,11 @@ pub struct Federation {
     lost: LostStreams,
     phase: Phase,
     random: Box<dyn FnMut(u64) -> u64 + Send>,
+    date: Date,
 }
+
+/// Writes a time as a date: the one of the first argument, when it is now the time of the second.
+type Date = Box<dyn Fn(Instant, Instant) -> String + Send>;
 
 /// Whether new things are begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +122,17 @@ impl Federation {
             lost: LostStreams::default(),
             phase: Phase::Serving,
             random: Box::new(random),
+            date: Box::new(|_, _| UNKNOWN_DATE.to_owned()),
+        }
+    }
+
+    /// The same, with dates for stanzas that are sent again (XEP-0203). `date` writes a time as XEP-0082 has it, given
+    /// also what time it is now: no clock is read here.
+    #[must_use]
+    pub fn dating(self, date: impl Fn(Instant, Instant) -> String + Send + 'static) -> Self {
+        Self {
+            date: Box::new(date),
+            ..self
         }
     }
 
@@ -164,6 +179,12 @@ impl Federation {
     /// How every pair is served, for status.
     pub fn routes(&self) -> impl Iterator<Item = (&DomainPair, &Route)> {
         self.routes.iter()
+    }
+
+    /// How many lost streams wait to be taken up again.
+    #[must_use]
+    pub fn suspended(&self) -> usize {
+        self.lost.waiting()
     }
 
     // Streams.
@@ -226,11 +247,9 @@ impl Federation {
                     attempt.on_closed(cause);
                 }
             }
-            Event::Managed { id } => self.on_managed(stream, id),
-            Event::ResumeRequested { id, former, h } => {
-                self.on_resume_requested(stream, (id, former), h, now);
-            }
-            Event::Resumed { id, h } => self.on_resumed(&id, h, now),
+            Event::Managed { pair, id } => self.on_managed(stream, &pair, id),
+            Event::ResumeRequested { id, h } => self.on_resume_requested(stream, &id, h, now),
+            Event::Resumed { id, h } => self.on_resumed(stream, &id, h, now),
             Event::Identified(_)
             | Event::OldBidiNamespace
             | Event::Multiplexes
@@ -431,16 +450,14 @@ impl Federation {
             .streams
             .get(stream)
             .is_some_and(streams::Record::hung_up);
-        let is_clean = self
+        let end = self
             .streams
             .get(stream)
-            .is_some_and(streams::Record::ended_well);
+            .map_or(StreamEnd::Broken, streams::Record::end);
         let requested = self.streams.end(stream);
-        let lost = self.forget_live_lost_stream(stream, now);
-        match (lost, remains.lost) {
-            (_, Some(lost)) => self.suspend(lost, is_clean, now),
-            (Some(id), None) => self.refuse_claim(&id, now),
-            (None, None) => {}
+        self.forget_live_lost_stream(stream, now);
+        if let Some(lost) = remains.lost {
+            self.suspend(lost, end, now);
         }
         self.serve_expecting(expected, stream, now);
         //= DB-28
@@ -577,6 +594,9 @@ impl Federation {
         }
     }
 }
+
+/// Without a clock nobody knows the date; it says at least that there was a delay.
+const UNKNOWN_DATE: &str = "1970-01-01T00:00:00Z";
 
 impl fmt::Debug for Federation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,10 +2,15 @@
 //!
 //! Taking up a stream is an exchange of two counts, on a new connection that either side may open: each tells how far it
 //! came, and then both know exactly. What did not arrive waits again in front of its own queue and flows as anything
-//! else does, on whichever stream; so nothing here depends on which stream that is. A stream that is not taken up in
-//! time is uncertain, as it is with a peer that takes up nothing.
+//! else does, on whichever stream; so nothing here depends on which stream that is. How far a side came on a stream that
+//! is over never changes: it may be asked for by both sides at once, and again if an answer is lost. A stream that is not
+//! taken up in time is uncertain, as it is with a peer that takes up nothing.
+//!
+//! Names are given by whoever accepted a stream, so a name counts together with the peer's domain: what one peer calls
+//! its streams is nothing to the streams of another, and a name that is given twice helps nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::{Aim, Attempt};
@@ -31,25 +36,57 @@ pub struct LostStream {
     pub carriage: Carriage,
 }
 
+impl LostStream {
+    fn name(&self) -> Name {
+        Name::new(self.pair.remote().domain(), &self.ticket.id)
+    }
+}
+
+/// How a stream came to its end, as far as it matters to what is left of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum StreamEnd {
+    /// It broke.
+    #[default]
+    Broken,
+    /// In good order.
+    Clean,
+    /// The peer said that it goes down: it will know nothing of the stream any more.
+    PeerWentDown,
+}
+
+/// A stream, as one peer and we call it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    remote: Domain,
+    id: String,
+}
+
+impl Name {
+    fn new(remote: &Domain, id: &str) -> Self {
+        Self {
+            remote: remote.clone(),
+            id: id.to_owned(),
+        }
+    }
+}
+
 /// The names of all streams that could be taken up, and what is left of those that are lost.
 #[derive(Debug, Default)]
 pub(super) struct LostStreams {
-    /// The names of the streams that are alive.
-    live: BTreeMap<String, StreamKey>,
-    by_stream: BTreeMap<StreamKey, String>,
-    suspended: BTreeMap<String, Suspended>,
+    /// The streams that are alive.
+    live: BTreeMap<Name, StreamKey>,
+    by_stream: BTreeMap<StreamKey, Name>,
+    suspended: BTreeMap<Name, Suspended>,
     /// The suspended streams of a pair.
-    by_pair: BTreeMap<DomainPair, BTreeSet<String>>,
+    by_pair: BTreeMap<DomainPair, BTreeSet<Name>>,
     /// When a suspended one is to be looked at.
-    deadlines: BTreeSet<(Instant, String)>,
-    /// Under which name a stream goes on that was taken up: whoever did not hear that name asks under the former one.
-    renamed: BTreeMap<String, String>,
-    /// The former name of each that was renamed.
-    former: BTreeMap<String, String>,
+    deadlines: BTreeSet<(Instant, Name)>,
     /// Streams on which one is taken up that has not ended yet here.
-    claims: BTreeMap<String, Claim>,
-    /// Under which name the peer asked on a stream, until that has a name of its own.
-    claimed: BTreeMap<StreamKey, String>,
+    claims: BTreeMap<Name, Claim>,
+    /// What each stream of ours is to take up.
+    asking: BTreeMap<StreamKey, Vec<Name>>,
+    /// How many of the suspended ones wait for nothing but a peer that did not hear our answer.
+    answered: usize,
 }
 
 #[derive(Debug)]
@@ -63,15 +100,10 @@ struct Suspended {
     seek_at: Instant,
     /// Our attempt to take it up.
     attempt: Option<AttemptKey>,
-    /// The stream of ours on which we take it up: nobody else is asked, for the peer would end this one.
+    /// The stream of ours on which we take it up: nobody else is asked meanwhile.
     asked: Option<StreamKey>,
-}
-
-impl Suspended {
-    /// Whether anything was on its way.
-    fn waits(&self) -> bool {
-        self.lost.carriage.pairs().next().is_some()
-    }
+    /// Whether the peer asked for it, so that we know all that there is to know.
+    is_answered: bool,
 }
 
 /// What a stream wants to take up.
@@ -79,7 +111,6 @@ impl Suspended {
 struct Claim {
     stream: StreamKey,
     h: u32,
-    name: String,
 }
 
 impl LostStreams {
@@ -87,66 +118,70 @@ impl LostStreams {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// How many streams wait to be taken up.
+    pub(super) fn waiting(&self) -> usize {
+        self.suspended.len().saturating_sub(self.answered)
+    }
+
     /// What an attempt for this pair could take up.
-    pub(super) fn ticket(&self, pair: &DomainPair) -> Option<Ticket> {
-        let suspended = |id| self.suspended.get(id);
-        let all = self.by_pair.get(pair)?.iter().filter_map(suspended);
-        let unasked = all
-            .filter(|suspended| suspended.asked.is_none())
-            // Those for which something waits come first, or they wait behind others that nobody needs.
-            .min_by_key(|suspended| (!suspended.waits(), suspended.until))?;
-        let ticket = &unasked.lost.ticket;
-        Some(Ticket {
-            former: self.former.get(&ticket.id).cloned(),
-            ..ticket.clone()
-        })
+    pub(super) fn tickets(&self, pair: &DomainPair) -> Vec<Ticket> {
+        let names = self.by_pair.get(pair).into_iter().flatten();
+        let suspended = names.filter_map(|name| self.suspended.get(name));
+        let mut unasked: Vec<&Suspended> = suspended
+            .filter(|suspended| !suspended.is_answered && suspended.asked.is_none())
+            .collect();
+        // Those for which something waits come first, or they wait behind others that nobody needs.
+        unasked.sort_by_key(|suspended| {
+            let waits = suspended.lost.carriage.pairs().next().is_some();
+            (!waits, suspended.until)
+        });
+        let tickets = unasked.into_iter();
+        tickets
+            .map(|suspended| suspended.lost.ticket.clone())
+            .collect()
     }
 
-    /// The stream that a peer calls so. It asks under the former name of one that we let it take up, if it did not hear
-    /// that; and under both if it let us take up one, for we may not have heard it.
-    fn called(&self, name: &str, former: Option<&str>) -> Option<String> {
-        let is_known = |id: &&str| self.live.contains_key(*id) || self.suspended.contains_key(*id);
-        let renamed = self.renamed.get(name).map(String::as_str);
-        let former = former.filter(|id| self.suspended.contains_key(*id));
-        let known = [Some(name), renamed, former].into_iter().flatten();
-        known.into_iter().find(is_known).map(str::to_owned)
-    }
-
-    /// A stream of ours is to take up a lost one.
-    pub(super) fn ask(&mut self, id: &str, stream: StreamKey) {
-        if let Some(suspended) = self.suspended.get_mut(id) {
-            suspended.asked = Some(stream);
+    /// A stream of ours is to take up lost ones of that peer.
+    pub(super) fn ask(&mut self, remote: &Domain, ids: Vec<String>, stream: StreamKey) {
+        for id in ids {
+            let name = Name::new(remote, &id);
+            if let Some(suspended) = self.suspended.get_mut(&name) {
+                suspended.asked = Some(stream);
+                self.asking.entry(stream).or_default().push(name);
+            }
         }
     }
 
     /// A stream is over that was to take up others: they are looked at again at once.
     fn unask(&mut self, stream: StreamKey, now: Instant) {
-        for (id, suspended) in &mut self.suspended {
-            if suspended.asked == Some(stream) {
+        for name in self.asking.remove(&stream).unwrap_or_default() {
+            if let Some(suspended) = self.suspended.get_mut(&name)
+                && suspended.asked == Some(stream)
+            {
                 suspended.asked = None;
-                self.deadlines.remove(&(suspended.next, id.clone()));
+                self.deadlines.remove(&(suspended.next, name.clone()));
                 suspended.next = now.min(suspended.until);
-                self.deadlines.insert((suspended.next, id.clone()));
+                self.deadlines.insert((suspended.next, name));
             }
         }
     }
 
     /// The attempt that is to take up a stream of this pair.
     pub(super) fn attempt(&self, pair: &DomainPair) -> Option<AttemptKey> {
-        let ids = self.by_pair.get(pair)?;
-        ids.iter().find_map(|id| {
+        let names = self.by_pair.get(pair)?;
+        names.iter().find_map(|name| {
             self.suspended
-                .get(id)
+                .get(name)
                 .and_then(|suspended| suspended.attempt)
         })
     }
 
     /// Whether an attempt for this pair is to take up a stream.
     pub(super) fn seeks(&self, pair: &DomainPair, key: AttemptKey) -> bool {
-        self.by_pair.get(pair).is_some_and(|ids| {
-            ids.iter().any(|id| {
+        self.by_pair.get(pair).is_some_and(|names| {
+            names.iter().any(|name| {
                 self.suspended
-                    .get(id)
+                    .get(name)
                     .is_some_and(|suspended| suspended.attempt == Some(key))
             })
         })
@@ -154,8 +189,8 @@ impl LostStreams {
 
     /// An attempt is over. What it should have taken up and did not is looked at again soon.
     pub(super) fn forget_attempt(&mut self, pair: &DomainPair, key: AttemptKey) {
-        for id in self.by_pair.get(pair).into_iter().flatten() {
-            if let Some(suspended) = self.suspended.get_mut(id)
+        for name in self.by_pair.get(pair).into_iter().flatten() {
+            if let Some(suspended) = self.suspended.get_mut(name)
                 && suspended.attempt == Some(key)
             {
                 suspended.attempt = None;
@@ -163,135 +198,206 @@ impl LostStreams {
         }
     }
 
+    /// Whether the name means a stream already.
+    fn is_taken(&self, name: &Name) -> bool {
+        self.live.contains_key(name) || self.suspended.contains_key(name)
+    }
+
     fn insert(&mut self, suspended: Suspended) {
-        let id = suspended.lost.ticket.id.clone();
+        let name = suspended.lost.name();
         self.by_pair
             .entry(suspended.lost.pair.clone())
             .or_default()
-            .insert(id.clone());
-        self.deadlines.insert((suspended.next, id.clone()));
-        self.suspended.insert(id, suspended);
+            .insert(name.clone());
+        self.deadlines.insert((suspended.next, name.clone()));
+        self.answered += usize::from(suspended.is_answered);
+        self.suspended.insert(name, suspended);
     }
 
-    fn take(&mut self, id: &str) -> Option<Suspended> {
-        let suspended = self.suspended.remove(id)?;
-        self.deadlines.remove(&(suspended.next, id.to_owned()));
-        if let Some(ids) = self.by_pair.get_mut(&suspended.lost.pair) {
-            ids.remove(id);
-            if ids.is_empty() {
+    fn take(&mut self, name: &Name) -> Option<Suspended> {
+        let suspended = self.suspended.remove(name)?;
+        self.answered -= usize::from(suspended.is_answered);
+        self.deadlines.remove(&(suspended.next, name.clone()));
+        if let Some(names) = self.by_pair.get_mut(&suspended.lost.pair) {
+            names.remove(name);
+            if names.is_empty() {
                 self.by_pair.remove(&suspended.lost.pair);
             }
         }
         Some(suspended)
     }
 
-    /// Nobody can ask for the stream under any of its names any more.
-    fn forget_names(&mut self, id: &str) {
-        if let Some(former) = self.former.remove(id) {
-            self.renamed.remove(&former);
-        }
+    /// The one that can be missed most, where there are too many: one of which nothing of ours is on its way, of those one
+    /// of which the peer has asked, and of those the one whose time is over first.
+    fn least(&self, among: Option<&DomainPair>) -> Option<Name> {
+        let rank = |name: &Name| {
+            let suspended = self.suspended.get(name)?;
+            let waits = suspended.lost.carriage.pairs().next().is_some();
+            Some((waits, !suspended.is_answered, suspended.until))
+        };
+        let ranked = |name: &Name| rank(name).map(|rank| (rank, name.clone()));
+        let least = match among {
+            Some(pair) => self.by_pair.get(pair)?.iter().filter_map(ranked).min(),
+            None => self.suspended.keys().filter_map(ranked).min(),
+        };
+        least.map(|(_, name)| name)
     }
 }
 
 impl Federation {
-    /// A stream has a stream.
-    pub(super) fn on_managed(&mut self, stream: StreamKey, id: Option<String>) {
-        let former = self.lost.claimed.remove(&stream);
-        let Some(id) = id else {
+    /// A stream has a name, or another one than before, or none after all.
+    pub(super) fn on_managed(&mut self, stream: StreamKey, pair: &DomainPair, id: Option<String>) {
+        if let Some(name) = self.lost.by_stream.remove(&stream) {
+            self.lost.live.remove(&name);
+        }
+        let Some(name) = id.map(|id| Name::new(pair.remote().domain(), &id)) else {
             return;
         };
-        if let Some(former) = former {
-            if let Some(replaced) = self.lost.renamed.insert(former.clone(), id.clone()) {
-                self.lost.former.remove(&replaced);
-            }
-            self.lost.former.insert(id.clone(), former);
+        if self.lost.is_taken(&name) {
+            return;
         }
-        self.lost.by_stream.insert(stream, id.clone());
-        self.lost.live.insert(id, stream);
+        self.lost.by_stream.insert(stream, name.clone());
+        self.lost.live.insert(name, stream);
     }
 
     /// A peer wants to take up a stream on a stream that it opened.
     pub(super) fn on_resume_requested(
         &mut self,
         stream: StreamKey,
-        (name, former): (String, Option<String>),
+        id: &str,
         h: u32,
         now: Instant,
     ) {
-        let id = self.lost.called(&name, former.as_deref());
-        let id = id.unwrap_or_else(|| name.clone());
-        let claim = Claim { stream, h, name };
-        if let Some(old) = self.lost.live.get(&id).copied() {
-            // The peer has lost a connection that we still hold for alive. Only whoever is proven may end it.
-            //= SM-14
-            let known = self
-                .streams
-                .get(old)
-                .zip(self.streams.get(stream))
-                .is_some_and(|(old, new)| old.peers().any(|peer| new.proven.contains(peer)));
-            if known && old != stream {
-                self.lost.claims.insert(id, claim);
-                return self.commands.push_back(Command::Abandon { stream: old });
+        // Only what is called so by a peer that is proven here.
+        //= SM-14
+        let proven = self
+            .streams
+            .get(stream)
+            .map(|record| record.proven.clone())
+            .unwrap_or_default();
+        let mut names = proven.iter().map(|remote| Name::new(remote, id));
+        let Some(name) = names.find(|name| self.lost.is_taken(name)) else {
+            return self.answer_claim(stream, None);
+        };
+        let claim = Claim { stream, h };
+        match self.lost.live.get(&name).copied() {
+            // The peer has lost a connection that we still hold for alive.
+            Some(old) if old != stream => {
+                self.lost.claims.insert(name, claim);
+                self.commands.push_back(Command::Abandon { stream: old });
             }
+            Some(_) | None => self.settle_claim(&name, claim, now),
         }
-        self.settle_claim(&id, claim, now);
     }
 
     /// Answers a stream that wants to take up a stream.
-    fn settle_claim(&mut self, id: &str, claim: Claim, now: Instant) {
-        let Claim { stream, h, name } = claim;
-        let newly = self.lost.suspended.get(id).and_then(|suspended| {
-            let remote: &Domain = suspended.lost.pair.remote().domain();
-            //= SM-14
-            let is_proven = self
-                .streams
-                .get(stream)
-                .is_some_and(|record| record.proven.contains(remote));
-            is_proven
-                .then(|| suspended.lost.ticket.newly_handled(h))
-                .flatten()
-        });
-        let found = match newly {
-            Some(newly) => self.resolve(id, Some(newly), now),
+    fn settle_claim(&mut self, name: &Name, claim: Claim, now: Instant) {
+        let Claim { stream, h } = claim;
+        // The connection that asked may be gone: then the next one asks again.
+        if self.streams.get(stream).is_none() {
+            return;
+        }
+        let newly = self
+            .lost
+            .suspended
+            .get(name)
+            .and_then(|suspended| suspended.lost.ticket.newly_handled(h));
+        let lost = match newly {
+            Some(newly) => self.resolve(name, Resolution::Known(newly), now),
             None => None,
         };
-        let found = found.map(|ticket| Ticket {
-            acknowledged: h,
-            ..ticket
+        let found = lost.map(|lost| {
+            let ticket = Ticket {
+                acknowledged: h,
+                sent: h,
+                ..lost.ticket
+            };
+            self.remember_answer(ticket.clone(), lost.pair, lost.role, now);
+            ticket
         });
-        if found.is_some() {
-            self.lost.claimed.insert(stream, name);
-        }
+        self.answer_claim(stream, found);
+    }
+
+    /// The answer may be lost with the connection that it is for: the peer may ask again.
+    fn remember_answer(&mut self, ticket: Ticket, pair: DomainPair, role: Role, now: Instant) {
+        let policy = self.policy.for_peer(pair.remote().domain());
+        let until = now + seconds(policy.limits.resume_seconds);
+        self.lost.insert(Suspended {
+            lost: LostStream {
+                ticket,
+                pair: pair.clone(),
+                role,
+                used: now,
+                carriage: Carriage::new(Arc::new(|| {})),
+            },
+            until,
+            next: until,
+            seek_at: until,
+            attempt: None,
+            asked: None,
+            is_answered: true,
+        });
+        self.bound_lost_streams(&pair, now);
+    }
+
+    fn answer_claim(&mut self, stream: StreamKey, found: Option<Ticket>) {
         self.commands.push_back(Command::Resume { stream, found });
     }
 
     /// The peer answered when we took up a stream: `None` if it does not know it any more.
-    pub(super) fn on_resumed(&mut self, id: &str, h: Option<u32>, now: Instant) {
-        let newly = h.and_then(|h| {
-            let suspended = self.lost.suspended.get(id)?;
-            suspended.lost.ticket.newly_handled(h)
-        });
-        self.resolve(id, newly, now);
+    pub(super) fn on_resumed(&mut self, stream: StreamKey, id: &str, h: Option<u32>, now: Instant) {
+        let Some(name) = self
+            .streams
+            .get(stream)
+            .and_then(|record| record.remote.as_ref())
+            .map(|remote| Name::new(remote, id))
+        else {
+            return;
+        };
+        let Some(suspended) = self.lost.suspended.get(&name) else {
+            return;
+        };
+        // It asked itself meanwhile.
+        if suspended.is_answered {
+            return;
+        }
+        let newly = h.and_then(|h| suspended.lost.ticket.newly_handled(h));
+        let resolution = newly.map_or(Resolution::Unknown, Resolution::Known);
+        self.resolve(&name, resolution, now);
     }
 
     /// What is left of a stream that has ended: it waits, or is settled at once if the peer asked for it already.
-    pub(super) fn suspend(&mut self, lost: LostStream, is_clean: bool, now: Instant) {
-        let id = lost.ticket.id.clone();
+    pub(super) fn suspend(&mut self, lost: LostStream, end: StreamEnd, now: Instant) {
+        let name = lost.name();
         let policy = self.policy.for_peer(lost.pair.remote().domain());
         let until = now + seconds(policy.limits.resume_seconds);
         for pair in lost.carriage.pairs() {
             self.routes.insert(pair.clone(), Route::Suspended);
+        }
+        if lost.carriage.in_flight() > 0 {
+            self.commands.push_back(Command::Report(Report::Lost {
+                pair: lost.pair.clone(),
+                stanzas: lost.carriage.in_flight(),
+            }));
+        }
+        // A peer that calls two streams the same helps nobody; one that goes down takes nothing up, and neither do we.
+        if self.lost.is_taken(&name)
+            || end == StreamEnd::PeerWentDown
+            || self.phase == Phase::ShuttingDown
+        {
+            return self.let_go(lost, Resolution::Unknown, now);
         }
         let waits = lost.carriage.pairs().next().is_some();
         let recently = lost.used + RECENTLY > now;
         let seek_at = match (lost.role, waits) {
             (Role::Initiating, true) => now,
             // The peer may wait to be told.
-            (Role::Initiating, false) if recently && !is_clean => now,
+            (Role::Initiating, false) if recently && end == StreamEnd::Broken => now,
             // Whoever opened the stream comes first.
             (Role::Receiving, true) => now + PATIENCE,
             (Role::Initiating | Role::Receiving, false) => until,
         };
+        let pair = lost.pair.clone();
         self.lost.insert(Suspended {
             lost,
             until,
@@ -299,42 +405,41 @@ impl Federation {
             seek_at,
             attempt: None,
             asked: None,
+            is_answered: false,
         });
-        while self.lost.suspended.len() > size(self.limits.lost_streams_max) {
-            let Some((_, oldest)) = self.lost.deadlines.first().cloned() else {
+        if let Some(claim) = self.lost.claims.remove(&name) {
+            return self.settle_claim(&name, claim, now);
+        }
+        self.bound_lost_streams(&pair, now);
+        if seek_at <= now {
+            self.seek_lost_stream(&name, now);
+        }
+    }
+
+    /// Lets go of what is too much: of one pair, so that nobody drives out the streams of others, and altogether.
+    fn bound_lost_streams(&mut self, pair: &DomainPair, now: Instant) {
+        while self.lost.by_pair.get(pair).map_or(0, BTreeSet::len) > LOST_OF_A_PAIR_MAX {
+            let Some(least) = self.lost.least(Some(pair)) else {
                 break;
             };
-            self.resolve(&oldest, None, now);
+            self.resolve(&least, Resolution::Unknown, now);
         }
-        if let Some(claim) = self.lost.claims.remove(&id) {
-            return self.settle_claim(&id, claim, now);
-        }
-        if self.phase == Phase::ShuttingDown {
-            self.resolve(&id, None, now);
-        } else if seek_at <= now {
-            self.seek_lost_stream(&id, now);
+        while self.lost.suspended.len() > size(self.limits.lost_streams_max) {
+            let Some(least) = self.lost.least(None) else {
+                break;
+            };
+            self.resolve(&least, Resolution::Unknown, now);
         }
     }
 
-    /// A stream has ended: its stream can be found under its name only if it was suspended.
-    pub(super) fn forget_live_lost_stream(
-        &mut self,
-        stream: StreamKey,
-        now: Instant,
-    ) -> Option<String> {
+    /// A stream has ended: it can be found under its name only if it is suspended now, and whatever it wanted to take up
+    /// is asked for again on another one.
+    pub(super) fn forget_live_lost_stream(&mut self, stream: StreamKey, now: Instant) {
         self.lost.unask(stream, now);
-        self.lost.claimed.remove(&stream);
-        let id = self.lost.by_stream.remove(&stream)?;
-        self.lost.live.remove(&id);
-        Some(id)
-    }
-
-    /// A stream has ended without leaving a stream: whoever wants it gets none.
-    pub(super) fn refuse_claim(&mut self, id: &str, now: Instant) {
-        if let Some(claim) = self.lost.claims.remove(id) {
-            self.settle_claim(id, claim, now);
+        self.lost.claims.retain(|_, claim| claim.stream != stream);
+        if let Some(name) = self.lost.by_stream.remove(&stream) {
+            self.lost.live.remove(&name);
         }
-        self.lost.forget_names(id);
     }
 
     /// Looks at the streams whose time has come.
@@ -345,37 +450,37 @@ impl Federation {
             .first()
             .is_some_and(|(at, _)| *at <= now)
         {
-            let Some((_, id)) = self.lost.deadlines.pop_first() else {
+            let Some((_, name)) = self.lost.deadlines.pop_first() else {
                 return;
             };
-            self.look_at_lost_stream(&id, now);
+            self.look_at_lost_stream(&name, now);
         }
     }
 
-    fn look_at_lost_stream(&mut self, id: &str, now: Instant) {
-        let Some(suspended) = self.lost.suspended.get_mut(id) else {
+    fn look_at_lost_stream(&mut self, name: &Name, now: Instant) {
+        let Some(suspended) = self.lost.suspended.get_mut(name) else {
             return;
         };
         if suspended.until <= now {
-            self.resolve(id, None, now);
+            self.resolve(name, Resolution::Unknown, now);
             return;
         }
         suspended.next = (now + LOOK).min(suspended.until);
         let next = suspended.next;
         let seeks =
             suspended.seek_at <= now && suspended.attempt.is_none() && suspended.asked.is_none();
-        self.lost.deadlines.insert((next, id.to_owned()));
-        self.expire_suspended(id, now);
+        self.lost.deadlines.insert((next, name.clone()));
+        self.expire_suspended(name, now);
         if seeks {
-            self.seek_lost_stream(id, now);
+            self.seek_lost_stream(name, now);
         }
     }
 
     /// What waits behind the stanzas in question grows old like any other.
-    fn expire_suspended(&mut self, id: &str, now: Instant) {
+    fn expire_suspended(&mut self, name: &Name, now: Instant) {
         let age = seconds(self.limits.outbox_age_seconds);
         let (Some(before), Some(suspended)) =
-            (now.checked_sub(age), self.lost.suspended.get_mut(id))
+            (now.checked_sub(age), self.lost.suspended.get_mut(name))
         else {
             return;
         };
@@ -390,8 +495,8 @@ impl Federation {
     }
 
     /// Tries to take up a stream, unless an attempt for its pair will do so anyway.
-    fn seek_lost_stream(&mut self, id: &str, now: Instant) {
-        let Some(suspended) = self.lost.suspended.get(id) else {
+    fn seek_lost_stream(&mut self, name: &Name, now: Instant) {
+        let Some(suspended) = self.lost.suspended.get(name) else {
             return;
         };
         let pair = suspended.lost.pair.clone();
@@ -410,7 +515,7 @@ impl Federation {
             (Some(attempt), _) | (None, Some(attempt)) => attempt,
             (None, None) => {
                 if let Some(until) = self.backoff.until(&pair, now) {
-                    return self.seek_lost_stream_later(id, until);
+                    return self.seek_lost_stream_later(name, until);
                 }
                 let aim = Aim::Carry {
                     external: true,
@@ -420,79 +525,65 @@ impl Federation {
                     .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
                 // Noted before it begins: it is wanted.
                 let key = self.add_attempt(Attempt::new(pair, aim), now);
-                if let Some(suspended) = self.lost.suspended.get_mut(id) {
+                if let Some(suspended) = self.lost.suspended.get_mut(name) {
                     suspended.attempt = Some(key);
                 }
                 return self.start_waiting(now);
             }
         };
-        if let Some(suspended) = self.lost.suspended.get_mut(id) {
+        if let Some(suspended) = self.lost.suspended.get_mut(name) {
             suspended.attempt = Some(attempt);
         }
     }
 
-    fn seek_lost_stream_later(&mut self, id: &str, at: Instant) {
-        if let Some(suspended) = self.lost.suspended.get_mut(id) {
+    fn seek_lost_stream_later(&mut self, name: &Name, at: Instant) {
+        if let Some(suspended) = self.lost.suspended.get_mut(name) {
             suspended.seek_at = at;
             suspended.attempt = None;
-            self.lost.deadlines.remove(&(suspended.next, id.to_owned()));
-            suspended.next = at.min(suspended.until);
-            self.lost.deadlines.insert((suspended.next, id.to_owned()));
+            // It is looked at meanwhile all the same: what waits in it grows old.
+            self.lost.deadlines.remove(&(suspended.next, name.clone()));
+            suspended.next = suspended.next.min(at);
+            self.lost.deadlines.insert((suspended.next, name.clone()));
         }
     }
 
     /// No attempt will take up the streams of a pair for now: they are sought again at `at`.
     pub(super) fn seek_lost_streams_again(&mut self, pair: &DomainPair, at: Instant) {
-        let ids: Vec<String> = self
-            .lost
-            .by_pair
-            .get(pair)
-            .into_iter()
-            .flatten()
-            .filter(|id| {
-                self.lost
-                    .suspended
-                    .get(*id)
-                    .is_some_and(|suspended| suspended.attempt.is_none())
-            })
-            .cloned()
-            .collect();
-        for id in ids {
-            self.seek_lost_stream_later(&id, at);
+        let names: Vec<Name> =
+            self.lost
+                .by_pair
+                .get(pair)
+                .into_iter()
+                .flatten()
+                .filter(|name| {
+                    self.lost.suspended.get(*name).is_some_and(|suspended| {
+                        suspended.attempt.is_none() && !suspended.is_answered
+                    })
+                })
+                .cloned()
+                .collect();
+        for name in names {
+            self.seek_lost_stream_later(&name, at);
         }
     }
 
     /// Nothing will be taken up any more.
     pub(super) fn settle_all_lost_streams(&mut self, now: Instant) {
-        let ids: Vec<String> = self.lost.suspended.keys().cloned().collect();
-        for id in ids {
-            self.resolve(&id, None, now);
+        let names: Vec<Name> = self.lost.suspended.keys().cloned().collect();
+        for name in names {
+            self.resolve(&name, Resolution::Unknown, now);
         }
     }
 
-    /// It is known what arrived (`Some`), or never will be. The queues go their ways again.
-    fn resolve(&mut self, id: &str, newly: Option<u32>, now: Instant) -> Option<Ticket> {
-        let Suspended { lost, attempt, .. } = self.lost.take(id)?;
-        self.lost.forget_names(id);
-        let LostStream {
-            ticket, carriage, ..
-        } = lost;
-        let queues: Vec<Left> = match newly {
-            Some(newly) => {
-                let (settled, queues) = carriage.resolve(usize::try_from(newly).unwrap_or(0));
-                self.commands.push_back(Command::Settled(settled));
-                queues
-            }
-            None => carriage.lose(),
+    /// It is known what arrived, or never will be.
+    fn resolve(&mut self, name: &Name, resolution: Resolution, now: Instant) -> Option<Answered> {
+        let Suspended { lost, attempt, .. } = self.lost.take(name)?;
+        let answered = Answered {
+            ticket: lost.ticket.clone(),
+            pair: lost.pair.clone(),
+            role: lost.role,
         };
-        for left in &queues {
-            if let Some(Route::Suspended) = self.routes.get(&left.pair) {
-                self.routes.remove(&left.pair);
-            }
-        }
-        for left in queues {
-            self.take_back(left, now);
-        }
+        self.let_go(lost, resolution, now);
         // An attempt that nobody needs any more ends; one that has come to a stream has brought what it was for.
         if let Some(key) = attempt
             && !self.is_wanted(key)
@@ -503,8 +594,61 @@ impl Federation {
         {
             self.abandon(key, now);
         }
-        Some(ticket)
+        Some(answered)
     }
+
+    /// The queues of a lost stream go their ways again.
+    fn let_go(&mut self, lost: LostStream, resolution: Resolution, now: Instant) {
+        let in_flight = lost.carriage.in_flight();
+        let queues: Vec<Left> = match resolution {
+            Resolution::Known(newly) => {
+                let arrived = usize::try_from(newly).unwrap_or(0);
+                let (settled, queues) = lost.carriage.resolve(arrived);
+                self.commands.push_back(Command::Settled(settled));
+                self.commands.push_back(Command::Report(Report::TakenUp {
+                    pair: lost.pair,
+                    arrived: arrived.min(in_flight),
+                    again: in_flight.saturating_sub(arrived),
+                }));
+                queues
+            }
+            Resolution::Unknown => {
+                let queues = lost.carriage.lose();
+                if in_flight > 0 {
+                    self.commands.push_back(Command::Report(Report::LetGo {
+                        pair: lost.pair,
+                        uncertain: queues.iter().map(|left| left.uncertain).sum(),
+                    }));
+                }
+                queues
+            }
+        };
+        for left in &queues {
+            if let Some(Route::Suspended) = self.routes.get(&left.pair) {
+                self.routes.remove(&left.pair);
+            }
+        }
+        for left in queues {
+            self.take_back(left, now);
+        }
+    }
+}
+
+/// What became of a lost stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolution {
+    /// The peer has handled so many of the stanzas that were on their way, and none behind them.
+    Known(u32),
+    /// Nobody will ever know.
+    Unknown,
+}
+
+/// What is told of a stream that was taken up.
+#[derive(Debug)]
+struct Answered {
+    ticket: Ticket,
+    pair: DomainPair,
+    role: Role,
 }
 
 /// A stream without a stanza for longer than this has nothing under way.
@@ -513,3 +657,5 @@ const RECENTLY: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a suspended stream is looked at: what waits in it grows old.
 const LOOK: Duration = Duration::from_secs(5);
+/// Two veronas have one stream for a pair, or two that crossed; a few more may wait after several losses in a row.
+const LOST_OF_A_PAIR_MAX: usize = 8;

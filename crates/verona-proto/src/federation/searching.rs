@@ -137,8 +137,9 @@ impl Federation {
         if begins {
             self.negotiating.insert(stream, key);
             let attempt = self.attempts.get_mut(&key);
-            if let Some(id) = attempt.and_then(|attempt| attempt.takes_up.take()) {
-                self.lost.ask(&id, stream);
+            if let Some(attempt) = attempt {
+                let ids = std::mem::take(&mut attempt.takes_up);
+                self.lost.ask(attempt.pair.remote().domain(), ids, stream);
             }
             return;
         }
@@ -167,9 +168,9 @@ impl Federation {
         let (Some(targets), Some(attempt)) = (targets, self.attempts.get_mut(&key)) else {
             return self.give_up(key, now);
         };
-        let ticket = self.lost.ticket(&attempt.pair);
-        attempt.takes_up = ticket.as_ref().map(|ticket| ticket.id.clone());
-        let purpose = attempt.purpose(ticket);
+        let lost = self.lost.tickets(&attempt.pair);
+        attempt.takes_up = lost.iter().map(|ticket| ticket.id.clone()).collect();
+        let purpose = attempt.purpose(lost);
         self.commands.push_back(Command::Connect {
             attempt: key,
             targets,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::StreamKey;
+use super::resumption::StreamEnd;
 use crate::addr::{Direction, Domain, DomainPair};
 use crate::certificate::CertificateName;
 use crate::stanza::condition::StreamCondition;
@@ -53,7 +54,7 @@ pub(super) struct Record {
     names: Vec<String>,
     standing: Standing,
     ended_by_peer: bool,
-    ended_well: bool,
+    end: StreamEnd,
     /// Who opened it.
     pub(super) initiating: bool,
 }
@@ -90,9 +91,9 @@ impl Record {
         self.ended_by_peer
     }
 
-    /// Whether it ended in good order.
-    pub(super) fn ended_well(&self) -> bool {
-        self.ended_well
+    /// How it ended.
+    pub(super) fn end(&self) -> StreamEnd {
+        self.end
     }
 
     /// The pairs that we may send for on it.
@@ -338,10 +339,14 @@ impl Streams {
                     && error.condition != StreamCondition::SystemShutdown
                     && error.condition != StreamCondition::Reset
                     && error.condition != StreamCondition::SeeOtherHost;
+                if error.fault == Fault::Peer && error.condition == StreamCondition::SystemShutdown
+                {
+                    record.end = StreamEnd::PeerWentDown;
+                }
                 self.close(stream);
             }
             Event::Closed { .. } => {
-                record.ended_well = true;
+                record.end = StreamEnd::Clean;
                 self.close(stream);
             }
             Event::Managed { .. }

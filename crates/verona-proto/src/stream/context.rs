@@ -118,8 +118,10 @@ pub(super) struct Context {
     pub(super) stanzas_in: u64,
     pub(super) stanzas_out: u64,
     pub(super) last_written: Instant,
-    /// The first pair that was authorised: the stream is there for it.
+    /// The pair that the stream was opened for; on one that we accepted, the first that was authorised.
     pub(super) principal: Option<DomainPair>,
+    /// The id of the latest response header.
+    pub(super) stream_id: Option<String>,
     /// When a stanza was sent or received last.
     pub(super) last_stanza: Instant,
     /// What the peer said of taking up lost streams.
@@ -195,6 +197,7 @@ impl Context {
             stanzas_out: 0,
             last_written: now,
             principal: None,
+            stream_id: None,
             last_stanza: now,
             peer_resumes: PeerResumes::Unknown,
             last_read: now,

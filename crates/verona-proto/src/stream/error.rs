@@ -214,7 +214,8 @@ impl StreamError {
     pub(super) fn superseded() -> Self {
         Self {
             condition: StreamCondition::UndefinedCondition,
-            fault: Fault::Peer,
+            // Nobody's, and nothing is to be learned from it.
+            fault: Fault::Local,
             cause: Cause::Established,
             text: "the peer takes the stream up again on another connection".into(),
             wire: Wire::Nothing,

@@ -88,13 +88,13 @@ enum Stage {
 impl Agreed {
     /// What is asked for when stanzas may flow (SM-02).
     fn management(self, purpose: &Purpose) -> Management {
-        let ticket = match purpose {
+        let lost = match purpose {
             Purpose::Carry { resume, .. } => resume.clone(),
-            Purpose::Verify { .. } => None,
+            Purpose::Verify { .. } => Vec::new(),
         };
         Management::Wanted {
             offered: self.management,
-            ticket,
+            lost: lost.into(),
         }
     }
 
@@ -437,6 +437,7 @@ fn on_secured(
     let (external, bidi_wanted) = match purpose {
         //= BIDI-67
         //= DB-26
+        //= SM-19
         Purpose::Verify { pair, checks } => {
             //= DB-54
             let identity = identity?;

@@ -86,8 +86,8 @@ pub enum Purpose {
         external: bool,
         /// Whether bidi may be requested; not after it made the peer hang up (BIDI-69).
         bidi: bool,
-        /// The lost stream to take up again.
-        resume: Option<Ticket>,
+        /// The lost streams to take up again.
+        resume: Vec<Ticket>,
     },
     /// To have dialback keys checked, and nothing else (D-08).
     Verify {

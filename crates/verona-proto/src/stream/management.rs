@@ -7,11 +7,12 @@
 
 mod element;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use verona_xml::Element;
 
-use super::context::Context;
+use super::context::{Context, PeerResumes};
 use super::error::Cause;
 use super::{Event, Output, Role, StreamError};
 use crate::addr::DomainPair;
@@ -27,8 +28,6 @@ use element::Nonza;
 pub struct Ticket {
     /// Names the stream.
     pub id: String,
-    /// Its name before we let the peer take it up. The peer asks under that one still if it did not hear our answer.
-    pub former: Option<String>,
     /// How many of the peer's stanzas we have handled, modulo 2³².
     pub handled: u32,
     /// How many of ours it had acknowledged.
@@ -46,12 +45,12 @@ impl Ticket {
     }
 }
 
-/// What is left of a stream's stream when the stream is over.
+/// What is left of a stream that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumePoint {
     /// The stream.
     pub ticket: Ticket,
-    /// The first pair that was authorised on the stream.
+    /// The pair that the stream was opened for.
     pub pair: DomainPair,
     /// Who opened the stream.
     pub role: Role,
@@ -93,25 +92,37 @@ pub(super) enum Management {
     /// We opened the stream, and ask for it as soon as we may send (SM-02).
     Wanted {
         offered: Offered,
-        ticket: Option<Ticket>,
+        /// The lost streams to ask for before.
+        lost: VecDeque<Ticket>,
     },
     /// The peer opened the stream, and may ask for it.
     Offered {
         offered: Offered,
         /// It said that it will: what we send before is held, for it would not be counted.
         held_until: Option<Instant>,
+        /// How many lost streams it has asked for on this one.
+        claims: u32,
+        /// Names the stream, if its opener may have enabled it under that name though we have not heard so.
+        id: Option<String>,
     },
     /// `<enable/>` is out: what we send is counted.
-    Enabling(Sent),
+    Enabling {
+        sent: Sent,
+        /// Names the stream, if it can be taken up should it be lost before the answer is here.
+        id: Option<String>,
+        until: Instant,
+    },
     /// `<resume/>` is out; nothing is sent before the answer.
     Resuming {
         ticket: Ticket,
+        rest: VecDeque<Ticket>,
         offered: Offered,
         until: Instant,
     },
     /// The peer wants to take up a stream; the federation looks for it.
     Claimed {
         id: String,
+        claims: u32,
         offered: Offered,
         until: Instant,
     },
@@ -152,30 +163,33 @@ pub(super) struct Sent {
     acknowledged: u32,
     /// Stanzas since the last `<r/>`.
     unasked: u32,
-    /// When the last `<r/>` was written.
-    asked: Option<Instant>,
-    /// What was sent when the last `<r/>` was written, and until when it is to be answered.
-    awaited: Option<(u32, Instant)>,
+    /// When the first of them was sent, or the last `<r/>` if that is later.
+    since: Option<Instant>,
+    /// What the peer was asked about last and has not said yet.
+    awaited: Option<Awaited>,
     /// The last time from a question to its answer.
     round_trip: Option<Duration>,
 }
 
-impl Sent {
-    fn from(count: u32) -> Self {
-        Self {
-            count,
-            acknowledged: count,
-            ..Self::default()
-        }
-    }
+/// A question that is not answered.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    /// What was sent when it was asked.
+    count: u32,
+    /// When it was asked.
+    asked: Instant,
+    /// When the peer has had its time: counted from the first question that is not answered.
+    until: Instant,
+}
 
+impl Sent {
     fn unacknowledged(&self) -> u32 {
         self.count.wrapping_sub(self.acknowledged)
     }
 
     /// When the peer is asked, if nothing else comes before.
     fn ask_at(&self) -> Option<Instant> {
-        let at = self.asked? + ASK_INTERVAL;
+        let at = self.since? + ASK_INTERVAL;
         (self.unasked > 0).then_some(at)
     }
 }
@@ -184,7 +198,7 @@ impl Management {
     /// What becomes of a stanza that is being sent now.
     pub(super) fn custody(&self) -> Custody {
         match self {
-            Self::Enabling(_) | Self::Active(_) => Custody::Acknowledged,
+            Self::Enabling { .. } | Self::Active(_) => Custody::Acknowledged,
             Self::Off
             | Self::Wanted { .. }
             | Self::Offered { .. }
@@ -199,8 +213,8 @@ impl Management {
             Self::Off | Self::Wanted { .. } => true,
             Self::Offered { held_until, .. } => held_until.is_none(),
             //= SM-18
-            Self::Enabling(sent) | Self::Active(Active { sent, .. }) => {
-                u64::from(sent.unacknowledged()) < unacknowledged_max
+            Self::Enabling { sent, .. } | Self::Active(Active { sent, .. }) => {
+                u64::from(sent.unacknowledged()) < unacknowledged_max.max(1)
             }
             Self::Resuming { .. } | Self::Claimed { .. } => false,
         }
@@ -213,7 +227,7 @@ impl Management {
             Self::Off
             | Self::Wanted { .. }
             | Self::Offered { .. }
-            | Self::Enabling(_)
+            | Self::Enabling { .. }
             | Self::Active(_) => self.unacknowledged() == 0,
         }
     }
@@ -236,8 +250,23 @@ impl Management {
                 ..
             }) => Some(Ticket {
                 id: id.clone(),
-                former: None,
                 handled: *received,
+                acknowledged: sent.acknowledged,
+                sent: sent.count,
+            }),
+            // It has enabled nothing that we heard of, so nothing was counted.
+            Self::Offered { id: Some(id), .. } => Some(Ticket {
+                id: id.clone(),
+                handled: 0,
+                acknowledged: 0,
+                sent: 0,
+            }),
+            // Whether the peer knows it by then is its to say.
+            Self::Enabling {
+                id: Some(id), sent, ..
+            } => Some(Ticket {
+                id: id.clone(),
+                handled: 0,
                 acknowledged: sent.acknowledged,
                 sent: sent.count,
             }),
@@ -246,7 +275,7 @@ impl Management {
             | Self::Off
             | Self::Wanted { .. }
             | Self::Offered { .. }
-            | Self::Enabling(_)
+            | Self::Enabling { .. }
             | Self::Resuming { .. }
             | Self::Claimed { .. } => None,
         }
@@ -259,7 +288,7 @@ impl Management {
             Self::Off
             | Self::Wanted { .. }
             | Self::Offered { .. }
-            | Self::Enabling(_)
+            | Self::Enabling { .. }
             | Self::Resuming { .. }
             | Self::Claimed { .. } => 0,
         }
@@ -270,13 +299,18 @@ impl Management {
         //= SM-05
         //= SM-06
         //= SM-08
+        //= SM-10
+        //= BIDI-64
         match self {
             Self::Active(active) => active.received = active.received.wrapping_add(1),
             // It asks for nothing first, so it need not be waited for.
-            Self::Offered { held_until, .. } => *held_until = None,
+            Self::Offered { held_until, id, .. } => {
+                *held_until = None;
+                *id = None;
+            }
             Self::Off
             | Self::Wanted { .. }
-            | Self::Enabling(_)
+            | Self::Enabling { .. }
             | Self::Resuming { .. }
             | Self::Claimed { .. } => {}
         }
@@ -287,10 +321,11 @@ impl Management {
         match self {
             Self::Off | Self::Wanted { .. } => None,
             Self::Offered { held_until, .. } => *held_until,
-            Self::Resuming { until, .. } | Self::Claimed { until, .. } => Some(*until),
-            Self::Enabling(sent) => sent.awaited.map(|(_, until)| until),
+            Self::Resuming { until, .. }
+            | Self::Claimed { until, .. }
+            | Self::Enabling { until, .. } => Some(*until),
             Self::Active(Active { sent, .. }) => {
-                let answer = sent.awaited.map(|(_, until)| until);
+                let answer = sent.awaited.map(|awaited| awaited.until);
                 sent.ask_at().into_iter().chain(answer).min()
             }
         }
@@ -298,7 +333,7 @@ impl Management {
 
     fn sent(&self) -> Option<&Sent> {
         match self {
-            Self::Enabling(sent) | Self::Active(Active { sent, .. }) => Some(sent),
+            Self::Enabling { sent, .. } | Self::Active(Active { sent, .. }) => Some(sent),
             Self::Off
             | Self::Wanted { .. }
             | Self::Offered { .. }
@@ -309,7 +344,7 @@ impl Management {
 
     fn sent_mut(&mut self) -> Option<&mut Sent> {
         match self {
-            Self::Enabling(sent) | Self::Active(Active { sent, .. }) => Some(sent),
+            Self::Enabling { sent, .. } | Self::Active(Active { sent, .. }) => Some(sent),
             Self::Off
             | Self::Wanted { .. }
             | Self::Offered { .. }
@@ -320,32 +355,65 @@ impl Management {
 }
 
 impl Context {
-    /// We may send now: asks for acknowledgements, or for what is left of an earlier stream.
-    pub(super) fn begin_management(&mut self, now: Instant) {
-        //= SM-02
-        if let Management::Wanted { offered, ticket } = &mut self.management {
-            let (offered, ticket) = (*offered, ticket.take());
-            self.ask_for_management(offered, ticket, now);
+    /// The first pair is authorised. A peer that said that it takes streams up enables at once, under a name that both sides
+    /// know: what we send before would not be counted, and from here on counts how long it may take.
+    pub(super) fn expect_management(&mut self, now: Instant) {
+        let until = now + seconds(self.policy.limits.close_seconds);
+        let name = self.stream_id.clone();
+        match (&mut self.management, self.peer_resumes) {
+            (
+                Management::Offered {
+                    offered,
+                    held_until,
+                    id,
+                    ..
+                },
+                PeerResumes::Announced,
+            ) => {
+                *held_until = Some(until);
+                *id = name.filter(|_| *offered == Offered::Resumption);
+                let id = id.clone();
+                if let (Some(pair), Some(_)) = (self.principal.clone(), &id) {
+                    self.event(Event::Managed { pair, id });
+                }
+            }
+            (
+                Management::Off
+                | Management::Wanted { .. }
+                | Management::Offered { .. }
+                | Management::Enabling { .. }
+                | Management::Resuming { .. }
+                | Management::Claimed { .. }
+                | Management::Active(_),
+                PeerResumes::Announced | PeerResumes::Unknown,
+            ) => {}
         }
     }
 
-    fn ask_for_management(&mut self, offered: Offered, ticket: Option<Ticket>, now: Instant) {
-        // Who takes up nothing any more will never say.
-        if let (Offered::No | Offered::Acknowledgements, Some(ticket)) = (offered, &ticket) {
-            self.event(Event::Resumed {
-                id: ticket.id.clone(),
-                h: None,
-            });
+    /// We may send now: asks for acknowledgements, or for what is left of an earlier stream.
+    pub(super) fn begin_management(&mut self, now: Instant) {
+        //= SM-02
+        if let Management::Wanted { offered, lost } = &mut self.management {
+            let (offered, lost) = (*offered, std::mem::take(lost));
+            self.ask_for_management(offered, lost, now);
         }
-        self.management = match (offered, ticket) {
+    }
+
+    /// Asks for the next of the lost streams; for acknowledgements when there is none left.
+    fn ask_for_management(&mut self, offered: Offered, mut lost: VecDeque<Ticket>, now: Instant) {
+        // Who takes up nothing any more will never say.
+        if offered != Offered::Resumption {
+            for Ticket { id, .. } in lost.drain(..) {
+                self.event(Event::Resumed { id, h: None });
+            }
+        }
+        self.management = match (offered, lost.pop_front()) {
             (Offered::No, _) => Management::Off,
             (Offered::Resumption, Some(ticket)) => {
-                self.write(|out| {
-                    let former = ticket.former.as_deref();
-                    element::write_resume(out, &ticket.id, former, ticket.handled);
-                });
+                self.write(|out| element::write_resume(out, &ticket.id, ticket.handled));
                 Management::Resuming {
                     ticket,
+                    rest: lost,
                     offered,
                     until: now + seconds(self.policy.limits.acknowledgement_seconds),
                 }
@@ -353,12 +421,18 @@ impl Context {
             (Offered::Acknowledgements | Offered::Resumption, _) => {
                 let resume = offered == Offered::Resumption;
                 self.write(|out| element::write_enable(out, resume));
-                // Nothing is asked before it is agreed, but the answer is waited for no longer than any other.
-                let until = now + seconds(self.policy.limits.acknowledgement_seconds);
-                Management::Enabling(Sent {
-                    awaited: Some((0, until)),
-                    ..Sent::default()
-                })
+                // A verona names a stream by the id of its header: so it has a name before the answer is here, and
+                // what is sent meanwhile can be asked for.
+                let id = self.stream_id.clone().filter(|_| resume);
+                if let (Some(pair), Some(id)) = (self.principal.clone(), &id) {
+                    let id = Some(id.clone());
+                    self.event(Event::Managed { pair, id });
+                }
+                Management::Enabling {
+                    sent: Sent::default(),
+                    id,
+                    until: now + seconds(self.policy.limits.acknowledgement_seconds),
+                }
             }
         };
         self.last_written = now;
@@ -366,6 +440,7 @@ impl Context {
 
     /// A stanza was written.
     pub(super) fn count_sent(&mut self, now: Instant) {
+        let max = self.policy.limits.unacknowledged_stanzas_max;
         let Some(sent) = self.management.sent_mut() else {
             return;
         };
@@ -374,11 +449,12 @@ impl Context {
         sent.count = sent.count.wrapping_add(1);
         sent.unasked = sent.unasked.saturating_add(1);
         // An interval begins with its first stanza.
-        if sent.unasked == 1 && sent.asked.is_none_or(|at| at + ASK_INTERVAL < now) {
-            sent.asked = Some(now);
+        if sent.unasked == 1 && sent.since.is_none_or(|at| at + ASK_INTERVAL < now) {
+            sent.since = Some(now);
         }
         //= SM-16
-        if sent.unasked >= ASK_STANZAS {
+        // Or when no more may be sent before the answer.
+        if sent.unasked >= ASK_STANZAS || u64::from(sent.unacknowledged()) >= max {
             self.ask(now);
         }
     }
@@ -402,10 +478,14 @@ impl Context {
             return;
         };
         sent.unasked = 0;
-        sent.asked = Some(now);
+        sent.since = Some(now);
         // The first question that is not answered decides when the peer has had its time.
-        let until = sent.awaited.map_or(until, |(_, until)| until);
-        sent.awaited = Some((sent.count, until));
+        let until = sent.awaited.map_or(until, |awaited| awaited.until);
+        sent.awaited = Some(Awaited {
+            count: sent.count,
+            asked: now,
+            until,
+        });
         self.write(element::write_request);
         self.last_written = now;
     }
@@ -440,6 +520,26 @@ impl Context {
         self.write(|out| element::write_acknowledgement(out, handled));
     }
 
+    /// An element of stream management before anything is authorised: a request is refused, the rest ignored.
+    pub(super) fn on_early_management(&mut self, element: &Element) -> Result<(), StreamError> {
+        match Nonza::read(element) {
+            //= SM-02
+            //= SM-03
+            Some(Nonza::Enable { .. } | Nonza::Resume { .. }) => {
+                self.write(|out| element::write_failed(out, element::UNEXPECTED, None));
+            }
+            Some(
+                Nonza::Enabled { .. }
+                | Nonza::Resumed { .. }
+                | Nonza::Failed { .. }
+                | Nonza::Request
+                | Nonza::Acknowledgement { .. },
+            )
+            | None => {}
+        }
+        self.irregular("stream management before anything was authorised")
+    }
+
     /// An element of stream management on an open stream.
     pub(super) fn on_management(
         &mut self,
@@ -450,12 +550,13 @@ impl Context {
         match Nonza::read(element) {
             Some(Nonza::Request) => self.on_question(),
             Some(Nonza::Acknowledgement { h }) => self.on_acknowledgement(h, now),
-            Some(Nonza::Enable { resume }) => self.on_enable(resume, authorized),
-            Some(Nonza::Resume { id, former, h }) => {
-                self.on_resume((id, former), h, authorized, now)
+            Some(Nonza::Enable { resume, announced }) => {
+                let resumes = announced || self.peer_resumes == PeerResumes::Announced;
+                self.on_enable(resume && resumes, authorized)
             }
+            Some(Nonza::Resume { id, h }) => self.on_resume(id, h, authorized, now),
             Some(Nonza::Enabled { id }) => self.on_enabled(id, now),
-            Some(Nonza::Resumed { h, id }) => self.on_resumed(h, id),
+            Some(Nonza::Resumed { h }) => self.on_resumed(h, now),
             Some(Nonza::Failed { h }) => self.on_failed(h, now),
             None => self.irregular("an unknown or spoilt element of stream management"),
         }
@@ -471,8 +572,13 @@ impl Context {
         match (Nonza::read(element), &mut self.management) {
             //= SM-15
             (Some(Nonza::Acknowledgement { h }), _) => self.on_acknowledgement(h, now),
-            (Some(Nonza::Resumed { h, id }), _) => self.on_resumed(h, id),
-            (Some(Nonza::Enabled { id }), Management::Enabling(sent)) => {
+            (Some(Nonza::Resumed { h }), Management::Resuming { offered, rest, .. }) => {
+                // Nothing more is asked for here.
+                rest.clear();
+                *offered = Offered::No;
+                self.on_resumed(h, now)
+            }
+            (Some(Nonza::Enabled { id }), Management::Enabling { sent, .. }) => {
                 // No question goes out.
                 sent.unasked = 0;
                 self.on_enabled(id, now)
@@ -483,6 +589,7 @@ impl Context {
                     | Nonza::Request
                     | Nonza::Enable { .. }
                     | Nonza::Resume { .. }
+                    | Nonza::Resumed { .. }
                     | Nonza::Failed { .. },
                 )
                 | None,
@@ -500,7 +607,7 @@ impl Context {
             Management::Off
             | Management::Wanted { .. }
             | Management::Offered { .. }
-            | Management::Enabling(_)
+            | Management::Enabling { .. }
             | Management::Resuming { .. }
             | Management::Claimed { .. } => {
                 self.irregular("a question about acknowledgements that were not agreed on")
@@ -509,7 +616,8 @@ impl Context {
     }
 
     fn on_acknowledgement(&mut self, h: Option<u32>, now: Instant) -> Result<(), StreamError> {
-        let Some(sent) = self.management.sent_mut() else {
+        let until = now + seconds(self.policy.limits.acknowledgement_seconds);
+        let Management::Active(Active { sent, .. }) = &mut self.management else {
             return self.irregular("an acknowledgement that was not agreed on");
         };
         let Some(h) = h else {
@@ -527,18 +635,19 @@ impl Context {
             return Err(StreamError::handled_too_many(h, count));
         }
         sent.acknowledged = h;
-        if let Some((count, until)) = sent.awaited {
-            let is_answered = h.wrapping_sub(count) < HALF;
-            sent.awaited = match is_answered {
-                true => None,
-                // It lives, and has more to answer.
-                false => Some((
-                    count,
-                    until.max(now + seconds(self.policy.limits.acknowledgement_seconds)),
-                )),
+        if let Some(awaited) = sent.awaited {
+            let is_answered = h.wrapping_sub(awaited.count) < HALF;
+            sent.awaited = match (is_answered, newly > 0) {
+                (true, _) => None,
+                // It gets on, and has more to answer.
+                (false, true) => Some(Awaited {
+                    until: awaited.until.max(until),
+                    ..awaited
+                }),
+                (false, false) => Some(awaited),
             };
             if is_answered {
-                sent.round_trip = sent.asked.map(|asked| now.saturating_duration_since(asked));
+                sent.round_trip = Some(now.saturating_duration_since(awaited.asked));
             }
         }
         if newly > 0 {
@@ -548,8 +657,8 @@ impl Context {
     }
 
     fn on_enable(&mut self, resume: bool, authorized: Authorized) -> Result<(), StreamError> {
-        let offered = match (&self.management, authorized) {
-            (Management::Offered { offered, .. }, Authorized::Yes) => *offered,
+        let (offered, told) = match (&self.management, authorized) {
+            (Management::Offered { offered, id, .. }, Authorized::Yes) => (*offered, id.clone()),
             //= SM-02
             //= SM-03
             (Management::Offered { .. }, Authorized::No) => {
@@ -567,7 +676,7 @@ impl Context {
             (
                 Management::Off
                 | Management::Wanted { .. }
-                | Management::Enabling(_)
+                | Management::Enabling { .. }
                 | Management::Resuming { .. },
                 _,
             ) => {
@@ -576,28 +685,41 @@ impl Context {
             }
         };
         //= SM-13
-        let id = (resume && offered == Offered::Resumption).then(|| self.ids.next());
+        let id = match resume && offered == Offered::Resumption {
+            true => self.stream_id.clone(),
+            false => None,
+        };
         let max = self.policy.limits.resume_seconds;
         self.write(|out| element::write_enabled(out, id.as_deref(), max));
-        self.manage(id, Sent::default(), 0);
+        let is_told = told.is_some() && told == id;
+        self.managed(id, Sent::default());
+        if !is_told {
+            self.tell_managed();
+        }
         Ok(())
     }
 
     fn on_resume(
         &mut self,
-        (id, former): (String, Option<String>),
+        id: String,
         h: Option<u32>,
         authorized: Authorized,
         now: Instant,
     ) -> Result<(), StreamError> {
-        let (offered, h) = match (&self.management, authorized, h) {
-            (Management::Offered { offered, .. }, Authorized::Yes, Some(h)) => (*offered, h),
+        let (offered, claims, h) = match (&self.management, authorized, h) {
+            (
+                Management::Offered {
+                    offered, claims, ..
+                },
+                Authorized::Yes,
+                Some(h),
+            ) if *claims < CLAIMS_MAX => (*offered, *claims, h),
             //= SM-14
             (
                 Management::Off
                 | Management::Wanted { .. }
                 | Management::Offered { .. }
-                | Management::Enabling(_)
+                | Management::Enabling { .. }
                 | Management::Resuming { .. }
                 | Management::Claimed { .. }
                 | Management::Active(_),
@@ -614,51 +736,58 @@ impl Context {
         }
         self.management = Management::Claimed {
             id: id.clone(),
+            claims: claims + 1,
             offered,
             until: now + seconds(self.policy.limits.acknowledgement_seconds),
         };
-        self.event(Event::ResumeRequested { id, former, h });
+        self.event(Event::ResumeRequested { id, h });
         Ok(())
     }
 
     /// The federation has found the stream that the peer wants to take up, or not.
     pub(super) fn on_claim_settled(&mut self, found: Option<Ticket>, now: Instant) {
-        let (id, offered) = match &self.management {
-            Management::Claimed { id, offered, .. } => (id.clone(), *offered),
+        let (id, offered, claims) = match &self.management {
+            Management::Claimed {
+                id,
+                offered,
+                claims,
+                ..
+            } => (id.clone(), *offered, *claims),
             Management::Off
             | Management::Wanted { .. }
             | Management::Offered { .. }
-            | Management::Enabling(_)
+            | Management::Enabling { .. }
             | Management::Resuming { .. }
             | Management::Active(_) => return,
         };
         match found {
-            Some(ticket) => {
-                let next = self.ids.next();
-                self.write(|out| element::write_resumed(out, &id, ticket.handled, &next));
-                self.manage(Some(next), Sent::from(ticket.acknowledged), ticket.handled);
-            }
+            Some(ticket) => self.write(|out| element::write_resumed(out, &id, ticket.handled)),
             //= SM-14
-            None => {
-                self.write(|out| element::write_failed(out, element::NOT_FOUND, None));
-                // It asks for a stream of its own next.
-                self.management = Management::Offered {
-                    offered,
-                    held_until: Some(now + seconds(self.policy.limits.close_seconds)),
-                };
-            }
+            None => self.write(|out| element::write_failed(out, element::NOT_FOUND, None)),
         }
+        // The next thing that it does is to ask for another one, or to enable: it may have when it heard this.
+        self.management = Management::Offered {
+            offered,
+            held_until: Some(now + seconds(self.policy.limits.close_seconds)),
+            claims,
+            id: self.stream_id.clone(),
+        };
     }
 
     fn on_enabled(&mut self, id: Option<String>, now: Instant) -> Result<(), StreamError> {
         match std::mem::take(&mut self.management) {
-            Management::Enabling(sent) => {
-                let sent = Sent {
-                    awaited: None,
-                    ..sent
-                };
+            Management::Enabling {
+                sent, id: wanted, ..
+            } => {
                 let asks = sent.unasked > 0;
-                self.manage(id, sent, 0);
+                //= SM-13
+                // A name that was not asked for is of no use: whoever gives it does not take streams up as we do.
+                let id = id.filter(|_| wanted.is_some());
+                let told = id.is_some() && id == wanted;
+                self.managed(id, sent);
+                if !told {
+                    self.tell_managed();
+                }
                 if asks {
                     self.ask(now);
                 }
@@ -676,26 +805,36 @@ impl Context {
         }
     }
 
-    fn on_resumed(&mut self, h: Option<u32>, id: Option<String>) -> Result<(), StreamError> {
+    fn on_resumed(&mut self, h: Option<u32>, now: Instant) -> Result<(), StreamError> {
         match std::mem::take(&mut self.management) {
-            Management::Resuming { ticket, .. } => {
-                let Some(h) = h.filter(|h| ticket.newly_handled(*h).is_some()) else {
-                    return Err(StreamError::handled_too_many(
-                        h.unwrap_or_default(),
-                        ticket.sent,
-                    ));
+            Management::Resuming {
+                ticket,
+                rest,
+                offered,
+                ..
+            } => {
+                let Some(h) = h else {
+                    return Err(StreamError::peer(
+                        StreamCondition::BadFormat,
+                        "the peer takes up a stream and does not say how far it had come",
+                    )
+                    .at(Cause::Established));
                 };
+                //= SM-09
+                if ticket.newly_handled(h).is_none() {
+                    return Err(StreamError::handled_too_many(h, ticket.sent));
+                }
                 self.event(Event::Resumed {
                     id: ticket.id,
                     h: Some(h),
                 });
-                self.manage(id, Sent::from(h), ticket.handled);
+                self.ask_for_management(offered, rest, now);
                 Ok(())
             }
             unchanged @ (Management::Off
             | Management::Wanted { .. }
             | Management::Offered { .. }
-            | Management::Enabling(_)
+            | Management::Enabling { .. }
             | Management::Claimed { .. }
             | Management::Active(_)) => {
                 self.management = unchanged;
@@ -706,16 +845,19 @@ impl Context {
 
     fn on_failed(&mut self, h: Option<u32>, now: Instant) -> Result<(), StreamError> {
         match std::mem::take(&mut self.management) {
-            Management::Enabling(_) => {
+            Management::Enabling { .. } => {
                 self.outputs.push_back(Output::Unmanaged);
                 Ok(())
             }
             Management::Resuming {
-                ticket, offered, ..
+                ticket,
+                rest,
+                offered,
+                ..
             } => {
                 let h = h.filter(|h| ticket.newly_handled(*h).is_some());
                 self.event(Event::Resumed { id: ticket.id, h });
-                self.ask_for_management(offered, None, now);
+                self.ask_for_management(offered, rest, now);
                 Ok(())
             }
             unchanged @ (Management::Off
@@ -729,13 +871,20 @@ impl Context {
         }
     }
 
-    fn manage(&mut self, id: Option<String>, sent: Sent, received: u32) {
-        self.event(Event::Managed { id: id.clone() });
+    fn tell_managed(&mut self) {
+        if let (Some(pair), Management::Active(active)) = (self.principal.clone(), &self.management)
+        {
+            let id = active.id.clone();
+            self.event(Event::Managed { pair, id });
+        }
+    }
+
+    fn managed(&mut self, id: Option<String>, sent: Sent) {
         self.management = Management::Active(Active {
             id,
             sent,
-            received,
-            reported: received,
+            received: 0,
+            reported: 0,
             question: Question::Answered,
         });
     }
@@ -758,11 +907,17 @@ impl Context {
                 self.on_claim_settled(None, now);
                 Ok(())
             }
-            Management::Resuming { until, .. } if *until <= now => Err(unanswered()),
-            Management::Claimed { .. } | Management::Resuming { .. } => Ok(()),
-            Management::Enabling(sent) | Management::Active(Active { sent, .. }) => {
+            Management::Resuming { until, .. } | Management::Enabling { until, .. }
+                if *until <= now =>
+            {
+                Err(unanswered())
+            }
+            Management::Claimed { .. }
+            | Management::Resuming { .. }
+            | Management::Enabling { .. } => Ok(()),
+            Management::Active(Active { sent, .. }) => {
                 //= SM-17
-                if sent.awaited.is_some_and(|(_, until)| until <= now) {
+                if sent.awaited.is_some_and(|awaited| awaited.until <= now) {
                     return Err(unanswered());
                 }
                 if sent.ask_at().is_some_and(|at| at <= now) {
@@ -808,6 +963,8 @@ fn unanswered() -> StreamError {
     .at(Cause::Established)
 }
 
+/// A peer that lost so many streams lately asks for no more on one; whoever guesses at names gets no more guesses.
+const CLAIMS_MAX: u32 = 8;
 /// A count is behind another one if the difference, modulo 2³², is in the upper half (SM-08).
 const HALF: u32 = 1 << 31;
 /// The peer is asked after so many stanzas …

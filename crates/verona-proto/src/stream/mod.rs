@@ -84,6 +84,7 @@ impl Stream {
     ) -> Self {
         let policy = config.policy.for_peer(purpose.pair().remote().domain());
         let mut context = Context::new(Role::Initiating, config, ids, policy, now);
+        context.principal = Some(purpose.pair().clone());
         let phase = initiating::Phase::start(purpose, secured, &mut context, now);
         Self::new(Phase::Initiating(phase), context)
     }

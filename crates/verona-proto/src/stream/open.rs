@@ -118,7 +118,12 @@ impl Open {
         };
         context.management = opening.management;
         context.last_stanza = now;
-        context.principal = granted.first().map(|grant| grant.pair.clone());
+        context.stream_id.clone_from(&opening.id);
+        let first = granted.first().map(|grant| grant.pair.clone());
+        context.principal = context.principal.take().or(first);
+        if !granted.is_empty() {
+            context.expect_management(now);
+        }
         if granted
             .iter()
             .any(|grant| grant.direction == Direction::Outbound)
@@ -331,7 +336,7 @@ impl Open {
             }
             Command::Resume(found) => {
                 context.on_claim_settled(found, now);
-                Ok(super::Phase::Open(self))
+                Ok(self.leave_if_settled(context, now))
             }
             // A stream that ends in good order still hears what the peer is saying (BIDI-57).
             Command::Close(error) if error.condition == StreamCondition::UndefinedCondition => {
@@ -385,12 +390,14 @@ impl Open {
             return Ok(self.left(context, now));
         }
         context.tick_management(now)?;
-        // A stream that is leaving has a deadline already, and says nothing new.
-        let due = match self.leaving {
-            Some(_) => Due::Nothing,
-            None => self.probe.due(context, now),
-        };
-        match due {
+        if self.answers_until.is_some_and(|at| at <= now) {
+            return Ok(self.forget_departed(context, now));
+        }
+        // The end that is near comes by itself.
+        if self.leaving.is_some() {
+            return Ok(self.leave_if_settled(context, now));
+        }
+        match self.probe.due(context, now) {
             Due::Nothing => {}
             Due::Ask => {
                 let pair = self.two_way_pair();
@@ -405,9 +412,6 @@ impl Open {
                 true => error.quietly(),
                 false => error,
             });
-        }
-        if self.answers_until.is_some_and(|at| at <= now) {
-            return Ok(self.forget_departed(context, now));
         }
         //= TLS-25
         //= BIDI-70
@@ -428,7 +432,7 @@ impl Open {
                 Management::Off
                 | Management::Wanted { .. }
                 | Management::Offered { .. }
-                | Management::Enabling(_)
+                | Management::Enabling { .. }
                 | Management::Resuming { .. }
                 | Management::Claimed { .. } => {
                     context.write(|out| out.push(' '));
@@ -440,20 +444,25 @@ impl Open {
     }
 
     pub(super) fn deadline(&self, context: &Context) -> Option<Instant> {
+        if let Some(leaving) = &self.leaving {
+            return [
+                self.authorizations.deadline(),
+                context.management.deadline(),
+                self.answers_until,
+                Some(leaving.until),
+            ]
+            .into_iter()
+            .flatten()
+            .min();
+        }
         [
             self.negotiation,
             self.authorizations.deadline(),
-            // A stream that is being left for want of use waits for its answer alone.
-            Some(match &self.leaving {
-                Some(leaving) => leaving.until,
-                None => self.idle_deadline(context),
-            }),
             context.management.deadline(),
-            self.probe
-                .deadline(context)
-                .filter(|_| self.leaving.is_none()),
+            self.probe.deadline(context),
             self.expires,
             self.answers_until,
+            Some(self.idle_deadline(context)),
             Some(self.keepalive_deadline(context)),
         ]
         .into_iter()
@@ -538,12 +547,16 @@ impl Open {
     }
 
     fn granted(&mut self, granted: Vec<Granted>, context: &mut Context, now: Instant) {
-        if !granted.is_empty() && self.negotiation.take().is_some() {
+        let is_first = !granted.is_empty() && self.negotiation.take().is_some();
+        if is_first {
             // It could not be used before.
             context.last_stanza = now;
         }
         if context.principal.is_none() {
             context.principal = granted.first().map(|grant| grant.pair.clone());
+        }
+        if is_first {
+            context.expect_management(now);
         }
         //= SM-02
         if granted

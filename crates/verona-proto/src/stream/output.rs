@@ -63,8 +63,10 @@ pub enum Event {
     },
     /// A direction of a pair is authorised.
     Granted(Granted),
-    /// Both sides acknowledge from now on (XEP-0198).
+    /// Both sides acknowledge from now on, or will when the peer agrees (XEP-0198).
     Managed {
+        /// The pair that the stream was opened for.
+        pair: DomainPair,
         /// Names the stream, if it can be taken up again.
         id: Option<String>,
     },
@@ -72,8 +74,6 @@ pub enum Event {
     ResumeRequested {
         /// Which stream.
         id: String,
-        /// The name that it had before the peer let us take it up, if it did so: we may not have heard that.
-        former: Option<String>,
         /// How many of our stanzas it has handled.
         h: u32,
     },

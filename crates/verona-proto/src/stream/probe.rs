@@ -143,7 +143,7 @@ fn may_ask(context: &Context) -> bool {
         } => true,
         Management::Offered { .. }
         | Management::Wanted { .. }
-        | Management::Enabling(_)
+        | Management::Enabling { .. }
         | Management::Resuming { .. }
         | Management::Claimed { .. }
         | Management::Active(_) => false,

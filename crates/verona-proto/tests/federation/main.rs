@@ -11,6 +11,7 @@ mod flood;
 mod learning;
 mod redirects;
 mod reloads;
+mod resumption;
 mod routes;
 mod told;
 mod world;

@@ -658,8 +658,7 @@ fn a_stream_that_takes_no_command_any_more_is_still_known_until_it_ends() {
     //= SM-14
     let mut world = World::new();
     world.accept_bidi(1, PAIR);
-    let id = Some("a".to_owned());
-    assert_eq!(world.event(1, Event::Managed { id }), [""; 0]);
+    world.managed(1, PAIR, "a");
     assert_eq!(
         world.want(PAIR, &["1"]),
         ["carry montague.lit~capulet.lit on 1: 1"]
@@ -674,7 +673,6 @@ fn a_stream_that_takes_no_command_any_more_is_still_known_until_it_ends() {
     world.granted(2, Direction::Inbound, PAIR);
     let claim = Event::ResumeRequested {
         id: "a".to_owned(),
-        former: None,
         h: 0,
     };
     assert_eq!(world.event(2, claim), ["abandon 1"]);

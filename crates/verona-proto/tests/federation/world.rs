@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use verona_proto::addr::{Direction, Domain, DomainPair, Hosts, Jid};
+use verona_proto::carriage::{Carriage, Counted, Custody, Keep};
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::{DiscoveryError, Target};
 use verona_proto::federation::{
-    AttemptKey, Command, Federation, Reached, Remains, Report, Signal, StreamKey, Unreached,
+    AttemptKey, Command, Federation, LostStream, Reached, Remains, Report, Signal, StreamKey,
+    Unreached,
 };
 use verona_proto::grounds::{Assurance, Grounds, Identity, Proof};
 use verona_proto::learned::Learned;
@@ -19,7 +21,7 @@ use verona_proto::policy::{PeerPolicy, Policy};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
-    Cause, Check, Event, Fault, Granted, KeyCheck, Peer, Purpose, StreamError,
+    Cause, Check, Event, Fault, Granted, KeyCheck, Peer, Purpose, Role, StreamError, Ticket,
 };
 use verona_proto::trust::Unproven;
 
@@ -54,8 +56,9 @@ impl World {
         };
         // The longest wait each time: a test should not depend on chance.
         let learned = Learned::default();
-        let federation =
-            Federation::new(Arc::new(policy), |below| below - 1).remembering(learned.clone());
+        let federation = Federation::new(Arc::new(policy), |below| below - 1)
+            .remembering(learned.clone())
+            .dating(|then, now| format!("{}s-ago", now.duration_since(then).as_secs()));
         Self {
             federation,
             learned,
@@ -185,6 +188,86 @@ impl World {
             .collect();
         let remains = Remains::untouched(drains);
         self.tell(Signal::Ended(StreamKey(stream), remains))
+    }
+
+    /// Acknowledgements are agreed on, and the stream has a name.
+    pub(crate) fn managed(&mut self, stream: u64, pair: &str, id: &str) {
+        let event = Event::Managed {
+            pair: self.pair(pair),
+            id: Some(id.to_owned()),
+        };
+        assert_eq!(self.event(stream, event), [""; 0]);
+    }
+
+    /// A stream of that name breaks, on which the peer has acknowledged 10 stanzas and we have handled 7, with `pulled`
+    /// more on their way from the queues of these pairs, of which it carried the first.
+    pub(crate) fn lose(
+        &mut self,
+        stream: u64,
+        id: &str,
+        role: Role,
+        pairs: &[&str],
+        pulled: u32,
+    ) -> Vec<String> {
+        let opened_for = *pairs.first().unwrap_or(&PAIR);
+        self.lose_for(stream, id, role, opened_for, pairs, pulled)
+    }
+
+    /// The same, of a stream that was opened for that pair.
+    pub(crate) fn lose_for(
+        &mut self,
+        stream: u64,
+        id: &str,
+        role: Role,
+        opened_for: &str,
+        pairs: &[&str],
+        pulled: u32,
+    ) -> Vec<String> {
+        let mut carriage = Carriage::new(Arc::new(|| {}));
+        for pair in pairs {
+            let drain = self.drains.remove(*pair).unwrap();
+            carriage.add(self.pair(pair), drain);
+        }
+        for position in 0..u64::from(pulled) {
+            let (pair, _) = carriage.pull().unwrap();
+            carriage.sent(
+                &pair,
+                position,
+                position + 1,
+                Custody::Acknowledged,
+                Counted::Yes,
+            );
+        }
+        let queues = carriage.end(u64::from(pulled), Keep::InFlight);
+        let lost = LostStream {
+            ticket: Ticket {
+                id: id.to_owned(),
+                handled: 7,
+                acknowledged: 10,
+                sent: 10 + pulled,
+            },
+            pair: self.pair(opened_for),
+            role,
+            used: self.now,
+            carriage,
+        };
+        let remains = Remains {
+            queues,
+            lost: Some(lost),
+        };
+        self.tell(Signal::Ended(StreamKey(stream), remains))
+    }
+
+    /// The peer takes up a stream on another one, and says how many of our stanzas it has handled.
+    pub(crate) fn claim(&mut self, stream: u64, id: &str, h: u32) -> Vec<String> {
+        let id = id.to_owned();
+        self.event(stream, Event::ResumeRequested { id, h })
+    }
+
+    /// The peer's answer when we took up a stream.
+    pub(crate) fn resumed(&mut self, stream: u64, id: &str, h: Option<u32>) -> Vec<String> {
+        let id = id.to_owned();
+        self.event(stream, Event::Resumed { id, h })
     }
 
     /// The stream that carries the pair writes all that waits.
@@ -373,6 +456,13 @@ fn told(report: &Report) -> Option<String> {
         Report::VerificationFailed { pair, text } => {
             Some(format!("no verdict for {}: {text}", pair.remote()))
         }
+        Report::Lost { pair, stanzas } => Some(format!("{pair} lost {stanzas}")),
+        Report::TakenUp {
+            pair,
+            arrived,
+            again,
+        } => Some(format!("{pair} taken up: {arrived} arrived, {again} again")),
+        Report::LetGo { pair, uncertain } => Some(format!("{pair} let go: {uncertain} uncertain")),
         Report::Carried { .. } | Report::OtherKey { .. } => None,
     }
 }
@@ -402,7 +492,7 @@ pub(crate) fn aim(purpose: &Purpose) -> String {
             resume,
         } => {
             let mut text = format!("carry {pair}");
-            if let Some(ticket) = resume {
+            for ticket in resume {
                 text.push_str(&format!(" resuming {}", ticket.id));
             }
             for (wanted, name) in [(external, "external"), (bidi, "bidi")] {

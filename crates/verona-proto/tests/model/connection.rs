@@ -75,7 +75,7 @@ impl Connection {
                     pair: domains(&hosts, pair),
                     external,
                     bidi,
-                    resume: None,
+                    resume: Vec::new(),
                 };
                 Stream::initiating(Arc::clone(config), purpose, ids, None, at)
             }

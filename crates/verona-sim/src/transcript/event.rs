@@ -102,17 +102,10 @@ fn words(event: &Event) -> String {
         ),
         Event::Bidirectional => "bidirectional".into(),
         Event::Multiplexes => "multiplexes".into(),
-        Event::Managed { id } => format!("managed {}", id.as_deref().unwrap_or("without a name")),
-        Event::ResumeRequested {
-            id,
-            former: None,
-            h,
-        } => format!("wants {id} h={h}"),
-        Event::ResumeRequested {
-            id,
-            former: Some(former),
-            h,
-        } => format!("wants {id} once {former} h={h}"),
+        Event::Managed { id, .. } => {
+            format!("managed {}", id.as_deref().unwrap_or("without a name"))
+        }
+        Event::ResumeRequested { id, h } => format!("wants {id} h={h}"),
         Event::Resumed { id, h } => match h {
             Some(h) => format!("resumed {id} h={h}"),
             None => format!("resumed {id} unknown"),

@@ -37,7 +37,7 @@
 //! `attestations=yes` (DNS and the web can be asked about certificates), `way=dns|dnssec|configured|redirect` (how we came
 //! to the server), `tlsa=yes` (DNSSEC names its certificate); and the policy: `tls`
 //! (`required`, `optional`, `unavailable`), `weaker`, `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `management` (`off`, `acknowledgements`, `auto`; here it is `off` unless
-//! it is said), `to`, `federate`, `limits=NAME:VALUE,…`; `resume=ID:HANDLED:ACKNOWLEDGED:SENT` is a lost stream to take up.
+//! it is said), `to`, `federate`, `limits=NAME:VALUE,…`; `resume=ID:HANDLED:ACKNOWLEDGED:SENT,…` are lost streams to take up.
 //!
 //! *Certificate:* `absent`, `untrusted:NAME,…`, or `NAME,…`.
 //!
@@ -47,7 +47,7 @@
 //! (of what was received, not in its place yet), `drained` (nothing more is to be sent for now), `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
 //!
 //! *Assertions:* `unsent`, `state …`, `sends A → B, …` or `sends nothing`, `accepts …`, `bidirectional`,
-//! `unidirectional`, `stream TICKET` or `stream none`, `unacknowledged COUNT`, `deadline +30s`, `no deadline`.
+//! `unidirectional`, `lost TICKET` or `lost none` (what can be taken up, were it lost now), `unacknowledged COUNT`, `deadline +30s`, `no deadline`.
 //!
 //! *Placeholders:* `{any}` matches anything; `{name}` takes what it meets first and stands for it afterwards;
 //! `{key:SECRET,RECEIVING,ORIGINATING,ID}` is a dialback key; `{repeat:N,TEXT}` and `{hex:C080}` make bytes;

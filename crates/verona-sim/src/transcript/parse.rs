@@ -85,7 +85,7 @@ pub(super) enum Role {
         pair: DomainPair,
         external: bool,
         bidi: bool,
-        resume: Option<Ticket>,
+        resume: Vec<Ticket>,
     },
     Receiving,
     Verifying {
@@ -237,8 +237,9 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
             bidi,
             resume: keys
                 .remove("resume")
-                .map(|text| ticket(&text))
-                .transpose()?,
+                .map(|text| list(&text, ticket))
+                .transpose()?
+                .unwrap_or_default(),
         },
         "verifying" => Role::Verifying {
             pair: pair.ok_or_else(missing)?,
@@ -523,7 +524,6 @@ pub(super) fn ticket(text: &str) -> Result<Ticket, String> {
     };
     Ok(Ticket {
         id,
-        former: None,
         handled: number()?,
         acknowledged: number()?,
         sent: number()?,

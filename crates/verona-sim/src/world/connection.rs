@@ -62,8 +62,6 @@ pub(crate) struct Connection {
     pub(crate) receivable: BTreeSet<DomainPair>,
     /// Both ends count: what is not handled here the peer still has.
     pub(crate) is_managed: bool,
-    /// Under which name a lost stream was taken up here.
-    pub(crate) asked: Option<String>,
     dialled: Option<Dialled>,
     /// What the other end shows in TLS.
     pub(crate) certificate: PeerCertificate,
@@ -153,7 +151,6 @@ impl Connection {
             held: Held::default(),
             receivable: BTreeSet::new(),
             is_managed: false,
-            asked: None,
             dialled,
             certificate,
             outgoing: BytesMut::new(),
@@ -801,8 +798,8 @@ fn count_event(event: &Event, outside: &mut Outside) {
         Event::Failed(_) => "failed",
         Event::Closed { .. } => "closed",
         Event::Verified { .. } => "key checked",
-        Event::Managed { id: Some(_) } => "managed, with resumption",
-        Event::Managed { id: None } => "managed",
+        Event::Managed { id: Some(_), .. } => "managed, with resumption",
+        Event::Managed { id: None, .. } => "managed",
         Event::ResumeRequested { .. } => "the peer resumes",
         Event::Resumed { h: Some(_), .. } => "resumed",
         Event::Resumed { h: None, .. } => "not resumed",

@@ -102,11 +102,7 @@ pub(crate) fn resumption(
         return;
     };
     match event {
-        Event::Managed { id: Some(id) } => {
-            let former = connection.asked.take();
-            outside.ledger.know(shared.index, id, former);
-        }
-        Event::ResumeRequested { id, .. } => connection.asked = Some(id.clone()),
+        Event::Managed { id: Some(id), .. } => outside.ledger.know(shared.index, id, None),
         Event::Resumed { id, h: Some(_) } => outside.ledger.resolve(shared.index, id),
         Event::Resumed { id, h: None } => {
             let name = &shared.name;

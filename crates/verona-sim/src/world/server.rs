@@ -245,10 +245,8 @@ impl Server {
                 drain,
             } => self.send(stream, ConnectionCommand::Carry { pair, drain }, outside),
             Command::Resume { stream, found } => {
-                match (&found, self.connections.get_mut(&stream.0)) {
-                    (Some(ticket), _) => outside.ledger.resolve(self.shared.index, &ticket.id),
-                    (None, Some(connection)) => connection.asked = None,
-                    (None, None) => {}
+                if let Some(ticket) = &found {
+                    outside.ledger.resolve(self.shared.index, &ticket.id);
                 }
                 self.send(stream, ConnectionCommand::Resume(found), outside)
             }
@@ -309,6 +307,9 @@ impl Server {
             Report::Carried { .. } => "carried",
             Report::OtherKey { .. } => "another key",
             Report::VerificationFailed { .. } => "a key that could not be checked",
+            Report::Lost { .. } => "lost",
+            Report::TakenUp { .. } => "taken up",
+            Report::LetGo { .. } => "let go",
         };
         outside.coverage.count("federation", which);
         let name = &self.shared.name;

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use time::OffsetDateTime;
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::limits::{Limits, seconds, size};
 use verona_proto::outbox::{Drain, OutboxLimit};
@@ -19,6 +18,7 @@ use super::store::{Entry, Failure, FailureKind, Store};
 use super::writer::Writer;
 use super::{Desk, Inner, Journal, JournalError};
 use crate::config::JournalConfig;
+use crate::date;
 use crate::shared::{Shared, lock};
 use crate::waiting;
 
@@ -147,7 +147,7 @@ fn again(hosts: &Hosts, record: &Record, bytes_max: usize) -> Result<Admitted, S
         ));
     };
     //= SM-12
-    let marked = stanza.delayed(&ours, &stamp(record.taken), REASON);
+    let marked = stanza.delayed(&ours, &date::stamp(record.taken), REASON);
     // One that no peer takes any more because of the mark is better delivered without.
     let stanza = match marked.bytes().len() <= bytes_max {
         true => marked,
@@ -242,21 +242,6 @@ impl Recovered {
             .iter()
             .map(|(_, admitted, _)| admitted.stanza())
     }
-}
-
-/// A moment as XEP-0082 has it.
-fn stamp(at: SystemTime) -> String {
-    let at = OffsetDateTime::from(at);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        at.year(),
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second(),
-        at.millisecond()
-    )
 }
 
 /// What the mark says to a person who reads it.

@@ -78,7 +78,7 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             direction = direction(granted.direction), grounds = %granted.grounds,
             "stanzas may flow"
         ),
-        Event::Managed { id } => debug!(
+        Event::Managed { id, .. } => debug!(
             stream, role, %peer, lost = id.as_deref(),
             "stanzas are acknowledged from now on{}",
             if id.is_some() { ", and the stream can be taken up again" } else { "" }
@@ -87,9 +87,9 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
             stream, role, %peer, lost = id, h,
             "the peer takes up a stream that was lost"
         ),
-        Event::Resumed { id, h: Some(h) } => info!(
+        Event::Resumed { id, h: Some(h) } => debug!(
             stream, role, %peer, local = names(link).0, remote = names(link).1, lost = id, h,
-            "a lost stream is taken up again: what had arrived is known"
+            "the peer takes up the lost stream again"
         ),
         Event::Resumed { id, h: None } => info!(
             stream, role, %peer, local = names(link).0, remote = names(link).1, lost = id,
@@ -287,6 +287,30 @@ pub(crate) fn report(report: &Report) {
         } => info!(
             %remote, by = %identity, before = hex(before), now = hex(now),
             "the peer has another key than before, as it may after a renewal"
+        ),
+        Report::Lost { pair, stanzas } => info!(
+            local = %pair.local(), remote = %pair.remote(), unacknowledged = stanzas,
+            "a stream was lost with stanzas on their way"
+        ),
+        Report::TakenUp {
+            pair,
+            arrived: 0,
+            again: 0,
+        } => debug!(
+            local = %pair.local(), remote = %pair.remote(),
+            "a lost stream was taken up again: nothing of ours had been on its way"
+        ),
+        Report::TakenUp {
+            pair,
+            arrived,
+            again,
+        } => info!(
+            local = %pair.local(), remote = %pair.remote(), arrived, again,
+            "a lost stream was taken up again: what had arrived is known, and the rest is sent again"
+        ),
+        Report::LetGo { pair, uncertain } => warn!(
+            local = %pair.local(), remote = %pair.remote(), uncertain,
+            "a lost stream was not taken up again: nobody knows what of it had arrived"
         ),
         Report::VerificationFailed { pair, text } => warn!(
             local = %pair.local(), remote = %pair.remote(), "a dialback key could not be verified: {text}"

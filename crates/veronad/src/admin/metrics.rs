@@ -192,6 +192,39 @@ fn stanzas(admin: &Admin, registry: &mut Registry) {
         Unit::Bytes,
         gauge(number(admin.handle.outboxes_bytes())),
     );
+    let acknowledged = Counter::<u64>::default();
+    acknowledged.inc_by(admin.handle.acknowledged());
+    registry.register(
+        "stanzas_acknowledged",
+        "Stanzas of which a peer said that it has them (XEP-0198)",
+        acknowledged,
+    );
+    lost_streams(admin, registry);
+}
+
+fn lost_streams(admin: &Admin, registry: &mut Registry) {
+    let counts = admin.handle.lost_stream_counts();
+    registry.register(
+        "streams_suspended",
+        "Lost streams that wait to be taken up again",
+        gauge(i64::try_from(counts.suspended).unwrap_or(i64::MAX)),
+    );
+    let family = Family::<OutcomeLabels, Counter>::default();
+    for (outcome, count) in [
+        ("lost", counts.lost),
+        ("taken_up", counts.taken_up),
+        ("let_go", counts.let_go),
+    ] {
+        family
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc_by(count);
+    }
+    registry.register(
+        "streams_lost",
+        "Streams lost with stanzas on their way (lost), taken up again, so that what had arrived is known (taken_up), or \
+         not (let_go)",
+        family,
+    );
 }
 
 fn components(admin: &Admin, registry: &mut Registry) {

@@ -26,7 +26,7 @@ pub(super) fn links(links: &[Link]) -> String {
     out
 }
 
-const HEAD: [&str; 9] = [
+const HEAD: [&str; 10] = [
     "ID",
     "ROLE",
     "PEER",
@@ -34,6 +34,7 @@ const HEAD: [&str; 9] = [
     "BIDI",
     "IN",
     "OUT",
+    "UNACK",
     "RTT",
     "SINCE",
 ];
@@ -51,6 +52,7 @@ fn row(link: &Link) -> Vec<String> {
         if link.bidi { "yes" } else { "no" }.to_owned(),
         link.stanzas_in.to_string(),
         link.stanzas_out.to_string(),
+        link.unacknowledged.to_string(),
         link.rtt_ms
             .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms")),
         link.since.clone(),

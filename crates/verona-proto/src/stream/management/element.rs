@@ -9,18 +9,18 @@ use crate::ns;
 pub(super) enum Nonza {
     Enable {
         resume: bool,
+        /// Whether its sender takes streams up as we do.
+        announced: bool,
     },
     Enabled {
         id: Option<String>,
     },
     Resume {
         id: String,
-        former: Option<String>,
         h: Option<u32>,
     },
     Resumed {
         h: Option<u32>,
-        id: Option<String>,
     },
     Failed {
         h: Option<u32>,
@@ -44,19 +44,16 @@ impl Nonza {
         Some(match element.name() {
             "enable" => Self::Enable {
                 resume: is_true("resume"),
+                announced: element.child("resumption", ns::RESUMPTION).is_some(),
             },
             "enabled" => Self::Enabled {
                 id: id("id").filter(|_| is_true("resume")),
             },
             "resume" => Self::Resume {
                 id: id("previd")?,
-                former: id("former"),
                 h: h(),
             },
-            "resumed" => Self::Resumed {
-                h: h(),
-                id: id("id"),
-            },
+            "resumed" => Self::Resumed { h: h() },
             "failed" => Self::Failed { h: h() },
             "r" => Self::Request,
             "a" => Self::Acknowledgement { h: h() },
@@ -86,7 +83,11 @@ pub(in crate::stream) fn write_resumption(out: &mut String) {
 pub(super) fn write_enable(out: &mut String, resume: bool) {
     let tag = Tag::new(out, "enable").attribute("xmlns", ns::MANAGEMENT);
     match resume {
-        true => tag.attribute("resume", "true").empty(),
+        true => {
+            tag.attribute("resume", "true").open();
+            write_resumption(out);
+            end(out, "enable");
+        }
         false => tag.empty(),
     }
 }
@@ -103,24 +104,19 @@ pub(super) fn write_enabled(out: &mut String, id: Option<&str>, max_seconds: u64
     }
 }
 
-/// `former` is for veronas alone, which are the only ones that are asked.
-pub(in crate::stream) fn write_resume(out: &mut String, id: &str, former: Option<&str>, h: u32) {
+pub(super) fn write_resume(out: &mut String, id: &str, h: u32) {
     Tag::new(out, "resume")
         .attribute("xmlns", ns::MANAGEMENT)
         .attribute("h", &h.to_string())
         .attribute("previd", id)
-        .attribute_if("former", former)
         .empty();
 }
 
-/// The stream gets a new name, under which this stream can be taken up in its turn: two streams that took up the same
-/// stream at once cannot be mistaken for each other.
-pub(super) fn write_resumed(out: &mut String, id: &str, h: u32, next: &str) {
+pub(super) fn write_resumed(out: &mut String, id: &str, h: u32) {
     Tag::new(out, "resumed")
         .attribute("xmlns", ns::MANAGEMENT)
         .attribute("h", &h.to_string())
         .attribute("previd", id)
-        .attribute("id", next)
         .empty();
 }
 

@@ -9,7 +9,7 @@ use verona_xml::Element;
 use super::super::announced::Announced;
 use super::super::bidi::{self, Agreement};
 use super::super::context::{Context, Restart};
-use super::super::management::Management;
+use super::super::management::{self, Management};
 use super::super::open::{self, Open, Opening};
 use super::super::sasl::{self, SaslFailure};
 use super::super::{Cause, Event, Output, Role, Secured, StreamError, starttls};
@@ -46,6 +46,10 @@ impl AwaitChoice {
         }
         if element.namespace() == ns::DIALBACK {
             return self.on_dialback(element, context, now);
+        }
+        if management::is_management(element) {
+            context.on_early_management(element)?;
+            return self.stay();
         }
         //= STREAM-41
         context.irregular("an unknown element during negotiation")?;
@@ -258,7 +262,7 @@ impl AwaitChoice {
         let management = match self.secured {
             // In the clear it was not offered.
             None => Management::Off,
-            Some(_) => offers::await_management(context, now),
+            Some(_) => offers::await_management(context),
         };
         Open::enter(
             Opening {

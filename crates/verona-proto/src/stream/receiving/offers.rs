@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::announced::Announced;
 use super::super::bidi::{self, Agreement};
-use super::super::context::{Context, PeerResumes};
+use super::super::context::Context;
 use super::super::features::{Offer, StartTls};
 use super::super::management::{Management, Offered};
 use super::super::open::{Open, Opening};
@@ -195,7 +195,7 @@ pub(super) fn open_after_sasl(
                 Agreement::Requested => Agreement::Requested,
                 Agreement::Offered | Agreement::NotOffered => Agreement::offered(offer.bidi),
             },
-            management: await_management(context, now),
+            management: await_management(context),
         },
         granted,
         context,
@@ -203,17 +203,15 @@ pub(super) fn open_after_sasl(
     )))
 }
 
-/// What a peer that opened the stream may do about acknowledgements. One that said that it will enable them does so at
-/// once: what we send before would not be counted.
-pub(super) fn await_management(context: &Context, now: Instant) -> Management {
+/// What a peer that opened the stream may do about acknowledgements.
+pub(super) fn await_management(context: &Context) -> Management {
     match context.management_offered() {
         Offered::No => Management::Off,
         offered @ (Offered::Acknowledgements | Offered::Resumption) => Management::Offered {
             offered,
-            held_until: match context.peer_resumes {
-                PeerResumes::Announced => Some(now + seconds(context.policy.limits.close_seconds)),
-                PeerResumes::Unknown => None,
-            },
+            held_until: None,
+            claims: 0,
+            id: None,
         },
     }
 }

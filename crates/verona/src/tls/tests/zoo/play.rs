@@ -188,7 +188,7 @@ impl Ours {
                         pair,
                         external: true,
                         bidi: true,
-                        resume: None,
+                        resume: Vec::new(),
                     },
                     Errand::Verify => Purpose::Verify {
                         pair,
