@@ -334,14 +334,13 @@ impl ComponentTask {
 
     /// What the connection has that serves the domain until now.
     async fn take_over(&self, domain: &LocalDomain) -> Option<Drain> {
-        let old = self.shared.attached().get(domain)?.commands.clone();
+        let ComponentHandle {
+            commands: old,
+            feeder,
+        } = self.shared.attached().get(domain)?.clone();
         let (successor, queue) = oneshot::channel();
         old.send(ComponentCommand::Replace(successor)).ok()?;
-        // Should it not answer, it keeps its queue.
-        tokio::time::timeout(TAKE_OVER_PATIENCE, queue)
-            .await
-            .ok()?
-            .ok()
+        received(queue, &feeder).await
     }
 
     /// Gives the queue to another connection, with all that was not written here as a whole: of half a stanza the
@@ -516,6 +515,18 @@ impl ComponentTask {
     }
 }
 
+/// The queue that another connection hands over. Should it not answer, it keeps its queue; should it answer just when
+/// it is not waited for any more, or end without an answer, nobody has the queue, and it is taken up again.
+async fn received(queue: oneshot::Receiver<Drain>, feeder: &Feeder) -> Option<Drain> {
+    if let Ok(Ok(drain)) = tokio::time::timeout(TAKE_OVER_PATIENCE, queue).await {
+        return Some(drain);
+    }
+    let mut drain = feeder.reclaim()?;
+    drain.silence();
+    drain.requeue();
+    Some(drain)
+}
+
 /// Answers everything in a queue with errors, and ends the queue.
 pub(crate) async fn bounce_all(shared: &Shared, drain: Drain, why: &Undelivered) {
     let stanzas: Vec<Stanza> = drain.close();
@@ -536,3 +547,26 @@ const CROWD_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_secs(2
 const TAKE_OVER_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_secs(2);
 /// How long a component has for its last bytes when the server stops.
 const SHUTDOWN_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_lost_on_its_way_is_taken_up_again() {
+        //= COMP-12
+        let limit = verona_proto::outbox::OutboxLimit {
+            stanzas: 8,
+            bytes: 4096,
+        };
+        let (feeder, drain) = verona_proto::outbox::new(limit);
+        let (successor, queue) = oneshot::channel();
+        drop((drain, successor));
+        let drain = received(queue, &feeder).await.unwrap();
+        // One that is only slow keeps it.
+        let (_successor, queue) = oneshot::channel();
+        assert!(received(queue, &feeder).await.is_none());
+        drop(drain);
+    }
+}
