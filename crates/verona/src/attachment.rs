@@ -80,7 +80,7 @@ impl Attachment {
     }
 
     /// Sends a stanza from an address of the domain. It is on its way when this returns, and on disk if the domain has a
-    /// journal; should it not arrive, an error comes back by [`Attachment::receive`].
+    /// journal, unless the engine ended meanwhile; should it not arrive, an error comes back by [`Attachment::receive`].
     ///
     /// # Errors
     /// [`SendError`] when the sender is not of this domain, the recipient's domain cannot be named, or too much is
@@ -106,7 +106,9 @@ impl Attachment {
         loop {
             let full: Admitted = match self.shared.route(admitted).await {
                 None => {
-                    self.safe(kept).await;
+                    if let Some(journal) = &self.shared.journal {
+                        journal.safe_or_ended(kept).await;
+                    }
                     return Ok(());
                 }
                 Some(full) => full.admitted,
@@ -116,14 +118,6 @@ impl Attachment {
             }
             admitted = full;
             sleep(RETRY).await;
-        }
-    }
-
-    /// Until the journal has what was sent.
-    async fn safe(&self, kept: u64) {
-        if let Some(journal) = &self.shared.journal {
-            // It ends only with the engine.
-            let _ = journal.safe().wait_for(|safe| *safe >= kept).await;
         }
     }
 }

@@ -51,6 +51,8 @@ struct Desk {
     bell: Condvar,
     /// All messages up to this number are safe.
     safe: watch::Sender<u64>,
+    /// Nothing is written any more.
+    ended: watch::Sender<bool>,
 }
 
 struct Entries {
@@ -107,6 +109,16 @@ impl Journal {
         *self.0.desk.safe.borrow()
     }
 
+    /// Waits until all messages up to a number are safe, or nothing is written any more.
+    pub(crate) async fn safe_or_ended(&self, number: u64) {
+        let (mut safe, mut ended) = (self.safe(), self.0.desk.ended.subscribe());
+        tokio::select! {
+            // Both only fail with the journal, which is ours.
+            _ = safe.wait_for(|safe| *safe >= number) => {}
+            _ = ended.wait_for(|ended| *ended) => {}
+        }
+    }
+
     /// How it stands with the journal.
     pub(crate) fn status(&self) -> JournalStatus {
         let desk = self.0.desk.lock();
@@ -143,6 +155,7 @@ impl Journal {
         {
             tracing::error!(file = %self.0.file.display(), "the journal's last group was not written in time");
         }
+        self.0.desk.ended.send_replace(true);
     }
 
     /// Whose message it is, if its domain wants a copy kept: that of the sender before that of the recipient. Whatever has
@@ -179,6 +192,7 @@ impl Desk {
             book: Mutex::new(Entries { book, stage }),
             bell: Condvar::new(),
             safe,
+            ended: watch::Sender::new(false),
         }
     }
 

@@ -253,6 +253,24 @@ async fn a_full_disk_refuses_what_is_new_loses_nothing_and_recovers() {
     assert_eq!(ids, ["1", "3", "5"]);
 }
 
+#[tokio::test]
+async fn who_waits_for_the_disk_hears_of_the_last_group_and_of_the_end() {
+    //= SM-11
+    let disk = Disk::default();
+    let journal = serving(&disk);
+    disk.is_full.store(true, Ordering::Relaxed);
+    let first = journal.keep(message(ROOM, "1")).unwrap();
+    until(|| journal.status().failure.is_some()).await;
+    disk.is_full.store(false, Ordering::Relaxed);
+    journal.close().await;
+    assert_eq!(journal.safe_up_to(), 1);
+    // What comes behind the last group is never written.
+    let second = journal.keep(message(ROOM, "2")).unwrap();
+    timeout(PATIENCE, journal.safe_or_ended(2)).await.unwrap();
+    assert_eq!(journal.safe_up_to(), 1);
+    drop((first, second));
+}
+
 fn stanza_of_error() -> Admitted {
     stanza(StanzaKind::Message, ROOM, Some("error"), "e")
 }

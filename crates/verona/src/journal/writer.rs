@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::book::Group;
-use super::store::Store;
+use super::store::{Failure, Store};
 use super::{Desk, Journal, Stage};
 
 /// The running thread.
@@ -69,21 +69,27 @@ fn run(desk: &Desk, mut store: Store, file: &str) {
             }
         }
     }
-    let owed = {
-        let mut entries = desk.lock();
-        entries.book.group()
-    };
-    let last = match owed {
-        nothing if nothing == Group::default() => Ok(()),
-        group => store.write(&group),
-    };
-    if let Err(failure) = last.and_then(|()| store.close()) {
+    if let Err(failure) = write_last(desk, &mut store).and_then(|()| store.close()) {
         tracing::error!(
             file,
             "the end of the journal was not written: {}",
             failure.what
         );
     }
+    desk.ended.send_replace(true);
+}
+
+fn write_last(desk: &Desk, store: &mut Store) -> Result<(), Failure> {
+    let group = desk.lock().book.group();
+    if group == Group::default() {
+        return Ok(());
+    }
+    let began = Instant::now();
+    store.write(&group)?;
+    let mut entries = desk.lock();
+    entries.book.written(&group, began.elapsed());
+    desk.publish(&entries.book);
+    Ok(())
 }
 
 /// Waits for something to write; `None` at the end. While the disk takes nothing there is always something: whether it
