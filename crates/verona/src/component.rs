@@ -122,6 +122,24 @@ struct Attached {
     drain: Drain,
 }
 
+/// The queue of a domain for whoever claims it.
+struct Claimed {
+    feeder: Feeder,
+    drain: Drain,
+    /// Another connection had it before, and what is in it may answer what that one sent.
+    is_inherited: bool,
+}
+
+impl Claimed {
+    fn inherited(drain: Drain) -> Self {
+        Self {
+            feeder: drain.feeder(),
+            drain,
+            is_inherited: true,
+        }
+    }
+}
+
 impl ComponentTask {
     async fn drive<IO: AsyncRead + AsyncWrite + Unpin>(&mut self, io: &mut IO) {
         let (mut reader, mut writer) = tokio::io::split(io);
@@ -282,9 +300,18 @@ impl ComponentTask {
         if let Some(condition) = leaving::reason(&self.shared.current(), &domain) {
             return self.link.handle(ComponentInput::Close(condition), now());
         }
-        let Some((feeder, mut drain)) = self.queue_of(&domain).await else {
+        let Some(Claimed {
+            feeder,
+            mut drain,
+            is_inherited,
+        }) = self.queue_of(&domain).await
+        else {
             return self.link.handle(ComponentInput::Conflict, now());
         };
+        //= SM-11
+        if let Some(journal) = self.shared.journal.as_ref().filter(|_| is_inherited) {
+            self.barrier.inherit(journal.newest());
+        }
         let bell = Arc::clone(&self.bell);
         drain.ring_with(Arc::new(move || bell.notify_one()));
         self.shared.attached().insert(
@@ -305,12 +332,12 @@ impl ComponentTask {
     }
 
     /// The domain's queue: what waited for whoever serves it, or a new one; `None` when another serves it and stays.
-    async fn queue_of(&self, domain: &LocalDomain) -> Option<(Feeder, Drain)> {
+    async fn queue_of(&self, domain: &LocalDomain) -> Option<Claimed> {
         // A second time, for one that is just leaving.
         for _ in 0..2 {
             //= COMP-13
-            if let Some(queue) = self.shared.waiting.take(domain) {
-                return Some(queue);
+            if let Some((_, drain)) = self.shared.waiting.take(domain) {
+                return Some(Claimed::inherited(drain));
             }
             let current = self.shared.current();
             let (feeder, drain) = self.shared.switchboard.outbox(current.component_limit());
@@ -320,11 +347,17 @@ impl ComponentTask {
                 .switchboard
                 .attach(domain.clone(), feeder.clone());
             match (attached, current.conflict(domain.domain())) {
-                (Ok(()), _) => return Some((feeder, drain)),
+                (Ok(()), _) => {
+                    return Some(Claimed {
+                        feeder,
+                        drain,
+                        is_inherited: false,
+                    });
+                }
                 (Err(_), Conflict::RejectNew) => return None,
                 (Err(_), Conflict::KickOld) => {
                     if let Some(drain) = self.take_over(domain).await {
-                        return Some((drain.feeder(), drain));
+                        return Some(Claimed::inherited(drain));
                     }
                 }
             }

@@ -10,6 +10,8 @@ pub(crate) struct Barrier {
     /// So many may be pulled.
     free: usize,
     down: Option<Down>,
+    /// The last number that whoever had the queue before may have sent.
+    inherited: u64,
 }
 
 #[derive(Debug)]
@@ -21,9 +23,15 @@ struct Down {
 }
 
 impl Barrier {
+    /// The queue was another connection's, and messages were numbered up to `number` since: what is in it may answer them.
+    pub(crate) fn inherit(&mut self, number: u64) {
+        self.inherited = number;
+    }
+
     /// How many of the `queued` stanzas may be pulled, when the connection has sent messages up to number `sent`, and all
     /// up to number `safe` are safe.
     pub(crate) fn free(&mut self, queued: usize, sent: u64, safe: u64) -> usize {
+        let sent = sent.max(self.inherited);
         if let Some(down) = self.down.take_if(|down| down.number <= safe) {
             self.free = self.free.saturating_add(down.behind);
         }
@@ -80,6 +88,17 @@ mod tests {
         assert_eq!(barrier.free(0, 10, 9), 0);
         assert!(!barrier.is_down(), "there is nothing to hold");
         assert_eq!(barrier.free(1, 10, 9), 0);
+    }
+
+    #[test]
+    fn what_answers_a_former_connection_waits_for_what_that_had_sent() {
+        //= SM-11
+        let mut barrier = Barrier::default();
+        barrier.inherit(3);
+        assert_eq!(barrier.free(2, 0, 2), 0);
+        assert!(barrier.is_down());
+        assert_eq!(barrier.free(2, 0, 3), 2);
+        assert!(!barrier.is_down());
     }
 
     #[test]

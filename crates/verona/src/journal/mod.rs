@@ -109,6 +109,11 @@ impl Journal {
         *self.0.desk.safe.borrow()
     }
 
+    /// The number of the newest message, safe or not.
+    pub(crate) fn newest(&self) -> u64 {
+        self.0.desk.lock().book.newest()
+    }
+
     /// Waits until all messages up to a number are safe, or nothing is written any more.
     pub(crate) async fn safe_or_ended(&self, number: u64) {
         let (mut safe, mut ended) = (self.safe(), self.0.desk.ended.subscribe());
