@@ -1,3 +1,5 @@
+//! The draining side of a connection against a plain model of it: what leaves when, and what is given back.
+
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -455,9 +455,11 @@ impl Federation {
             .get(stream)
             .map_or(StreamEnd::Broken, streams::Record::end);
         let requested = self.streams.end(stream);
-        self.forget_live_lost_stream(stream, now);
-        if let Some(lost) = remains.lost {
-            self.suspend(lost, end, now);
+        let name = self.forget_live_lost_stream(stream, now);
+        match (remains.lost, name) {
+            (Some(lost), _) => self.suspend(lost, end, now),
+            (None, Some(name)) => self.refuse_claim(&name, now),
+            (None, None) => {}
         }
         self.serve_expecting(expected, stream, now);
         //= DB-28

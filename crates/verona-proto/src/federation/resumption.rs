@@ -434,11 +434,22 @@ impl Federation {
 
     /// A stream has ended: it can be found under its name only if it is suspended now, and whatever it wanted to take up
     /// is asked for again on another one.
-    pub(super) fn forget_live_lost_stream(&mut self, stream: StreamKey, now: Instant) {
+    pub(super) fn forget_live_lost_stream(
+        &mut self,
+        stream: StreamKey,
+        now: Instant,
+    ) -> Option<Name> {
         self.lost.unask(stream, now);
         self.lost.claims.retain(|_, claim| claim.stream != stream);
-        if let Some(name) = self.lost.by_stream.remove(&stream) {
-            self.lost.live.remove(&name);
+        let name = self.lost.by_stream.remove(&stream)?;
+        self.lost.live.remove(&name);
+        Some(name)
+    }
+
+    /// A stream has ended and left nothing: whoever waits to take it up is told so at once.
+    pub(super) fn refuse_claim(&mut self, name: &Name, now: Instant) {
+        if let Some(claim) = self.lost.claims.remove(name) {
+            self.settle_claim(name, claim, now);
         }
     }
 
