@@ -242,18 +242,18 @@ async fn who_says_nothing_holds_up_no_shutdown() {
         let [starttls, direct] = &mut silent[..] else {
             panic!("two")
         };
-        tokio::join!(
-            engine.shutdown(),
-            until(starttls, "</stream:stream>"),
-            rest(direct)
-        )
+        tokio::join!(engine.shutdown(), rest(starttls), rest(direct))
     };
     assert!(
         began.elapsed() < Duration::from_secs(9),
         "{:?}",
         began.elapsed()
     );
-    assert!(starttls.contains("<system-shutdown "), "{starttls}");
+    // Who has not said a word is not waited for: it is told, if there is time for that.
+    assert!(
+        starttls.is_empty() || starttls.contains("<system-shutdown "),
+        "{starttls}"
+    );
     // Where TLS is expected XML says nothing to anybody.
     assert_eq!(direct, "");
 }
