@@ -159,6 +159,12 @@ impl Engine {
         if let Some(journal) = &shared.journal {
             journal.close().await;
         }
+        let closed = async {
+            while !shared.listeners.are_closed() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        let _ = timeout_at(by(100), closed).await;
         let StanzaCounts {
             delivered,
             bounced,

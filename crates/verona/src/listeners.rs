@@ -140,6 +140,11 @@ impl Listeners {
         }
     }
 
+    /// Whether all sockets are closed, so that another engine can have their addresses.
+    pub(crate) fn are_closed(&self) -> bool {
+        lock(&self.0).iter().all(|one| one.task.is_finished())
+    }
+
     /// The end: sockets in the file system are removed as well.
     pub(crate) fn end(&self) {
         for accepting in lock(&self.0).drain(..) {
