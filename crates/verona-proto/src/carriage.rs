@@ -41,6 +41,9 @@ pub struct Carriage {
 pub enum Custody {
     /// Until its bytes are written: the peer does not say what arrived.
     Written,
+    /// Until the peer answers something that is written behind it. It may ask for acknowledgements yet, and those will
+    /// not count this stanza.
+    Answered,
     /// Until the peer acknowledges it (XEP-0198 §4).
     Acknowledged,
 }
@@ -199,14 +202,17 @@ impl Carriage {
         self.settle(written)
     }
 
+    /// The peer has come as far as the last stanza whose custody is [`Custody::Answered`], and everything up to `written`
+    /// has left us.
+    pub fn answered(&mut self, written: u64) -> Settled {
+        self.end_custody(|custody| *custody == Custody::Answered);
+        self.settle(written)
+    }
+
     /// The peer acknowledges nothing after all: what waits for it waits for its bytes.
     pub fn unmanaged(&mut self) {
         self.credit = 0;
-        for stanza in &mut self.in_flight {
-            if let Departure::Leaves(custody, _) = &mut stanza.departure {
-                *custody = Custody::Written;
-            }
-        }
+        self.end_custody(|_| true);
     }
 
     /// How many stanzas are on their way.
@@ -252,7 +258,10 @@ impl Carriage {
         // far as it came.
         let written = match count {
             0 => self.ended_at,
-            _ => u64::MAX,
+            _ => {
+                self.end_custody(|custody| *custody == Custody::Answered);
+                u64::MAX
+            }
         };
         let settled = self.acknowledged(count, written);
         (settled, self.end(0, Keep::Nothing))
@@ -308,6 +317,17 @@ impl Carriage {
     /// The pairs whose queues are here, in order.
     pub fn pairs(&self) -> impl Iterator<Item = &DomainPair> {
         self.drains.keys()
+    }
+
+    /// Of what is in such custody nothing but its bytes is waited for any more.
+    fn end_custody(&mut self, is_such: impl Fn(&Custody) -> bool) {
+        for stanza in &mut self.in_flight {
+            if let Departure::Leaves(custody, _) = &mut stanza.departure
+                && is_such(custody)
+            {
+                *custody = Custody::Written;
+            }
+        }
     }
 
     fn settle(&mut self, written: u64) -> Settled {

@@ -370,7 +370,7 @@ impl Play {
                 Output::StartTls { .. } => handshake = true,
                 Output::Close => self.over = true,
                 Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
-                Output::Acknowledged(_) | Output::Unmanaged => {}
+                Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                 Output::Deliver(admitted) => {
                     self.delivered(admitted.destination(), admitted.stanza())?
                 }
@@ -669,7 +669,7 @@ proptest! {
                 match output {
                     Output::Close => play.over = true,
                     Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
-                    Output::Acknowledged(_) | Output::Unmanaged => {}
+                    Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                     Output::Deliver(admitted) => {
                         let stanza = admitted.stanza();
                         prop_assert!(

@@ -318,6 +318,7 @@ fn failure(outputs: &[Output]) -> Option<StreamCondition> {
         | Output::StartTls { .. }
         | Output::Attest(_)
         | Output::Acknowledged(_)
+        | Output::Answered
         | Output::Unmanaged
         | Output::Close => None,
     })
@@ -334,6 +335,7 @@ fn delivered(outputs: &[Output]) -> Vec<String> {
             | Output::StartTls { .. }
             | Output::Attest(_)
             | Output::Acknowledged(_)
+            | Output::Answered
             | Output::Unmanaged
             | Output::Close => None,
         })

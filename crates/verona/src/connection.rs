@@ -784,6 +784,11 @@ impl Connection {
                     Output::Attest(domain) => self.attest(domain),
                     Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
                     Output::Acknowledged(count) => self.acknowledged(count).await,
+                    Output::Answered => {
+                        let settled = self.carriage.answered(self.bytes_written);
+                        self.decline_departed();
+                        self.shared.settled(settled).await;
+                    }
                     Output::Unmanaged => {
                         self.carriage.unmanaged();
                         self.acknowledge().await;

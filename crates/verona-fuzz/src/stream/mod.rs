@@ -452,7 +452,7 @@ impl Play {
                 Output::StartTls { .. } => shakes_hands = true,
                 Output::Close => self.is_over = true,
                 Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
-                Output::Acknowledged(_) | Output::Unmanaged => {}
+                Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                 Output::Deliver(admitted) => self.delivered(&admitted),
                 Output::Event(event) => self.happened(&event),
             }

@@ -44,8 +44,12 @@ fn carriage(stanzas: usize) -> (Carriage, Feeder) {
 }
 
 fn send(carriage: &mut Carriage, begin: u64, end: u64) {
+    send_into(carriage, begin, end, Custody::Written);
+}
+
+fn send_into(carriage: &mut Carriage, begin: u64, end: u64, custody: Custody) {
     let (pair, _) = carriage.pull().unwrap();
-    carriage.sent(&pair, begin, end, Custody::Written, Counted::Yes);
+    carriage.sent(&pair, begin, end, custody, Counted::Yes);
 }
 
 #[test]
@@ -77,4 +81,31 @@ fn what_never_left_us_is_not_delivered_by_an_acknowledgement_of_nothing() {
     let (settled, left) = carriage.resolve(0);
     assert_eq!(settled.delivered, 1);
     assert_eq!(left.first().unwrap().drain.unacknowledged(), 1);
+}
+
+#[test]
+fn what_waits_for_an_answer_is_uncertain_until_there_is_one() {
+    //= SM-12
+    let early_and_counted = || {
+        let (mut carriage, feeder) = carriage(2);
+        send_into(&mut carriage, 0, 100, Custody::Answered);
+        send_into(&mut carriage, 100, 200, Custody::Acknowledged);
+        assert_eq!(carriage.written(200).delivered, 0);
+        (carriage, feeder)
+    };
+    let (mut carriage, _feeder) = early_and_counted();
+    let left = carriage.end(200, Keep::Nothing);
+    assert_eq!(left.first().unwrap().uncertain, 2);
+
+    let (mut carriage, _feeder) = early_and_counted();
+    assert_eq!(carriage.answered(200).delivered, 1);
+    assert_eq!(carriage.acknowledged(1, 200).delivered, 1);
+    assert_eq!(carriage.in_flight(), 0);
+
+    // An acknowledgement of what is behind it says no less.
+    let (mut carriage, _feeder) = early_and_counted();
+    assert!(carriage.end(200, Keep::InFlight).is_empty());
+    let (settled, left) = carriage.resolve(1);
+    assert_eq!(settled.delivered, 2);
+    assert_eq!(left.first().unwrap().drain.unacknowledged(), 0);
 }

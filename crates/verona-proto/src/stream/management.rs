@@ -104,6 +104,8 @@ pub(super) enum Management {
         claims: u32,
         /// Names the stream, if its opener may have enabled it under that name though we have not heard so.
         id: Option<String>,
+        /// What was sent so far.
+        early: Early,
     },
     /// `<enable/>` is out: what we send is counted.
     Enabling {
@@ -130,11 +132,40 @@ pub(super) enum Management {
     Active(Active),
 }
 
+/// What is sent to a peer that may ask for acknowledgements yet: no count of its will cover that, but whatever it answers
+/// behind it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Early {
+    /// The peer is not expected to ask, or nothing that was sent before waits for its answer.
+    #[default]
+    Settled,
+    /// So many stanzas may be on their way. A peer that has not asked by then is not expected to.
+    Expected { stanzas: u64, until: Instant },
+}
+
+impl Early {
+    fn is_on_its_way(self) -> bool {
+        match self {
+            Self::Settled | Self::Expected { stanzas: 0, .. } => false,
+            Self::Expected { .. } => true,
+        }
+    }
+
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::Settled => None,
+            Self::Expected { until, .. } => Some(until),
+        }
+    }
+}
+
 /// Both counters, and what is to be said of them.
 #[derive(Debug)]
 pub(super) struct Active {
     /// Names the stream, if it can be taken up.
     id: Option<String>,
+    /// What was sent before; the next acknowledgement settles it.
+    early: Early,
     sent: Sent,
     /// Stanzas received since the beginning (SM-05).
     received: u32,
@@ -199,9 +230,16 @@ impl Management {
     pub(super) fn custody(&self) -> Custody {
         match self {
             Self::Enabling { .. } | Self::Active(_) => Custody::Acknowledged,
+            Self::Offered {
+                early: Early::Expected { .. },
+                ..
+            } => Custody::Answered,
             Self::Off
             | Self::Wanted { .. }
-            | Self::Offered { .. }
+            | Self::Offered {
+                early: Early::Settled,
+                ..
+            }
             | Self::Resuming { .. }
             | Self::Claimed { .. } => Custody::Written,
         }
@@ -224,11 +262,12 @@ impl Management {
     pub(super) fn is_settled(&self) -> bool {
         match self {
             Self::Resuming { .. } | Self::Claimed { .. } => false,
-            Self::Off
-            | Self::Wanted { .. }
-            | Self::Offered { .. }
-            | Self::Enabling { .. }
-            | Self::Active(_) => self.unacknowledged() == 0,
+            Self::Active(Active { early, sent, .. }) => {
+                sent.unacknowledged() == 0 && !early.is_on_its_way()
+            }
+            Self::Off | Self::Wanted { .. } | Self::Offered { .. } | Self::Enabling { .. } => {
+                self.unacknowledged() == 0
+            }
         }
     }
 
@@ -320,7 +359,9 @@ impl Management {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Off | Self::Wanted { .. } => None,
-            Self::Offered { held_until, .. } => *held_until,
+            Self::Offered {
+                held_until, early, ..
+            } => held_until.iter().copied().chain(early.until()).min(),
             Self::Resuming { until, .. }
             | Self::Claimed { until, .. }
             | Self::Enabling { until, .. } => Some(*until),
@@ -358,9 +399,15 @@ impl Context {
     /// The first pair is authorised. A peer that said that it takes streams up enables at once, under a name that both sides
     /// know: what we send before would not be counted, and from here on counts how long it may take.
     pub(super) fn expect_management(&mut self, now: Instant) {
-        let until = now + seconds(self.policy.limits.close_seconds);
+        let limits = &self.policy.limits;
+        let until = now + seconds(limits.close_seconds);
+        let expected = Early::Expected {
+            stanzas: 0,
+            until: now + seconds(limits.acknowledgement_seconds),
+        };
         let name = self.stream_id.clone();
         match (&mut self.management, self.peer_resumes) {
+            (Management::Offered { early, .. }, PeerResumes::Unknown) => *early = expected,
             (
                 Management::Offered {
                     offered,
@@ -380,7 +427,6 @@ impl Context {
             (
                 Management::Off
                 | Management::Wanted { .. }
-                | Management::Offered { .. }
                 | Management::Enabling { .. }
                 | Management::Resuming { .. }
                 | Management::Claimed { .. }
@@ -441,6 +487,18 @@ impl Context {
     /// A stanza was written.
     pub(super) fn count_sent(&mut self, now: Instant) {
         let max = self.policy.limits.unacknowledged_stanzas_max;
+        if let Management::Offered {
+            early: Early::Expected { stanzas, .. },
+            ..
+        } = &mut self.management
+        {
+            *stanzas += 1;
+            // So much to a peer that has not asked: it must not fill the queue of one that never will.
+            if *stanzas >= max {
+                self.expect_no_management();
+            }
+            return;
+        }
         let Some(sent) = self.management.sent_mut() else {
             return;
         };
@@ -456,6 +514,16 @@ impl Context {
         // Or when no more may be sent before the answer.
         if sent.unasked >= ASK_STANZAS || u64::from(sent.unacknowledged()) >= max {
             self.ask(now);
+        }
+    }
+
+    /// The peer is not expected to ask for acknowledgements any more: what was written is delivered. If it asks all the
+    /// same, it is counted from there on.
+    pub(super) fn expect_no_management(&mut self) {
+        if let Management::Offered { early, .. } = &mut self.management
+            && std::mem::take(early).is_on_its_way()
+        {
+            self.outputs.push_back(Output::Unmanaged);
         }
     }
 
@@ -552,7 +620,7 @@ impl Context {
             Some(Nonza::Acknowledgement { h }) => self.on_acknowledgement(h, now),
             Some(Nonza::Enable { resume, announced }) => {
                 let resumes = announced || self.peer_resumes == PeerResumes::Announced;
-                self.on_enable(resume && resumes, authorized)
+                self.on_enable(resume && resumes, authorized, now)
             }
             Some(Nonza::Resume { id, h }) => self.on_resume(id, h, authorized, now),
             Some(Nonza::Enabled { id }) => self.on_enabled(id, now),
@@ -617,7 +685,7 @@ impl Context {
 
     fn on_acknowledgement(&mut self, h: Option<u32>, now: Instant) -> Result<(), StreamError> {
         let until = now + seconds(self.policy.limits.acknowledgement_seconds);
-        let Management::Active(Active { sent, .. }) = &mut self.management else {
+        let Management::Active(Active { sent, early, .. }) = &mut self.management else {
             return self.irregular("an acknowledgement that was not agreed on");
         };
         let Some(h) = h else {
@@ -633,6 +701,9 @@ impl Context {
             }
             let (count, h) = (sent.count, h);
             return Err(StreamError::handled_too_many(h, count));
+        }
+        if std::mem::take(early).is_on_its_way() {
+            self.outputs.push_back(Output::Answered);
         }
         sent.acknowledged = h;
         if let Some(awaited) = sent.awaited {
@@ -656,9 +727,19 @@ impl Context {
         Ok(())
     }
 
-    fn on_enable(&mut self, resume: bool, authorized: Authorized) -> Result<(), StreamError> {
-        let (offered, told) = match (&self.management, authorized) {
-            (Management::Offered { offered, id, .. }, Authorized::Yes) => (*offered, id.clone()),
+    fn on_enable(
+        &mut self,
+        resume: bool,
+        authorized: Authorized,
+        now: Instant,
+    ) -> Result<(), StreamError> {
+        let (offered, told, early) = match (&self.management, authorized) {
+            (
+                Management::Offered {
+                    offered, id, early, ..
+                },
+                Authorized::Yes,
+            ) => (*offered, id.clone(), *early),
             //= SM-02
             //= SM-03
             (Management::Offered { .. }, Authorized::No) => {
@@ -692,9 +773,13 @@ impl Context {
         let max = self.policy.limits.resume_seconds;
         self.write(|out| element::write_enabled(out, id.as_deref(), max));
         let is_told = told.is_some() && told == id;
-        self.managed(id, Sent::default());
+        self.managed(id, early, Sent::default());
         if !is_told {
             self.tell_managed();
+        }
+        // Whatever it answers, it has read what came before the question.
+        if early.is_on_its_way() {
+            self.ask(now);
         }
         Ok(())
     }
@@ -771,6 +856,7 @@ impl Context {
             held_until: Some(now + seconds(self.policy.limits.close_seconds)),
             claims,
             id: self.stream_id.clone(),
+            early: Early::Settled,
         };
     }
 
@@ -784,7 +870,7 @@ impl Context {
                 // A name that was not asked for is of no use: whoever gives it does not take streams up as we do.
                 let id = id.filter(|_| wanted.is_some());
                 let told = id.is_some() && id == wanted;
-                self.managed(id, sent);
+                self.managed(id, Early::Settled, sent);
                 if !told {
                     self.tell_managed();
                 }
@@ -879,9 +965,10 @@ impl Context {
         }
     }
 
-    fn managed(&mut self, id: Option<String>, sent: Sent) {
+    fn managed(&mut self, id: Option<String>, early: Early, sent: Sent) {
         self.management = Management::Active(Active {
             id,
+            early,
             sent,
             received: 0,
             reported: 0,
@@ -902,6 +989,13 @@ impl Context {
                 "the peer said that it would ask for acknowledgements, and did not",
             )
             .at(Cause::Established)),
+            Management::Offered {
+                early: Early::Expected { until, .. },
+                ..
+            } if *until <= now => {
+                self.expect_no_management();
+                Ok(())
+            }
             Management::Offered { .. } => Ok(()),
             Management::Claimed { until, .. } if *until <= now => {
                 self.on_claim_settled(None, now);

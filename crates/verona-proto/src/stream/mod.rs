@@ -604,6 +604,7 @@ impl Phase {
             //= STREAM-47
             //= BIDI-58
             Self::Open(open) => {
+                context.expect_no_management();
                 context.write_close();
                 context.event(Event::Closed {
                     cause: open.close_cause(),

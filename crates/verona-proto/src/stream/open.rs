@@ -606,6 +606,7 @@ impl Open {
 
     /// The stream ends; what the peer still sends is heard until it closes too (STREAM-46).
     fn left(mut self, context: &mut Context, now: Instant) -> super::Phase {
+        context.expect_no_management();
         match self.leaving.take().map(|leaving| leaving.end) {
             Some(Ending::Told(error)) => {
                 //= STREAM-46

@@ -28,6 +28,8 @@ pub enum Output {
     Event(Event),
     /// So many of the stanzas that were sent, the oldest ones, have been handled by the peer (XEP-0198).
     Acknowledged(u32),
+    /// What was sent before the peer asked for acknowledgements has reached it ([`crate::carriage::Custody::Answered`]).
+    Answered,
     /// The peer acknowledges nothing, although it seemed that it would: what was sent is delivered when it is written.
     Unmanaged,
     /// Write what there is to transmit, then end the connection.

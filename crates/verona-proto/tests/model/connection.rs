@@ -248,7 +248,7 @@ impl Connection {
                     Output::StartTls { .. } => handshake = true,
                     Output::Close => self.is_over = true,
                     Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
-                    Output::Acknowledged(_) | Output::Unmanaged => {}
+                    Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                     Output::Deliver(admitted) => {
                         self.delivered(admitted.destination(), admitted.stanza(), tally)?
                     }

@@ -55,6 +55,7 @@ impl Observed {
             ),
             Output::Close => "disconnect".into(),
             Output::Acknowledged(count) => format!("acknowledged {count}"),
+            Output::Answered => "answered".into(),
             Output::Unmanaged => "unmanaged".into(),
             Output::Attest(domain) => format!("attest {domain}"),
             Output::Event(event) => words(event),

@@ -580,6 +580,10 @@ impl Connection {
                 }
                 Output::Deliver(admitted) => self.deliver(admitted, shared, outside),
                 Output::Acknowledged(count) => self.acknowledged(count, shared, outside),
+                Output::Answered => {
+                    let settled = self.carriage.answered(self.written);
+                    shared.settled(settled, outside);
+                }
                 Output::Unmanaged => {
                     self.carriage.unmanaged();
                     outside.network.note_unmanaged(self.end);

@@ -8,7 +8,7 @@ use super::super::announced::Announced;
 use super::super::bidi::{self, Agreement};
 use super::super::context::Context;
 use super::super::features::{Offer, StartTls};
-use super::super::management::{Management, Offered};
+use super::super::management::{Early, Management, Offered};
 use super::super::open::{Open, Opening};
 use super::super::{Event, Role, Secured, StreamError};
 use super::{Addresses, Agreed, AwaitChoice, Phase, Prospect, certified};
@@ -212,6 +212,7 @@ pub(super) fn await_management(context: &Context) -> Management {
             held_until: None,
             claims: 0,
             id: None,
+            early: Early::default(),
         },
     }
 }

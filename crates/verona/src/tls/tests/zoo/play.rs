@@ -248,7 +248,7 @@ impl Ours {
                     self.stream.handle(Input::Attested(found), self.now);
                 }
                 Output::Event(event) => self.on_event(event),
-                Output::Acknowledged(_) | Output::Unmanaged => {}
+                Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                 Output::Close => self.seen.closed = true,
                 Output::Deliver(_) => panic!("nobody sent a stanza"),
             }
