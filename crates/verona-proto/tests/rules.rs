@@ -223,7 +223,7 @@ fn limits_are_told_and_kept() {
         )
     };
     let (small, large) = (stanza(10_000), stanza(11_000));
-    assert_eq!(stream.send(&pair, &small, now), Ok(Custody::Written));
+    assert_eq!(stream.send(&pair, &small, now), Ok(Custody::Answered));
     assert_eq!(
         stream.send(&pair, &large, now),
         Err(NotSent::TooLarge { max_bytes: 11000 })
