@@ -18,22 +18,49 @@ use turns::Turns;
 
 /// The drains that a connection has.
 ///
-/// A queue that gets something puts its pair into the line, so that the connection need not ask all of them. Each pair
-/// that has some gets its turn.
+/// A queue that gets something enters the line, so that the connection need not ask all of them. Each that has some gets
+/// its turn, and is asked once for all that its turn is worth.
 pub struct Carriage {
-    drains: BTreeMap<DomainPair, Drain>,
-    /// Pairs whose queues are given back as soon as nothing of them is on its way.
-    departing: BTreeSet<DomainPair>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    keys: BTreeMap<DomainPair, LaneKey>,
+    next_key: LaneKey,
+    /// Queues that are given back as soon as nothing of them is on its way.
+    departing: BTreeSet<LaneKey>,
     turns: Arc<Turns>,
     bell: Bell,
+    /// Whose turn it is.
+    turn: Option<Turn>,
     /// Stanzas handed to the stream, oldest first.
     in_flight: VecDeque<InFlight>,
     /// Acknowledgements that cover stanzas of `in_flight` whose turn has not come, because one before them is not
     /// written yet.
     credit: usize,
-    last: Option<DomainPair>,
     /// What had been written when the connection ended.
     ended_at: u64,
+}
+
+/// Stands for a pair on one connection: it is copied where a pair would be cloned.
+type LaneKey = u64;
+
+/// The queue of one pair.
+#[derive(Debug)]
+struct Lane {
+    pair: DomainPair,
+    drain: Drain,
+    /// Stanzas of it in `in_flight`.
+    in_flight: usize,
+}
+
+/// What a queue gave for its turn.
+#[derive(Debug)]
+struct Turn {
+    key: LaneKey,
+    /// Pulled from the queue, and not from here.
+    stanzas: VecDeque<Stanza>,
+    /// What was pulled from here, in bytes.
+    bytes: usize,
+    /// The turn ends with the stanza that reaches so many.
+    worth: usize,
 }
 
 /// Until when a stanza is in our hands.
@@ -60,7 +87,7 @@ pub enum Counted {
 /// A stanza that is on its way.
 #[derive(Debug)]
 struct InFlight {
-    pair: DomainPair,
+    lane: LaneKey,
     /// Where it begins in all that was ever written.
     begin: u64,
     /// Where it ends.
@@ -74,7 +101,7 @@ enum Departure {
     /// It leaves too, when its custody ends.
     Leaves(Custody, Counted),
     /// It stays: the peer takes none of its size.
-    Refused(TooLarge),
+    Refused(Box<TooLarge>),
 }
 
 /// A stanza that is larger than the peer takes (LIM-05).
@@ -112,81 +139,118 @@ impl Carriage {
     #[must_use]
     pub fn new(bell: Bell) -> Self {
         Self {
-            drains: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            next_key: 0,
             departing: BTreeSet::new(),
             turns: Arc::default(),
             bell,
+            turn: None,
             in_flight: VecDeque::new(),
             credit: 0,
-            last: None,
             ended_at: 0,
         }
     }
 
     /// Carries a pair's queue from now on.
     pub fn add(&mut self, pair: DomainPair, mut drain: Drain) {
+        let key = self.next_key;
+        self.next_key += 1;
         let turns = Arc::clone(&self.turns);
         let bell = Arc::clone(&self.bell);
-        let named = pair.clone();
         drain.ring_with(Arc::new(move || {
-            turns.enter(&named);
+            turns.enter(key);
             bell();
         }));
-        self.drains.insert(pair, drain);
+        self.keys.insert(pair.clone(), key);
+        let lane = Lane {
+            pair,
+            drain,
+            in_flight: 0,
+        };
+        self.lanes.insert(key, lane);
     }
 
-    /// The next stanza: each pair that has some gets its turn.
-    pub fn pull(&mut self) -> Option<(DomainPair, Stanza)> {
-        loop {
-            let pair = self.turns.next()?;
-            if self.departing.contains(&pair) {
-                self.turns.passed(&pair);
-                continue;
-            }
-            let Some(stanza) = self.drains.get_mut(&pair).and_then(Drain::pull) else {
-                self.turns.passed(&pair);
-                continue;
-            };
-            self.turns.took(&pair, stanza.bytes().len());
-            self.last = Some(pair.clone());
-            return Some((pair, stanza));
+    /// The next stanza: each pair that has some gets its turn. Behind it comes [`Self::sent`], [`Self::refused`] or
+    /// [`Self::put_back`].
+    pub fn pull(&mut self) -> Option<(&DomainPair, Stanza)> {
+        while !self.has_turn() {
+            let next = self.turns.next()?;
+            self.turn = Some(Turn {
+                key: next.key,
+                stanzas: VecDeque::new(),
+                bytes: 0,
+                worth: next.bytes,
+            });
         }
+        let turn = self.turn.as_mut()?;
+        let stanza = turn.stanzas.pop_front()?;
+        turn.bytes += stanza.bytes().len();
+        let lane = self.lanes.get(&turn.key)?;
+        Some((&lane.pair, stanza))
+    }
+
+    /// Whether there is a stanza for the turn that somebody has. Whoever has none, or has given what it is worth, has it no
+    /// longer.
+    fn has_turn(&mut self) -> bool {
+        let Some(turn) = &mut self.turn else {
+            return false;
+        };
+        if turn.stanzas.is_empty() && turn.bytes >= turn.worth {
+            self.turns.took(turn.key, turn.bytes);
+            self.turn = None;
+            return false;
+        }
+        if turn.stanzas.is_empty()
+            && !self.departing.contains(&turn.key)
+            && let Some(lane) = self.lanes.get_mut(&turn.key)
+        {
+            let rest = turn.worth - turn.bytes;
+            lane.drain.pull_up_to(rest, usize::MAX, &mut turn.stanzas);
+        }
+        if turn.stanzas.is_empty() {
+            // It gave all that it had; its bell has rung, or will, for what came since.
+            self.turns.passed(turn.key, turn.bytes);
+            self.turn = None;
+            return false;
+        }
+        true
     }
 
     /// The stanza pulled last was not taken: it is still the first of its queue that is not on its way.
     pub fn put_back(&mut self) {
-        let Some(pair) = self.last.take() else {
+        let Some(turn) = self.turn.take() else {
             return;
         };
-        if let Some(drain) = self.drains.get_mut(&pair) {
-            drain.put_back();
+        if let Some(lane) = self.lanes.get_mut(&turn.key) {
+            lane.drain.put_back(turn.stanzas.len() + 1);
         }
+        // It has not lost its place.
+        self.turns.resume(turn.key, turn.bytes);
     }
 
     /// The stanza pulled last goes from `begin` to `end` in all that is written.
-    pub fn sent(
-        &mut self,
-        pair: &DomainPair,
-        begin: u64,
-        end: u64,
-        custody: Custody,
-        counted: Counted,
-    ) {
-        self.in_flight.push_back(InFlight {
-            pair: pair.clone(),
-            begin,
-            end,
-            departure: Departure::Leaves(custody, counted),
-        });
+    pub fn sent(&mut self, begin: u64, end: u64, custody: Custody, counted: Counted) {
+        self.follow(begin, end, Departure::Leaves(custody, counted));
     }
 
     /// The stanza pulled last is too large for the peer. It has its turn all the same, so that it is answered once.
-    pub fn refused(&mut self, pair: &DomainPair, at: u64, refused: TooLarge) {
+    pub fn refused(&mut self, at: u64, refused: TooLarge) {
+        self.follow(at, at, Departure::Refused(Box::new(refused)));
+    }
+
+    fn follow(&mut self, begin: u64, end: u64, departure: Departure) {
+        let Some(lane) = self.turn.as_ref().map(|turn| turn.key) else {
+            return;
+        };
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.in_flight += 1;
+        }
         self.in_flight.push_back(InFlight {
-            pair: pair.clone(),
-            begin: at,
-            end: at,
-            departure: Departure::Refused(refused),
+            lane,
+            begin,
+            end,
+            departure,
         });
     }
 
@@ -224,30 +288,35 @@ impl Carriage {
     /// The connection is over, and everything up to `written` may have reached the peer. Queues of which nothing is on
     /// its way are given back; the others too, unless what arrived will be known (`keep`): those stay.
     pub fn end(&mut self, written: u64, keep: Keep) -> Vec<Left> {
-        self.forget_bell();
+        self.put_all_back();
+        self.turns.clear();
         self.ended_at = written;
         // What left us unnoticed is no loss to be told of: without acknowledgements written is delivered.
-        let mut uncertain: BTreeMap<&DomainPair, usize> = BTreeMap::new();
+        let mut uncertain: BTreeMap<LaneKey, usize> = BTreeMap::new();
         for stanza in &self.in_flight {
             let may_have_arrived = usize::from(stanza.begin < written);
-            *uncertain.entry(&stanza.pair).or_default() += may_have_arrived;
+            *uncertain.entry(stanza.lane).or_default() += may_have_arrived;
         }
-        let stays = |pair: &DomainPair| keep == Keep::InFlight && uncertain.contains_key(pair);
-        let (kept, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.drains)
+        let stays = |lane: &Lane| keep == Keep::InFlight && lane.in_flight > 0;
+        let (kept, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.lanes)
             .into_iter()
-            .partition(|(pair, _)| stays(pair));
-        let left = left
-            .into_iter()
-            .map(|(pair, drain)| Left {
-                uncertain: uncertain.get(&pair).copied().unwrap_or(0),
-                pair,
-                drain,
-            })
+            .partition(|(_, lane)| stays(lane));
+        self.keys = kept
+            .iter()
+            .map(|(key, lane)| (lane.pair.clone(), *key))
             .collect();
-        self.drains = kept;
+        self.lanes = kept;
+        for lane in self.lanes.values_mut() {
+            lane.drain.silence();
+        }
         if keep == Keep::Nothing {
             self.in_flight.clear();
         }
+        let mut left: Vec<Left> = left
+            .into_iter()
+            .map(|(key, lane)| lane.leave(uncertain.get(&key).copied().unwrap_or(0)))
+            .collect();
+        left.sort_by(|one, other| one.pair.cmp(&other.pair));
         left
     }
 
@@ -275,17 +344,21 @@ impl Carriage {
     /// Takes out the stanzas that wait to be pulled and were pushed before `before` (ROUTE-24).
     #[must_use = "each of them is to be returned to its sender"]
     pub fn expire(&mut self, before: Instant) -> Vec<Stanza> {
-        self.drains
+        self.lanes
             .values_mut()
-            .flat_map(|drain| drain.expire(before))
+            .flat_map(|lane| lane.drain.expire(before))
             .collect()
     }
 
     /// Nothing more is pulled for a pair, and [`Self::departed`] gives its queue back.
     pub fn depart(&mut self, pair: &DomainPair) {
-        if self.drains.contains_key(pair) {
-            self.departing.insert(pair.clone());
+        let Some(key) = self.keys.get(pair).copied() else {
+            return;
+        };
+        if self.turn.as_ref().is_some_and(|turn| turn.key == key) {
+            self.put_all_back();
         }
+        self.departing.insert(key);
     }
 
     /// The queues that [depart](Self::depart) and of which nothing is on its way any more: to be asked for whenever
@@ -295,28 +368,39 @@ impl Carriage {
         if self.departing.is_empty() {
             return Vec::new();
         }
-        let in_flight: BTreeSet<&DomainPair> =
-            self.in_flight.iter().map(|stanza| &stanza.pair).collect();
+        let is_on_its_way = |lane: &LaneKey| {
+            let lane = self.lanes.get(lane);
+            lane.is_some_and(|lane| lane.in_flight > 0)
+        };
         let (stay, go): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.departing)
             .into_iter()
-            .partition(|pair| in_flight.contains(pair));
+            .partition(is_on_its_way);
         self.departing = stay;
         go.into_iter()
-            .filter_map(|pair| {
-                let mut drain = self.drains.remove(&pair)?;
-                drain.silence();
-                Some(Left {
-                    pair,
-                    drain,
-                    uncertain: 0,
-                })
+            .filter_map(|key| {
+                self.turns.leave(key);
+                let lane = self.lanes.remove(&key)?;
+                if self.keys.get(&lane.pair) == Some(&key) {
+                    self.keys.remove(&lane.pair);
+                }
+                Some(lane.leave(0))
             })
             .collect()
     }
 
     /// The pairs whose queues are here, in order.
     pub fn pairs(&self) -> impl Iterator<Item = &DomainPair> {
-        self.drains.keys()
+        self.keys.keys()
+    }
+
+    /// What was pulled from the queue whose turn it is, and not from here, waits in its queue again.
+    fn put_all_back(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            if let Some(lane) = self.lanes.get_mut(&turn.key) {
+                lane.drain.put_back(turn.stanzas.len());
+            }
+            self.turns.resume(turn.key, turn.bytes);
+        }
     }
 
     /// Of what is in such custody nothing but its bytes is waited for any more.
@@ -332,6 +416,8 @@ impl Carriage {
 
     fn settle(&mut self, written: u64) -> Settled {
         let mut settled = Settled::default();
+        // Those of one queue that stand together leave it together.
+        let mut leaving: Option<(LaneKey, usize)> = None;
         while let Some(first) = self.in_flight.front() {
             match first.departure {
                 Departure::Leaves(Custody::Acknowledged, _) if self.credit > 0 => self.credit -= 1,
@@ -339,26 +425,45 @@ impl Carriage {
                     if first.end <= written => {}
                 Departure::Leaves(..) | Departure::Refused(_) => break,
             }
-            if let Some(gone) = self.in_flight.pop_front() {
-                if let Some(drain) = self.drains.get_mut(&gone.pair) {
-                    drain.acknowledge(1);
+            let Some(gone) = self.in_flight.pop_front() else {
+                break;
+            };
+            leaving = match leaving {
+                Some((lane, count)) if lane == gone.lane => Some((lane, count + 1)),
+                others => {
+                    self.leave(others);
+                    Some((gone.lane, 1))
                 }
-                match gone.departure {
-                    Departure::Leaves(_, Counted::Yes) => settled.delivered += 1,
-                    Departure::Leaves(_, Counted::No) => {}
-                    Departure::Refused(refused) => settled.refused.push(refused),
-                }
+            };
+            match gone.departure {
+                Departure::Leaves(_, Counted::Yes) => settled.delivered += 1,
+                Departure::Leaves(_, Counted::No) => {}
+                Departure::Refused(refused) => settled.refused.push(*refused),
             }
         }
+        self.leave(leaving);
         settled
     }
 
-    fn forget_bell(&mut self) {
-        for drain in self.drains.values_mut() {
-            drain.silence();
+    /// The oldest of a queue have arrived.
+    fn leave(&mut self, leaving: Option<(LaneKey, usize)>) {
+        if let Some((lane, count)) = leaving
+            && let Some(lane) = self.lanes.get_mut(&lane)
+        {
+            lane.in_flight = lane.in_flight.saturating_sub(count);
+            lane.drain.acknowledge(count);
         }
-        self.turns.clear();
-        self.last = None;
+    }
+}
+
+impl Lane {
+    fn leave(mut self, uncertain: usize) -> Left {
+        self.drain.silence();
+        Left {
+            pair: self.pair,
+            drain: self.drain,
+            uncertain,
+        }
     }
 }
 
@@ -374,7 +479,7 @@ pub enum Keep {
 impl fmt::Debug for Carriage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carriage")
-            .field("drains", &self.drains)
+            .field("lanes", &self.lanes)
             .field("in_flight", &self.in_flight)
             .finish_non_exhaustive()
     }

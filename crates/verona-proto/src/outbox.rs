@@ -235,11 +235,29 @@ impl Drain {
         Some(stanza)
     }
 
-    /// The stanza pulled last waits again, in front of those that were not pulled: it was not taken. Whoever puts it back
-    /// knows of it, so no bell is rung.
-    pub fn put_back(&mut self) {
+    /// Pulls stanzas until they come to `bytes` together, the one that reaches it included, and `count` at most. They are
+    /// appended to `stanzas`.
+    pub fn pull_up_to(&mut self, bytes: usize, count: usize, stanzas: &mut VecDeque<Stanza>) {
         let mut contents = self.0.lock();
-        contents.pulled = contents.pulled.saturating_sub(1);
+        let mut pulled = 0;
+        let mut total = 0;
+        for entry in contents.entries.iter().skip(contents.pulled).take(count) {
+            stanzas.push_back(entry.stanza.clone());
+            pulled += 1;
+            total += entry.stanza.bytes().len();
+            if total >= bytes {
+                break;
+            }
+        }
+        contents.pulled += pulled;
+        contents.moved |= pulled > 0;
+    }
+
+    /// The `count` stanzas pulled last wait again, in front of those that were not pulled: they were not taken. Whoever puts
+    /// them back knows of it, so no bell is rung.
+    pub fn put_back(&mut self, count: usize) {
+        let mut contents = self.0.lock();
+        contents.pulled = contents.pulled.saturating_sub(count);
     }
 
     /// Removes the oldest `count` stanzas that were pulled: they have arrived, or all that can be known is that they

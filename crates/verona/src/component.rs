@@ -407,30 +407,34 @@ impl ComponentTask {
 
     /// Fills the write buffer: the component's own queue first, then the errors for what could not be sent.
     async fn fill(&mut self) {
-        let mut free = self.free();
-        while self.link.transmit().len() < WRITE_BYTES && free > 0 {
-            free -= 1;
-            self.barrier.pulled();
-            let Some(stanza) = self
-                .attached
-                .as_mut()
-                .and_then(|attached| attached.drain.pull())
-            else {
-                break;
-            };
-            let begin = self.position();
-            if !self.link.send(&stanza) {
-                if let Some(attached) = &mut self.attached {
-                    attached.drain.put_back();
-                }
-                return;
+        let mut batch = VecDeque::new();
+        loop {
+            let free = self.free();
+            let room = WRITE_BYTES.saturating_sub(self.link.transmit().len());
+            if let Some(attached) = &mut self.attached
+                && room > 0
+            {
+                attached.drain.pull_up_to(room, free, &mut batch);
             }
-            let end = self.position();
-            self.in_flight.push_back(InFlight {
-                begin,
-                end,
-                counts: stanza.class() != StanzaClass::Error,
-            });
+            self.barrier.pulled(batch.len());
+            if batch.is_empty() {
+                break;
+            }
+            while let Some(stanza) = batch.pop_front() {
+                let begin = self.position();
+                if !self.link.send(&stanza) {
+                    if let Some(attached) = &mut self.attached {
+                        attached.drain.put_back(batch.len() + 1);
+                    }
+                    return;
+                }
+                let end = self.position();
+                self.in_flight.push_back(InFlight {
+                    begin,
+                    end,
+                    counts: stanza.class() != StanzaClass::Error,
+                });
+            }
         }
         while self.link.transmit().len() < WRITE_BYTES && self.room() {
             let Some(ComponentCommand::Return { drain, why }) = self.returns.front_mut() else {
@@ -492,17 +496,19 @@ impl ComponentTask {
     /// counts as delivered.
     fn written(&mut self, count: usize) {
         self.bytes_written += u64::try_from(count).unwrap_or(0);
+        let (mut gone, mut delivered) = (0, 0);
         while let Some(first) = self.in_flight.front()
             && first.end <= self.bytes_written
         {
-            let counts = first.counts;
+            gone += 1;
+            delivered += u64::from(first.counts);
             self.in_flight.pop_front();
-            if let Some(attached) = &mut self.attached {
-                attached.drain.acknowledge(1);
-            }
-            let delivered = &self.shared.counters.delivered;
-            delivered.fetch_add(u64::from(counts), Ordering::Relaxed);
         }
+        if let Some(attached) = &mut self.attached {
+            attached.drain.acknowledge(gone);
+        }
+        let counter = &self.shared.counters.delivered;
+        counter.fetch_add(delivered, Ordering::Relaxed);
     }
 
     /// The link is over: what waits for the component waits for its return, what waited to be returned is returned.

@@ -717,6 +717,8 @@ impl Connection {
         if !stream.is_open() {
             return;
         }
+        // It takes microseconds: one look at the clock does for all.
+        let now = now();
         while stream.transmit().len() < WRITE_BYTES {
             let at = |stream: &mut Stream, written: u64| {
                 written + u64::try_from(unsent + stream.transmit().len()).unwrap_or(0)
@@ -726,23 +728,24 @@ impl Connection {
                 return;
             }
             let Some((pair, stanza)) = self.carriage.pull() else {
-                return stream.drained(now());
+                return stream.drained(now);
             };
-            let custody = match stream.send(&pair, &stanza, now()) {
+            let custody = match stream.send(pair, &stanza, now) {
                 Ok(custody) => custody,
                 Err(NotSent::NotPermitted) => {
                     // What is not sent is still in its queue. A stream that is over gives all back when it ends.
+                    let forbidden = stream.forbids(pair).then(|| pair.clone());
                     self.carriage.put_back();
-                    if !stream.forbids(&pair) {
+                    let Some(pair) = forbidden else {
                         return;
-                    }
+                    };
                     self.carriage.depart(&pair);
                     self.decline_departed();
                     continue;
                 }
                 Err(NotSent::TooLarge { max_bytes }) => {
                     let refused = TooLarge { stanza, max_bytes };
-                    self.carriage.refused(&pair, begin, refused);
+                    self.carriage.refused(begin, refused);
                     continue;
                 }
             };
@@ -751,7 +754,7 @@ impl Connection {
                 StanzaClass::Error => Counted::No,
                 StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Counted::Yes,
             };
-            self.carriage.sent(&pair, begin, end, custody, counted);
+            self.carriage.sent(begin, end, custody, counted);
         }
     }
 

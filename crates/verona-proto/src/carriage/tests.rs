@@ -48,8 +48,8 @@ fn send(carriage: &mut Carriage, begin: u64, end: u64) {
 }
 
 fn send_into(carriage: &mut Carriage, begin: u64, end: u64, custody: Custody) {
-    let (pair, _) = carriage.pull().unwrap();
-    carriage.sent(&pair, begin, end, custody, Counted::Yes);
+    carriage.pull().unwrap();
+    carriage.sent(begin, end, custody, Counted::Yes);
 }
 
 #[test]

@@ -6,69 +6,99 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::addr::DomainPair;
+use super::LaneKey;
 
-/// The pairs that have something to be written, in turn.
+/// Those that have something to be written, in turn.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<Line>);
 
 #[derive(Debug, Default)]
 struct Line {
-    order: VecDeque<DomainPair>,
+    order: VecDeque<LaneKey>,
     /// Who stands in it: nobody does twice, or would have two turns.
-    standing: BTreeSet<DomainPair>,
-    /// What is left of a pair's turn in bytes, or what it took too much.
-    balances: BTreeMap<DomainPair, i64>,
+    standing: BTreeSet<LaneKey>,
+    /// What is left of a turn in bytes, or what was taken too much.
+    balances: BTreeMap<LaneKey, i64>,
+}
+
+/// Whose turn it is, and what it is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) key: LaneKey,
+    /// The turn ends with the stanza that reaches it.
+    pub(super) bytes: usize,
 }
 
 impl Turns {
-    /// The pair has something.
-    pub(super) fn enter(&self, pair: &DomainPair) {
+    /// It has something.
+    pub(super) fn enter(&self, key: LaneKey) {
         let mut line = self.lock();
-        if line.standing.insert(pair.clone()) {
-            line.order.push_back(pair.clone());
+        if line.standing.insert(key) {
+            line.order.push_back(key);
         }
     }
 
     /// Whose turn it is; it steps out of the line.
-    pub(super) fn next(&self) -> Option<DomainPair> {
+    pub(super) fn next(&self) -> Option<Next> {
         let mut line = self.lock();
         loop {
-            let pair = line.order.pop_front()?;
+            let key = line.order.pop_front()?;
             let alone = line.order.is_empty();
-            let balance = line.balances.entry(pair.clone()).or_default();
+            let balance = line.balances.entry(key).or_default();
             if *balance <= 0 {
                 *balance += TURN_BYTES;
             }
             // Where nobody else waits, nobody is owed anything.
             if *balance > 0 || alone {
                 *balance = (*balance).max(1);
-                line.standing.remove(&pair);
-                return Some(pair);
+                let worth = match alone {
+                    true => (*balance).max(TURN_ALONE_BYTES),
+                    false => *balance,
+                };
+                line.standing.remove(&key);
+                return Some(Next {
+                    key,
+                    bytes: usize::try_from(worth).unwrap_or(usize::MAX),
+                });
             }
-            line.order.push_back(pair);
+            line.order.push_back(key);
         }
     }
 
-    /// The pair had a stanza of so many bytes written, and may have more.
-    pub(super) fn took(&self, pair: &DomainPair, bytes: usize) {
+    /// It had so many bytes written, all that its turn was worth, and may have more.
+    pub(super) fn took(&self, key: LaneKey, bytes: usize) {
         let mut line = self.lock();
-        let balance = line.balances.entry(pair.clone()).or_default();
-        *balance = balance.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let balance = line.balances.entry(key).or_default();
+        *balance = balance.saturating_sub(bytes_of(bytes));
         let goes_on = *balance > 0;
-        if line.standing.insert(pair.clone()) {
-            match goes_on {
-                true => line.order.push_front(pair.clone()),
-                false => line.order.push_back(pair.clone()),
+        line.stand(key, goes_on);
+    }
+
+    /// It had so many bytes written and did not come to the end of its turn: it is the next one.
+    pub(super) fn resume(&self, key: LaneKey, bytes: usize) {
+        let mut line = self.lock();
+        let balance = line.balances.entry(key).or_default();
+        *balance = balance.saturating_sub(bytes_of(bytes)).max(1);
+        line.stand(key, true);
+    }
+
+    /// It has nothing more: what is left of its turn is not saved up.
+    pub(super) fn passed(&self, key: LaneKey, bytes: usize) {
+        let mut line = self.lock();
+        if let Some(balance) = line.balances.get_mut(&key) {
+            *balance = balance.saturating_sub(bytes_of(bytes));
+            if *balance >= 0 {
+                line.balances.remove(&key);
             }
         }
     }
 
-    /// The pair had nothing after all: what is left of its turn is not saved up.
-    pub(super) fn passed(&self, pair: &DomainPair) {
+    /// It is gone.
+    pub(super) fn leave(&self, key: LaneKey) {
         let mut line = self.lock();
-        if line.balances.get(pair).is_some_and(|balance| *balance > 0) {
-            line.balances.remove(pair);
+        line.balances.remove(&key);
+        if line.standing.remove(&key) {
+            line.order.retain(|other| *other != key);
         }
     }
 
@@ -82,9 +112,25 @@ impl Turns {
     }
 }
 
+impl Line {
+    fn stand(&mut self, key: LaneKey, in_front: bool) {
+        match (self.standing.insert(key), in_front) {
+            (true, true) => self.order.push_front(key),
+            (true, false) => self.order.push_back(key),
+            (false, _) => {}
+        }
+    }
+}
+
+fn bytes_of(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// What a turn is worth: some ordinary stanzas, so that those of a burst go out together, and little enough that nobody
 /// waits long for 256 others.
 const TURN_BYTES: i64 = 2048;
+/// What it is worth where nobody else waits: whoever comes in the middle of it does not wait long for its end.
+const TURN_ALONE_BYTES: i64 = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -155,6 +201,7 @@ mod tests {
         /// Writes one stanza; says whose and how large.
         fn write(&mut self, now: Instant) -> (DomainPair, usize) {
             let (pair, stanza) = self.carriage.pull().unwrap();
+            let pair = pair.clone();
             let bytes = stanza.bytes().len();
             *self.got.entry(pair.clone()).or_default() += bytes;
             let (feeder, again) = self.feeders.get(&pair).unwrap();

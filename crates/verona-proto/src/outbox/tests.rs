@@ -149,7 +149,7 @@ proptest! {
                     model.pulled -= count;
                 }
                 Step::PutBack => {
-                    held.put_back();
+                    held.put_back(1);
                     model.pulled = model.pulled.saturating_sub(1);
                 }
                 Step::Settle(uncertain) => {

@@ -229,14 +229,8 @@ impl World {
             carriage.add(self.pair(pair), drain);
         }
         for position in 0..u64::from(pulled) {
-            let (pair, _) = carriage.pull().unwrap();
-            carriage.sent(
-                &pair,
-                position,
-                position + 1,
-                Custody::Acknowledged,
-                Counted::Yes,
-            );
+            carriage.pull().unwrap();
+            carriage.sent(position, position + 1, Custody::Acknowledged, Counted::Yes);
         }
         let queues = carriage.end(u64::from(pulled), Keep::InFlight);
         let lost = LostStream {

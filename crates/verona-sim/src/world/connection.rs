@@ -505,7 +505,7 @@ impl Connection {
             let Some((pair, stanza)) = self.carriage.pull() else {
                 return self.stream.drained(outside.instant());
             };
-            let custody = match self.stream.send(&pair, &stanza, outside.instant()) {
+            let custody = match self.stream.send(pair, &stanza, outside.instant()) {
                 Ok(custody) => custody,
                 Err(NotSent::NotPermitted) => {
                     if self.stream.is_open() {
@@ -518,7 +518,7 @@ impl Connection {
                 }
                 Err(NotSent::TooLarge { max_bytes }) => {
                     let refused = TooLarge { stanza, max_bytes };
-                    self.carriage.refused(&pair, begin, refused);
+                    self.carriage.refused(begin, refused);
                     continue;
                 }
             };
@@ -527,7 +527,7 @@ impl Connection {
                 StanzaClass::Error => Counted::No,
                 StanzaClass::Request | StanzaClass::Answer | StanzaClass::Other => Counted::Yes,
             };
-            self.carriage.sent(&pair, begin, end, custody, counted);
+            self.carriage.sent(begin, end, custody, counted);
             if let Some(key) = outside.ledger.key(&stanza) {
                 let what = outside.ledger.name(key);
                 let (name, stream) = (&shared.name, self.key.0);

@@ -277,7 +277,7 @@ impl Link {
             let begin = self.position();
             if !self.link.send(&stanza) {
                 if let Some(attached) = &mut self.attached {
-                    attached.drain.put_back();
+                    attached.drain.put_back(1);
                 }
                 return;
             }

@@ -50,9 +50,9 @@ impl Barrier {
         self.free
     }
 
-    /// One was pulled.
-    pub(crate) fn pulled(&mut self) {
-        self.free = self.free.saturating_sub(1);
+    /// So many were pulled.
+    pub(crate) fn pulled(&mut self, count: usize) {
+        self.free = self.free.saturating_sub(count);
     }
 
     /// Whether something waits for the disk.
@@ -81,10 +81,10 @@ mod tests {
         // More is sent and answered meanwhile: the first answer does not wait for that.
         assert_eq!(barrier.free(2, 9, 2), 0);
         assert_eq!(barrier.free(2, 9, 3), 1);
-        barrier.pulled();
+        barrier.pulled(1);
         assert_eq!(barrier.free(1, 9, 8), 0, "the second waits for all nine");
         assert_eq!(barrier.free(1, 9, 9), 1);
-        barrier.pulled();
+        barrier.pulled(1);
         assert_eq!(barrier.free(0, 10, 9), 0);
         assert!(!barrier.is_down(), "there is nothing to hold");
         assert_eq!(barrier.free(1, 10, 9), 0);
@@ -110,7 +110,7 @@ mod tests {
             safe = safe.max(sent.saturating_sub(3));
             let queued = usize::try_from(sent).unwrap_or(0) - left;
             for _ in 0..barrier.free(queued, sent, safe) {
-                barrier.pulled();
+                barrier.pulled(1);
                 left += 1;
             }
             let answered = u64::try_from(left).unwrap_or(0);
