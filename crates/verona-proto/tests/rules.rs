@@ -228,7 +228,7 @@ fn limits_are_told_and_kept() {
         stream.send(&pair, &large, now),
         Err(NotSent::TooLarge { max_bytes: 11000 })
     );
-    assert_eq!(written(&mut stream).as_bytes(), small.bytes());
+    assert_eq!(written(&mut stream).as_bytes()[..], small.bytes()[..]);
 
     let purpose = Purpose::Carry {
         pair,

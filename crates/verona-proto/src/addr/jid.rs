@@ -28,24 +28,15 @@ impl Jid {
     /// [`BadJid::Domain`] when the domain is bad: whose address it is cannot be said. [`BadJid::Part`] when only the
     /// localpart or the resource is bad (ROUTE-07).
     pub fn parse(text: &str) -> Result<Self, BadJid> {
-        let (bare, resource) = match text.split_once('/') {
-            Some((bare, resource)) => (bare, Some(resource)),
-            None => (text, None),
-        };
-        let (local, domain) = match bare.split_once('@') {
-            Some((local, domain)) => (Some(local), domain),
-            None => (None, bare),
-        };
-        let domain = Domain::parse(domain).map_err(|_| BadJid::Domain)?;
-        if local.is_some_and(|part| !is_localpart(part))
-            || resource.is_some_and(|part| !is_resourcepart(part))
-        {
+        let parts = Parts::of(text);
+        let domain = Domain::parse(parts.domain).map_err(|_| BadJid::Domain)?;
+        if !parts.are_valid_beside_the_domain() {
             return Err(BadJid::Part(domain));
         }
         Ok(Self {
-            local: local.map(Into::into),
+            local: parts.local.map(Into::into),
             domain,
-            resource: resource.map(Into::into),
+            resource: parts.resource.map(Into::into),
         })
     }
 
@@ -71,6 +62,37 @@ impl Jid {
     #[must_use]
     pub fn is_domain(&self) -> bool {
         self.local.is_none() && self.resource.is_none()
+    }
+}
+
+/// The parts of an address where they stand in its text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    local: Option<&'a str>,
+    pub(crate) domain: &'a str,
+    resource: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let (bare, resource) = match text.split_once('/') {
+            Some((bare, resource)) => (bare, Some(resource)),
+            None => (text, None),
+        };
+        let (local, domain) = match bare.split_once('@') {
+            Some((local, domain)) => (Some(local), domain),
+            None => (None, bare),
+        };
+        Self {
+            local,
+            domain,
+            resource,
+        }
+    }
+
+    /// Whether localpart and resource are what they may be.
+    pub(crate) fn are_valid_beside_the_domain(&self) -> bool {
+        self.local.is_none_or(is_localpart) && self.resource.is_none_or(is_resourcepart)
     }
 }
 
@@ -121,9 +143,12 @@ impl std::error::Error for BadJid {}
 
 /// RFC 7622 §3.3: what a localpart may not hold, and its length.
 fn is_localpart(part: &str) -> bool {
-    !part.is_empty()
-        && part.len() <= PART_BYTES_MAX
-        && !part.chars().any(|c| {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if part.is_empty() || part.len() > PART_BYTES_MAX {
+        return false;
+    }
+    part.bytes().all(is_plain)
+        || !part.chars().any(|c| {
             matches!(c, '"' | '&' | '\'' | '/' | ':' | '<' | '>' | '@')
                 || c.is_whitespace()
                 || c.is_control()

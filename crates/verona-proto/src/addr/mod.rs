@@ -5,9 +5,12 @@
 mod domain;
 mod hosts;
 mod jid;
+mod recent;
 mod shares;
 
 pub use domain::{BadDomain, Domain};
 pub use hosts::{Direction, DomainPair, Hosts, LocalDomain, NotAPair, RemoteDomain};
+pub(crate) use jid::Parts;
 pub use jid::{BadJid, Jid};
+pub use recent::RecentDomains;
 pub use shares::Shares;

@@ -17,7 +17,7 @@ use verona_xml::{Element, Head, Scan, Scanner, Tag};
 pub use event::{ComponentEvent, ComponentInput, ComponentOutput, LinkEnd, Settings};
 pub use handshake::ComponentDomains;
 
-use crate::addr::{BadJid, Direction, Domain, Hosts, Jid, LocalDomain};
+use crate::addr::{BadJid, Direction, Domain, Hosts, Jid, LocalDomain, RecentDomains};
 use crate::limits::{Limits, seconds, size};
 use crate::ns;
 use crate::stanza::condition::{Application, read_stream_error, stream_error};
@@ -39,6 +39,7 @@ pub struct ComponentLink {
     /// Of the response header: it is what the handshake is computed with.
     stream_id: String,
     scanner: Scanner,
+    recent: RecentDomains,
     pending: BytesMut,
     transmit: BytesMut,
     outputs: VecDeque<ComponentOutput>,
@@ -59,6 +60,7 @@ impl ComponentLink {
         let deadline = now + seconds(limits.component_handshake_seconds);
         Self {
             scanner: Scanner::new(limits.negotiation_xml()),
+            recent: RecentDomains::default(),
             domains,
             hosts,
             limits,
@@ -407,7 +409,7 @@ impl ComponentLink {
             return self.reject(open, &stanza, reason);
         }
         let lang = open.lang.as_deref();
-        match Stanza::read(element, head, self.scanner.scope(), lang) {
+        match Stanza::read_among(&mut self.recent, element, head, self.scanner.scope(), lang) {
             Ok(stanza) => self.deliver(open, stanza),
             //= ROUTE-12
             Err(BadStanza::Stanza { stanza, reason }) => self.reject(open, &stanza, reason),

@@ -529,7 +529,7 @@ fn what_the_component_gets_is_what_came() {
     assert!(!dialogue.link.send(&stanza));
     dialogue.tell(ComponentInput::Accepted);
     assert!(dialogue.link.send(&stanza));
-    assert_eq!(dialogue.link.transmit().split(), stanza.bytes());
+    assert_eq!(dialogue.link.transmit().split()[..], stanza.bytes()[..]);
     dialogue.tell(ComponentInput::Close(StreamCondition::SystemShutdown));
     assert!(!dialogue.link.send(&stanza), "not after our end tag");
 }

@@ -14,8 +14,8 @@ mod undelivered;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use verona_xml::{Edit, Element, Head, Scope, Tag, end, rewrite};
 
 pub use admitted::{Admitted, Destination};
@@ -25,7 +25,7 @@ pub use condition::{ErrorType, StanzaCondition, StreamCondition};
 pub use safekeeping::{Release, Safekeeping};
 pub use undelivered::{Reason, Undelivered};
 
-use crate::addr::{BadJid, Domain, Jid};
+use crate::addr::{Domain, Jid, Parts, RecentDomains};
 
 /// A stanza with valid addresses, in bytes of its own that fit any stream whose content namespace is inherited:
 /// `jabber:server`, `jabber:component:accept`. Cheap to clone.
@@ -35,7 +35,7 @@ pub struct Stanza {
     class: StanzaClass,
     from: Domain,
     to: Domain,
-    bytes: Bytes,
+    bytes: Arc<[u8]>,
     safekeeping: Option<Safekeeping>,
 }
 
@@ -53,13 +53,27 @@ impl Stanza {
         scope: &Scope,
         lang: Option<&str>,
     ) -> Result<Self, BadStanza> {
+        Self::read_among(&mut RecentDomains::default(), element, head, scope, lang)
+    }
+
+    /// As [`Stanza::read`], where `domains` are those of the stanzas before it on its connection.
+    ///
+    /// # Errors
+    /// Those of [`Stanza::read`].
+    pub fn read_among(
+        domains: &mut RecentDomains,
+        element: &[u8],
+        head: &Head,
+        scope: &Scope,
+        lang: Option<&str>,
+    ) -> Result<Self, BadStanza> {
         //= STREAM-42
         let kind = StanzaKind::from_name(head.local(element))
             .ok_or(BadStanza::Stream(StreamCondition::UnsupportedStanzaType))?;
         //= ROUTE-01
-        let to = Address::read(head.to(element))?;
+        let to = Address::read(head.to(element), domains)?;
         //= ROUTE-02
-        let from = Address::read(head.from(element))?;
+        let from = Address::read(head.from(element), domains)?;
         let type_attribute = head.kind(element);
         let class = StanzaClass::of(kind, type_attribute.as_deref());
         let refused = if from.is_malformed || to.is_malformed {
@@ -74,8 +88,8 @@ impl Stanza {
         if let Some(reason) = refused {
             let stanza = Self::build(
                 kind,
-                &from.jid,
-                &to.jid,
+                &from.jid(),
+                &to.jid(),
                 type_attribute.as_deref(),
                 head.id(element).as_deref(),
                 "",
@@ -95,14 +109,14 @@ impl Stanza {
             lang,
         };
         let bytes = match rewrite(element, head, scope, &edit) {
-            Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
-            Cow::Owned(bytes) => Bytes::from(bytes.into_boxed_slice()),
+            Cow::Borrowed(bytes) => Arc::from(bytes),
+            Cow::Owned(bytes) => Arc::from(bytes),
         };
         Ok(Self {
             kind,
             class,
-            from: from.jid.domain().clone(),
-            to: to.jid.domain().clone(),
+            from: from.domain,
+            to: to.domain,
             bytes,
             safekeeping: None,
         })
@@ -136,7 +150,7 @@ impl Stanza {
             class: StanzaClass::of(kind, type_attribute),
             from: from.domain().clone(),
             to: to.domain().clone(),
-            bytes: Bytes::from(out.into_bytes().into_boxed_slice()),
+            bytes: Arc::from(out.into_bytes()),
             safekeeping: None,
         }
     }
@@ -145,7 +159,7 @@ impl Stanza {
     ///
     /// # Errors
     /// [`NoStanza`] when the bytes are something else.
-    pub fn restore(bytes: Bytes) -> Result<Self, NoStanza> {
+    pub fn restore(bytes: Arc<[u8]>) -> Result<Self, NoStanza> {
         let root = Element::parse(&bytes, &Scope::default()).map_err(|_| NoStanza)?;
         let kind = StanzaKind::from_name(root.name())
             .filter(|_| root.namespace().is_empty())
@@ -208,7 +222,7 @@ impl Stanza {
 
     /// The element as it is written on a stream: nothing else is held by them.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
 
@@ -372,41 +386,42 @@ impl fmt::Display for BadStanza {
 
 impl std::error::Error for BadStanza {}
 
-struct Address {
-    jid: Jid,
+/// An address as it stands in a stanza.
+struct Address<'a> {
+    text: Cow<'a, str>,
+    domain: Domain,
     /// The text to write where it differs from what came.
     normalised: Option<String>,
-    /// The localpart or the resource is bad, and `jid` is the domain alone.
+    /// The localpart or the resource is bad.
     is_malformed: bool,
 }
 
-impl Address {
-    fn read(text: Option<Cow<'_, str>>) -> Result<Self, BadStanza> {
-        let improper = BadStanza::Stream(StreamCondition::ImproperAddressing);
-        let Some(text) = text else {
-            return Err(improper);
+impl<'a> Address<'a> {
+    fn read(text: Option<Cow<'a, str>>, domains: &mut RecentDomains) -> Result<Self, BadStanza> {
+        let improper = || BadStanza::Stream(StreamCondition::ImproperAddressing);
+        let text = text.ok_or_else(improper)?;
+        let parts = Parts::of(&text);
+        let domain = domains.parse(parts.domain).map_err(|_| improper())?;
+        //= ROUTE-07
+        let is_malformed = !parts.are_valid_beside_the_domain();
+        // Preparation changes nothing but the domain.
+        let is_normal = is_malformed || parts.domain == domain.as_str();
+        let normalised = match is_normal {
+            true => None,
+            false => Jid::parse(&text).ok().map(|jid| jid.to_string()),
         };
-        match Jid::parse(&text) {
-            Ok(jid) => Ok(Self {
-                normalised: (domain_of(&text) != jid.domain().as_str()).then(|| jid.to_string()),
-                jid,
-                is_malformed: false,
-            }),
-            //= ROUTE-07
-            Err(BadJid::Part(domain)) => Ok(Self {
-                jid: domain.into(),
-                normalised: None,
-                is_malformed: true,
-            }),
-            Err(BadJid::Domain) => Err(improper),
-        }
+        Ok(Self {
+            domain,
+            normalised,
+            is_malformed,
+            text,
+        })
     }
-}
 
-/// The domain as it is spelt in an address that is valid: preparation changes nothing else of it.
-fn domain_of(address: &str) -> &str {
-    let bare = address.split_once('/').map_or(address, |(bare, _)| bare);
-    bare.split_once('@').map_or(bare, |(_, domain)| domain)
+    /// The address, or its domain alone where the rest of it is bad.
+    fn jid(&self) -> Jid {
+        Jid::parse(&self.text).unwrap_or_else(|_| self.domain.clone().into())
+    }
 }
 
 #[cfg(test)]
@@ -471,7 +486,7 @@ mod tests {
         //= ROUTE-28
         let text = "<message  to=\"b@montague.lit/c\" from='a@capulet.lit' id='1&amp;2' type='chat'><body>&lt;x></body><x xmlns='urn:x'/></message >";
         let stanza = read(text).unwrap();
-        assert_eq!(stanza.bytes(), text.as_bytes());
+        assert_eq!(stanza.bytes()[..], *text.as_bytes());
         assert_eq!(stanza.from().as_str(), "capulet.lit");
         assert_eq!(stanza.to().as_str(), "montague.lit");
         assert_eq!(stanza.sender(), Jid::parse("a@capulet.lit").unwrap());
@@ -483,11 +498,10 @@ mod tests {
     #[test]
     fn the_bytes_of_a_stanza_are_of_its_own() {
         let (bytes, head, scope) = first_level("<message from='a@capulet.lit' to='montague.lit'/>");
-        let buffer = Bytes::from(bytes);
-        let stanza = Stanza::read(&buffer, &head, &scope, None).unwrap();
-        assert_ne!(stanza.bytes().as_ptr(), buffer.as_ptr());
-        drop(buffer);
-        assert!(stanza.bytes().is_unique(), "no larger buffer is kept alive");
+        let stanza = Stanza::read(&bytes, &head, &scope, None).unwrap();
+        assert_ne!(stanza.bytes().as_ptr(), bytes.as_ptr());
+        assert_eq!(stanza.bytes().len(), bytes.len());
+        assert_eq!(Arc::strong_count(stanza.bytes()), 1, "nobody else has them");
     }
 
     #[test]
@@ -586,8 +600,8 @@ mod tests {
             };
             assert_eq!(reason, Reason::BadName);
             assert_eq!(
-                stanza.bytes(),
-                "<message from='a@capulet.lit' to='b@montague.lit' id='1'/>".as_bytes()
+                stanza.bytes()[..],
+                *b"<message from='a@capulet.lit' to='b@montague.lit' id='1'/>"
             );
         }
         let text = "<message from='é@capulet.lit' to='b@montague.lit'><body é:x='' xmlns:é='urn:x'>é</body></message>";

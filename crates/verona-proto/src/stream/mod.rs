@@ -46,7 +46,7 @@ pub use management::{ResumePoint, Ticket};
 pub use open::ANSWERS_FOR;
 pub use output::{Event, KeyCheck, Output, Peer};
 
-use crate::addr::DomainPair;
+use crate::addr::{DomainPair, RecentDomains};
 use crate::carriage::Custody;
 use crate::certificate::Attestation;
 use crate::discovery::Target;
@@ -69,6 +69,7 @@ pub struct Stream {
     /// Whether the scanner ends with the header that is to come.
     until_header: bool,
     inbox: BytesMut,
+    domains: RecentDomains,
 }
 
 impl Stream {
@@ -123,6 +124,7 @@ impl Stream {
             scanner,
             until_header: false,
             inbox: BytesMut::new(),
+            domains: RecentDomains::default(),
         }
     }
 
@@ -307,59 +309,88 @@ impl Stream {
     }
 
     fn on_bytes(&mut self, bytes: &[u8], now: Instant) {
-        self.inbox.extend_from_slice(bytes);
         if !bytes.is_empty() {
             self.context.last_read = now;
             self.context.reads = self.context.reads.wrapping_add(1);
         }
-        while !self.inbox.is_empty() {
-            if self.phase.is_deaf() {
-                return self.on_ignored_bytes();
-            }
-            if self.phase.awaits_attestation() {
-                return self.on_early_bytes(now);
-            }
-            //= TLS-07
-            // Bytes behind <starttls/> or <proceed/> were not protected and must never be read as if they were.
-            if self.phase.awaits_tls() {
-                self.fail(StreamError::injected(), now);
-                continue;
-            }
-            if self.until_header {
-                match receiving::behind_auth(&self.inbox) {
-                    Some(Restart::AtHeader) => {}
-                    Some(Restart::Now) => self.restart(),
-                    None => return,
-                }
-            }
-            let scan = match self.scanner.scan(&self.inbox) {
-                Ok(scan) => scan,
-                Err(error) => {
-                    self.fail(StreamError::from_xml(&error), now);
-                    continue;
-                }
-            };
-            let (len, frame) = match scan {
-                Scan::More => return,
-                Scan::Space { len } | Scan::Declaration { len } => (len, Frame::Nothing),
-                Scan::Header { len, .. } => (len, Frame::Header),
-                Scan::Element { len, head } => (len, Frame::Element(head)),
-                Scan::Close { len } => (len, Frame::Close),
-            };
-            let element = self.inbox.split_to(len.min(self.inbox.len()));
-            //= STREAM-52
-            self.on_frame(frame, &element, now);
-            match self.context.restart.take() {
-                None => {}
-                Some(Restart::Now) => self.restart(),
-                Some(Restart::AtHeader) => self.until_header = true,
-            }
+        // Elements are read where they stand; only what is not whole yet is kept.
+        if self.inbox.is_empty() {
+            let rest = self.read(bytes, now);
+            self.inbox.extend_from_slice(rest);
+            return;
+        }
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.extend_from_slice(bytes);
+        let rest = self.read(&inbox, now).len();
+        // An idle stream holds no memory for what was once read.
+        if rest > 0 {
+            inbox.advance(inbox.len() - rest);
+            self.inbox = inbox;
         }
     }
 
+    /// Reads as much as can be read; says what is left.
+    fn read<'a>(&mut self, bytes: &'a [u8], now: Instant) -> &'a [u8] {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.phase.is_deaf() {
+                return self.on_ignored_bytes(rest);
+            }
+            match self.next_frame(rest, now) {
+                Some(len) => rest = rest.get(len..).unwrap_or_default(),
+                None => break,
+            }
+        }
+        rest
+    }
+
+    /// Reads what comes next, and says how long it was; `None` when it is not whole, or when it is not its time.
+    fn next_frame(&mut self, rest: &[u8], now: Instant) -> Option<usize> {
+        if self.phase.awaits_attestation() {
+            self.on_early_bytes(rest, now);
+            return None;
+        }
+        //= TLS-07
+        // Bytes behind <starttls/> or <proceed/> were not protected and must never be read as if they were.
+        if self.phase.awaits_tls() {
+            self.fail(StreamError::injected(), now);
+            return Some(0);
+        }
+        if self.until_header {
+            match receiving::behind_auth(rest) {
+                Some(Restart::AtHeader) => {}
+                Some(Restart::Now) => self.restart(),
+                None => return None,
+            }
+        }
+        let scan = match self.scanner.scan(rest) {
+            Ok(scan) => scan,
+            Err(error) => {
+                self.fail(StreamError::from_xml(&error), now);
+                return Some(0);
+            }
+        };
+        let (len, frame) = match scan {
+            Scan::More => return None,
+            Scan::Space { len } | Scan::Declaration { len } => (len, Frame::Nothing),
+            Scan::Header { len, .. } => (len, Frame::Header),
+            Scan::Element { len, head } => (len, Frame::Element(head)),
+            Scan::Close { len } => (len, Frame::Close),
+        };
+        let element = rest.get(..len).unwrap_or(rest);
+        //= STREAM-52
+        self.on_frame(frame, element, now);
+        match self.context.restart.take() {
+            None => {}
+            Some(Restart::Now) => self.restart(),
+            Some(Restart::AtHeader) => self.until_header = true,
+        }
+        Some(element.len())
+    }
+
     /// The peer need not wait for our features, but what it sends before them is bounded.
-    fn on_early_bytes(&mut self, now: Instant) {
-        if self.inbox.len() > size(self.context.policy.limits.negotiation_bytes_max) {
+    fn on_early_bytes(&mut self, rest: &[u8], now: Instant) {
+        if rest.len() > size(self.context.policy.limits.negotiation_bytes_max) {
             let error = StreamError::peer(
                 StreamCondition::PolicyViolation,
                 "too much was sent before our features",
@@ -370,15 +401,15 @@ impl Stream {
 
     /// After an error nothing is understood any more; but a peer that closes its side need not be waited for. Only as
     /// much is kept as may be the beginning of its closing tag.
-    fn on_ignored_bytes(&mut self) {
-        let closed = self.inbox.windows(CLOSE.len()).any(|bytes| bytes == CLOSE);
+    fn on_ignored_bytes<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let closed = bytes.windows(CLOSE.len()).any(|bytes| bytes == CLOSE);
         if closed && self.phase.is_waiting_for_close() {
             self.context.outputs.push_back(Output::Close);
             self.phase = Phase::Closed;
-            self.inbox.clear();
+            return &[];
         }
-        let kept = self.inbox.len().min(CLOSE.len() - 1);
-        self.inbox.advance(self.inbox.len() - kept);
+        let kept = bytes.len().min(CLOSE.len() - 1);
+        bytes.get(bytes.len() - kept..).unwrap_or_default()
     }
 
     fn on_frame(&mut self, frame: Frame, bytes: &[u8], now: Instant) {
@@ -403,11 +434,14 @@ impl Stream {
         if head.namespace(bytes, scope) == ns::SERVER {
             // Reading a stanza is work, which a peer that may send none does not get.
             let stanza = match self.phase.hears_stanzas() {
-                true => Stanza::read(bytes, head, scope, self.context.peer_lang.as_deref()),
+                true => {
+                    let lang = self.context.peer_lang.as_deref();
+                    Stanza::read_among(&mut self.domains, bytes, head, scope, lang)
+                }
                 false => Err(BadStanza::Stream(StreamCondition::NotAuthorized)),
             };
             let stanza = stanza.and_then(|stanza| self.check_size(stanza));
-            return self.step(now, |phase, context| phase.on_stanza(stanza, context, now));
+            return self.on_stanza(stanza, now);
         }
         let element = match Element::parse(bytes, scope) {
             Ok(element) => element,
@@ -419,6 +453,25 @@ impl Stream {
         self.step(now, |phase, context| {
             phase.on_element(&element, context, now)
         });
+    }
+
+    /// An open stream stays as it is, so it need not be moved for each stanza.
+    fn on_stanza(&mut self, stanza: Result<Stanza, BadStanza>, now: Instant) {
+        match &self.phase {
+            Phase::Open(open) if self.context.reload.is_none() => {
+                if let Err(error) = open.on_stanza(stanza, &mut self.context, now) {
+                    self.fail(error, now);
+                }
+            }
+            Phase::Open(_)
+            | Phase::Initiating(_)
+            | Phase::Receiving(_)
+            | Phase::Verifying(_)
+            | Phase::Closing(_)
+            | Phase::Closed => {
+                self.step(now, |phase, context| phase.on_stanza(stanza, context, now));
+            }
+        }
     }
 
     /// What is made of a stanza must not be larger than what may be sent: declarations that it took from the header
@@ -583,7 +636,10 @@ impl Phase {
         now: Instant,
     ) -> Result<Self, StreamError> {
         match self {
-            Self::Open(phase) => phase.on_stanza(stanza, context, now),
+            Self::Open(phase) => {
+                phase.on_stanza(stanza, context, now)?;
+                Ok(Self::Open(phase))
+            }
             Self::Closing(phase) => phase.on_stanza(stanza, context, now),
             Self::Closed => Ok(Self::Closed),
             //= STREAM-34

@@ -199,18 +199,17 @@ impl Open {
     }
 
     pub(super) fn on_stanza(
-        self,
+        &self,
         stanza: Result<Stanza, BadStanza>,
         context: &mut Context,
         now: Instant,
-    ) -> Result<super::Phase, StreamError> {
+    ) -> Result<(), StreamError> {
         // The answer to the stream's own ping is nobody's use of it.
         let is_answer = |stanza| self.probe.is_answer(stanza);
         if !stanza.as_ref().is_ok_and(is_answer) {
             context.last_stanza = now;
         }
-        self.receive(stanza, context)?;
-        Ok(super::Phase::Open(self))
+        self.receive(stanza, context)
     }
 
     /// Admits one stanza and has it routed (ROUTE-01..08).

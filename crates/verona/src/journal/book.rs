@@ -4,9 +4,9 @@
 //! disk turns is never written. Everything waiting goes into the next group (one flush for all of it).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use verona_proto::addr::Domain;
 
 /// The accounts. Numbers grow by one with each message.
@@ -34,7 +34,7 @@ pub(super) struct Book {
 pub(super) struct Record {
     /// When it was taken.
     pub(super) taken: SystemTime,
-    pub(super) stanza: Bytes,
+    pub(super) stanza: Arc<[u8]>,
 }
 
 /// What one domain may have in the journal.
@@ -217,7 +217,7 @@ impl Book {
     }
 }
 
-pub(super) fn length(bytes: &Bytes) -> u64 {
+pub(super) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
@@ -241,7 +241,7 @@ mod tests {
     fn record(bytes: usize) -> Record {
         Record {
             taken: SystemTime::UNIX_EPOCH,
-            stanza: Bytes::from(vec![b'x'; bytes]),
+            stanza: Arc::from(vec![b'x'; bytes]),
         }
     }
 

@@ -7,9 +7,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
 use redb::{
     Database, DatabaseError, ReadableTable as _, ReadableTableMetadata as _, StorageError,
     TableDefinition,
@@ -330,7 +330,7 @@ impl Record {
         }
         Some(Self {
             taken: UNIX_EPOCH.checked_add(Duration::from_millis(u64::from_le_bytes(*millis)))?,
-            stanza: Bytes::copy_from_slice(stanza),
+            stanza: Arc::from(stanza),
         })
     }
 }
@@ -444,7 +444,7 @@ mod tests {
     fn record(text: &str) -> Record {
         Record {
             taken: UNIX_EPOCH + Duration::from_millis(1_764_000_000_123),
-            stanza: Bytes::copy_from_slice(text.as_bytes()),
+            stanza: Arc::from(text.as_bytes()),
         }
     }
 
