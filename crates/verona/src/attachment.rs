@@ -93,7 +93,7 @@ impl Attachment {
         let Some(mut admitted) = originate(&self.shared.hosts(), stanza) else {
             return Err(SendError::NoRoute);
         };
-        admitted = match self.shared.keep(admitted).await {
+        admitted = match self.shared.keep(admitted) {
             Some(kept) => kept,
             // The error is on its way.
             None => return Ok(()),
@@ -104,7 +104,7 @@ impl Attachment {
             .map_or(0, Safekeeping::number);
         let until = Instant::now() + PATIENCE;
         loop {
-            let full: Admitted = match self.shared.route(admitted).await {
+            let full: Admitted = match self.shared.route(admitted) {
                 None => {
                     if let Some(journal) = &self.shared.journal {
                         journal.safe_or_ended(kept).await;
@@ -133,7 +133,7 @@ impl Drop for Attachment {
         runtime.spawn(async move {
             //= ROUTE-19
             let why = Undelivered::new(Reason::ComponentAway, &domain, "");
-            crate::component::bounce_all(&shared, drain, &why).await;
+            crate::component::bounce_all(&shared, drain, &why);
         });
     }
 }

@@ -165,7 +165,7 @@ impl ComponentTask {
             }
             let leave = leave_at.unwrap_or_else(tokio::time::Instant::now);
             if outgoing.is_empty() {
-                self.fill().await;
+                self.fill();
                 outgoing = self.link.transmit().split();
                 progress = tokio::time::Instant::now();
             }
@@ -268,7 +268,7 @@ impl ComponentTask {
                     self.outputs().await;
                     return;
                 }
-                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared).await,
+                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared),
                 _ = stop.changed(), if reading => {}
                 () = tokio::time::sleep_until(deadline), if !closing => {
                     self.link.handle(ComponentInput::Tick, now());
@@ -285,9 +285,7 @@ impl ComponentTask {
         while let Some(output) = self.link.poll() {
             match output {
                 ComponentOutput::Claim(domain) => self.claim(domain).await,
-                ComponentOutput::Deliver(admitted) => {
-                    self.held.deliver(&self.shared, admitted).await
-                }
+                ComponentOutput::Deliver(admitted) => self.held.deliver(&self.shared, admitted),
                 ComponentOutput::Event(event) => log::component(&self.peer, &event),
                 ComponentOutput::Close => closing = true,
             }
@@ -406,7 +404,7 @@ impl ComponentTask {
     }
 
     /// Fills the write buffer: the component's own queue first, then the errors for what could not be sent.
-    async fn fill(&mut self) {
+    fn fill(&mut self) {
         let mut batch = VecDeque::new();
         loop {
             let free = self.free();
@@ -444,7 +442,7 @@ impl ComponentTask {
                 Some(stanza) => {
                     drain.acknowledge(1);
                     let why = why.clone();
-                    self.shared.bounce(&stanza, &why).await;
+                    self.shared.bounce(&stanza, &why);
                 }
                 None => {
                     if let Some(ComponentCommand::Return { drain, why }) = self.returns.pop_front()
@@ -522,7 +520,7 @@ impl ComponentTask {
                 }
             }
         }
-        self.held.give_up(&self.shared).await;
+        self.held.give_up(&self.shared);
         if let Some(Attached {
             domain,
             feeder,
@@ -546,7 +544,7 @@ impl ComponentTask {
         for command in self.returns {
             match command {
                 ComponentCommand::Return { drain, why } => {
-                    bounce_all(&self.shared, drain, &why).await;
+                    bounce_all(&self.shared, drain, &why);
                 }
                 ComponentCommand::Replace(_) | ComponentCommand::Close(_) => {}
             }
@@ -567,10 +565,10 @@ async fn received(queue: oneshot::Receiver<Drain>, feeder: &Feeder) -> Option<Dr
 }
 
 /// Answers everything in a queue with errors, and ends the queue.
-pub(crate) async fn bounce_all(shared: &Shared, drain: Drain, why: &Undelivered) {
+pub(crate) fn bounce_all(shared: &Shared, drain: Drain, why: &Undelivered) {
     let stanzas: Vec<Stanza> = drain.close();
     for stanza in stanzas {
-        shared.bounce(&stanza, why).await;
+        shared.bounce(&stanza, why);
     }
 }
 

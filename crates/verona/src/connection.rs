@@ -523,7 +523,7 @@ impl Connection {
                 outgoing = stream.transmit().split();
                 if outgoing.is_empty() {
                     // What is refused has nothing in front of it that must leave first.
-                    self.acknowledge().await;
+                    self.acknowledge();
                 } else {
                     progress = tokio::time::Instant::now();
                     self.trace(TracedWhat::Sent(&outgoing));
@@ -583,7 +583,7 @@ impl Connection {
                         }
                         Ok(Written::Flushed) => {
                             unflushed = false;
-                            self.acknowledge().await;
+                            self.acknowledge();
                         }
                         Err(error) => {
                             log::broken(self.key, &lock(&self.link), &error);
@@ -625,7 +625,7 @@ impl Connection {
                     self.fail(StreamError::stalled(stall)).await;
                     return Exit::End;
                 }
-                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared).await,
+                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared),
                 () = tokio::time::sleep_until(deadline), if exit.is_none() => {
                     stream.handle(Input::Tick, now());
                     exit = self.outputs(stream).await;
@@ -759,22 +759,22 @@ impl Connection {
     }
 
     /// All that was handed to the transport has left it.
-    async fn acknowledge(&mut self) {
+    fn acknowledge(&mut self) {
         if self.offered.is_some() {
             return;
         }
         let settled = self.carriage.written(self.bytes_written);
         self.decline_departed();
-        self.shared.settled(settled).await;
+        self.shared.settled(settled);
     }
 
     /// The peer has handled the next of what was sent to it (XEP-0198).
-    async fn acknowledged(&mut self, count: u32) {
+    fn acknowledged(&mut self, count: u32) {
         self.shared.counters.acknowledged(count);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let settled = self.carriage.acknowledged(count, self.bytes_written);
         self.decline_departed();
-        self.shared.settled(settled).await;
+        self.shared.settled(settled);
     }
 
     /// Carries out what the stream wants.
@@ -785,16 +785,16 @@ impl Connection {
             while let Some(output) = stream.poll() {
                 match output {
                     Output::Attest(domain) => self.attest(domain),
-                    Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted).await,
-                    Output::Acknowledged(count) => self.acknowledged(count).await,
+                    Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted),
+                    Output::Acknowledged(count) => self.acknowledged(count),
                     Output::Answered => {
                         let settled = self.carriage.answered(self.bytes_written);
                         self.decline_departed();
-                        self.shared.settled(settled).await;
+                        self.shared.settled(settled);
                     }
                     Output::Unmanaged => {
                         self.carriage.unmanaged();
-                        self.acknowledge().await;
+                        self.acknowledge();
                     }
                     Output::Event(Event::KeyReceived(check)) if !self.may_check(&check.pair) => {
                         unchecked.push(check.pair);
@@ -928,7 +928,7 @@ impl Connection {
                 | ConnectionCommand::Close(_) => {}
             }
         }
-        self.held.give_up(&self.shared).await;
+        self.held.give_up(&self.shared);
         self.trace(TracedWhat::Closed);
         let keep = match &self.lost {
             Some(_) => Keep::InFlight,

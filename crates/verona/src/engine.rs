@@ -404,7 +404,7 @@ impl Handle {
         };
         let began = tokio::time::Instant::now();
         let mut expected = shared.pings.expect(id, to.clone());
-        if let Some(full) = shared.route(admitted).await {
+        if let Some(full) = shared.route(admitted) {
             shared.pings.fails(
                 full.admitted.stanza(),
                 "too much is waiting for this domain already",

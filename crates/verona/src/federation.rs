@@ -141,7 +141,7 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
         Command::Abandon { stream } => send(shared, stream, ConnectionCommand::Abandon),
         Command::Settled(settled) => {
             let shared = Arc::clone(shared);
-            tokio::spawn(async move { shared.settled(settled).await });
+            tokio::spawn(async move { shared.settled(settled) });
             None
         }
         Command::Converge { stream } => send(shared, stream, ConnectionCommand::Converge),
@@ -154,7 +154,7 @@ fn execute(shared: &Arc<Shared>, command: Command) -> Option<Signal> {
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 for stanza in stanzas {
-                    shared.bounce(&stanza, &why).await;
+                    shared.bounce(&stanza, &why);
                 }
             });
             None
@@ -234,7 +234,7 @@ fn give_back(shared: &Arc<Shared>, pair: &DomainPair, drain: Drain, why: Undeliv
     match undone {
         Some(ComponentCommand::Return { drain, why }) => {
             let shared = Arc::clone(shared);
-            tokio::spawn(async move { bounce_all(&shared, drain, &why).await });
+            tokio::spawn(async move { bounce_all(&shared, drain, &why) });
         }
         Some(ComponentCommand::Replace(_) | ComponentCommand::Close(_)) | None => {}
     }

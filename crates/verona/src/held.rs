@@ -38,8 +38,8 @@ struct Read {
 
 impl Held {
     /// Routes a stanza, or keeps it behind those that wait.
-    pub(crate) async fn deliver(&mut self, shared: &Shared, admitted: Admitted) {
-        let Some(admitted) = shared.keep(admitted).await else {
+    pub(crate) fn deliver(&mut self, shared: &Shared, admitted: Admitted) {
+        let Some(admitted) = shared.keep(admitted) else {
             return;
         };
         if let Some(safekeeping) = admitted.stanza().safekeeping() {
@@ -49,7 +49,7 @@ impl Held {
             self.waiting.push_back(admitted);
             return;
         }
-        if let Some(full) = shared.route(admitted).await {
+        if let Some(full) = shared.route(admitted) {
             match self.is_worth_waiting(&full) {
                 true => {
                     let now = Instant::now();
@@ -57,16 +57,16 @@ impl Held {
                     self.next = Some(now + RETRY);
                     self.waiting.push_front(full.admitted);
                 }
-                false => shared.overflow(full.admitted.stanza()).await,
+                false => shared.overflow(full.admitted.stanza()),
             }
         }
     }
 
     /// Tries again what waits.
-    pub(crate) async fn retry(&mut self, shared: &Shared) {
+    pub(crate) fn retry(&mut self, shared: &Shared) {
         self.next = Some(Instant::now() + RETRY);
         while let Some(admitted) = self.waiting.pop_front() {
-            let Some(full) = shared.route(admitted).await else {
+            let Some(full) = shared.route(admitted) else {
                 self.since = Some(Instant::now());
                 continue;
             };
@@ -76,17 +76,17 @@ impl Held {
                 return;
             }
             self.mark_slow(&full.feeder);
-            shared.overflow(full.admitted.stanza()).await;
+            shared.overflow(full.admitted.stanza());
         }
         self.since = None;
         self.next = None;
     }
 
     /// The reader ends: what did not find room is answered, for nobody else knows of it.
-    pub(crate) async fn give_up(&mut self, shared: &Shared) {
+    pub(crate) fn give_up(&mut self, shared: &Shared) {
         while let Some(admitted) = self.waiting.pop_front() {
-            if let Some(full) = shared.route(admitted).await {
-                shared.overflow(full.admitted.stanza()).await;
+            if let Some(full) = shared.route(admitted) {
+                shared.overflow(full.admitted.stanza());
             }
         }
     }

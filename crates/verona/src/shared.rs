@@ -356,12 +356,12 @@ impl Shared {
 
     /// Brings a stanza where it belongs; what cannot be brought is answered. A full outbox gives the stanza back: the
     /// caller knows whether waiting is of use.
-    pub(crate) async fn route(&self, admitted: Admitted) -> Option<Full> {
+    pub(crate) fn route(&self, admitted: Admitted) -> Option<Full> {
         let is_unanswerable = matches!(
             admitted.stanza().class(),
             StanzaClass::Answer | StanzaClass::Error
         );
-        match self.bring(admitted).await {
+        match self.bring(admitted) {
             Brought::There => None,
             Brought::Unheard => {
                 // What nobody needs to hear, such as a presence for nobody, is no loss.
@@ -379,7 +379,7 @@ impl Shared {
         self.conclude(self.switchboard.restore(admitted, now()));
     }
 
-    async fn bring(&self, admitted: Admitted) -> Brought {
+    fn bring(&self, admitted: Admitted) -> Brought {
         match self.pings.settles(admitted.stanza()) {
             true => Brought::There,
             false => self.conclude(self.switchboard.route(admitted, now())),
@@ -438,7 +438,7 @@ impl Shared {
 
     /// Has a copy kept of what was read, if its domain wants that. A message of which none can be kept is returned to its
     /// sender instead of being taken on a promise that does not hold.
-    pub(crate) async fn keep(&self, admitted: Admitted) -> Option<Admitted> {
+    pub(crate) fn keep(&self, admitted: Admitted) -> Option<Admitted> {
         let Some(journal) = &self.journal else {
             return Some(admitted);
         };
@@ -453,26 +453,26 @@ impl Shared {
             Refusal::Broken => Reason::JournalBroken,
         };
         let why = Undelivered::new(reason, stanza.to(), "");
-        self.bounce(&stanza, &why).await;
+        self.bounce(&stanza, &why);
         None
     }
 
     /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
-    pub(crate) async fn overflow(&self, stanza: &Stanza) {
+    pub(crate) fn overflow(&self, stanza: &Stanza) {
         //= ROUTE-23
         self.overflows.log(stanza.to(), REFUSED);
         let why = Undelivered::new(Reason::QueueFull, stanza.to(), "");
-        self.bounce(stanza, &why).await;
+        self.bounce(stanza, &why);
     }
 
     /// Returns a stanza to its sender with an error, unless it must not be answered (ROUTE-14). An error that finds no
     /// room, or nobody to take it, is dropped; both are counted.
-    pub(crate) async fn bounce(&self, stanza: &Stanza, why: &Undelivered) {
+    pub(crate) fn bounce(&self, stanza: &Stanza, why: &Undelivered) {
         if self.pings.fails(stanza, why.text()) {
             return;
         }
         let brought = match bounce(&self.hosts(), stanza, why) {
-            Some(error) => self.bring(error).await,
+            Some(error) => self.bring(error),
             None => Brought::Unheard,
         };
         match brought {
@@ -486,7 +486,7 @@ impl Shared {
     }
 
     /// Counts what was delivered to a peer, and returns what it does not take.
-    pub(crate) async fn settled(&self, settled: Settled) {
+    pub(crate) fn settled(&self, settled: Settled) {
         self.counters
             .delivered
             .fetch_add(settled.delivered, Ordering::Relaxed);
@@ -497,7 +497,7 @@ impl Shared {
                 stanza.bytes().len()
             );
             let why = Undelivered::new(Reason::TooLargeForPeer, stanza.to(), &detail);
-            self.bounce(&stanza, &why).await;
+            self.bounce(&stanza, &why);
         }
     }
 

@@ -133,5 +133,5 @@ async fn answer(shared: &Shared, domain: &LocalDomain, drain: Drain, reason: Rea
     shared.switchboard.detach(domain, &drain.feeder());
     //= ROUTE-19
     let why = Undelivered::new(reason, domain, "");
-    bounce_all(shared, drain, &why).await;
+    bounce_all(shared, drain, &why);
 }

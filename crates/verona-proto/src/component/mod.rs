@@ -17,7 +17,7 @@ use verona_xml::{Element, Head, Scan, Scanner, Tag};
 pub use event::{ComponentEvent, ComponentInput, ComponentOutput, LinkEnd, Settings};
 pub use handshake::ComponentDomains;
 
-use crate::addr::{BadJid, Direction, Domain, Hosts, Jid, LocalDomain, RecentDomains};
+use crate::addr::{Direction, Domain, Hosts, Jid, LocalDomain, Parts, RecentDomains};
 use crate::limits::{Limits, seconds, size};
 use crate::ns;
 use crate::stanza::condition::{Application, read_stream_error, stream_error};
@@ -209,41 +209,52 @@ impl ComponentLink {
         }
     }
 
-    /// Reads as many elements as are complete, and as the phase allows.
+    /// Reads as many elements as are complete, and as the phase allows, where they stand.
     fn read(&mut self) {
-        loop {
-            match self.phase {
-                Phase::AwaitAcceptance(_) | Phase::Closed => return,
-                Phase::AwaitHeader(_)
-                | Phase::AwaitHandshake(_)
-                | Phase::Open(_)
-                | Phase::Closing(_) => {}
-            }
-            match self.scanner.scan(&self.pending) {
-                Ok(Scan::More) => return,
-                Ok(Scan::Space { len } | Scan::Declaration { len }) => {
-                    self.pending.advance(len.min(self.pending.len()));
-                }
-                Ok(Scan::Header { len, .. }) => {
-                    let header = self.take(len);
-                    self.on_header(&header);
-                }
-                Ok(Scan::Element { len, head }) => {
-                    let element = self.take(len);
-                    self.on_element(&element, &head);
-                }
-                //= COMP-21
-                Ok(Scan::Close { .. }) => self.end(LinkEnd::Closed),
-                Err(error) => {
-                    let (condition, application) = StreamCondition::of_xml(&error);
-                    self.fail(condition, &error.to_string(), application);
-                }
-            }
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut rest: &[u8] = &pending;
+        while let Some(len) = self.read_next(rest) {
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        let rest = rest.len();
+        // A component that says nothing holds no memory for what it once said.
+        if rest > 0 {
+            pending.advance(pending.len() - rest);
+            self.pending = pending;
         }
     }
 
-    fn take(&mut self, len: usize) -> BytesMut {
-        self.pending.split_to(len.min(self.pending.len()))
+    /// Reads what comes next, and says how long it was; `None` when it is not whole, or when it is not its time.
+    fn read_next(&mut self, rest: &[u8]) -> Option<usize> {
+        match self.phase {
+            Phase::AwaitAcceptance(_) | Phase::Closed => return None,
+            Phase::AwaitHeader(_)
+            | Phase::AwaitHandshake(_)
+            | Phase::Open(_)
+            | Phase::Closing(_) => {}
+        }
+        match self.scanner.scan(rest) {
+            Ok(Scan::More) => None,
+            Ok(Scan::Space { len } | Scan::Declaration { len }) => Some(len),
+            Ok(Scan::Header { len, .. }) => {
+                self.on_header(rest.get(..len).unwrap_or(rest));
+                Some(len)
+            }
+            Ok(Scan::Element { len, head }) => {
+                self.on_element(rest.get(..len).unwrap_or(rest), &head);
+                Some(len)
+            }
+            //= COMP-21
+            Ok(Scan::Close { .. }) => {
+                self.end(LinkEnd::Closed);
+                None
+            }
+            Err(error) => {
+                let (condition, application) = StreamCondition::of_xml(&error);
+                self.fail(condition, &error.to_string(), application);
+                None
+            }
+        }
     }
 
     fn on_header(&mut self, header: &[u8]) {
@@ -273,7 +284,7 @@ impl ComponentLink {
     fn examine(
         &self,
         header: &[u8],
-    ) -> Result<(LocalDomain, Option<String>), (StreamCondition, &'static str)> {
+    ) -> Result<(LocalDomain, Option<Arc<str>>), (StreamCondition, &'static str)> {
         let root = Element::parse_header(header)
             .map_err(|error| (StreamCondition::of_xml(&error).0, error.what()))?;
         //= COMP-03
@@ -298,7 +309,7 @@ impl ComponentLink {
             .local(&domain)
             .filter(|domain| self.domains.contains(domain))
             .ok_or((StreamCondition::HostUnknown, "no component has this domain"))?;
-        Ok((domain, root.lang().map(str::to_owned)))
+        Ok((domain, root.lang().map(Arc::from)))
     }
 
     fn on_element(&mut self, element: &[u8], head: &Head) {
@@ -379,28 +390,28 @@ impl ComponentLink {
         };
         //= COMP-09
         //= COMP-10
-        let from = match head.from(element).as_deref().map(Jid::parse) {
-            Some(Ok(from)) => from,
-            Some(Err(BadJid::Part(domain))) => Jid::from(domain),
-            None | Some(Err(BadJid::Domain)) => {
-                let text = "a stanza without a valid 'from'";
-                return self.fail(StreamCondition::InvalidFrom, text, None);
-            }
+        let from = head.from(element);
+        let domain = from
+            .as_deref()
+            .map(|from| self.recent.parse(Parts::of(from).domain));
+        let Some((from, Ok(domain))) = from.as_deref().zip(domain) else {
+            let text = "a stanza without a valid 'from'";
+            return self.fail(StreamCondition::InvalidFrom, text, None);
         };
-        if from.domain() != open.domain.domain() {
+        if domain != *open.domain.domain() {
             let text = "a stanza from a domain that is not this component's";
             return self.fail(StreamCondition::InvalidFrom, text, None);
         }
         //= COMP-09
-        let refused = match head.to(element).as_deref().map(Jid::parse) {
-            Some(Ok(_) | Err(BadJid::Part(_))) => None,
-            Some(Err(BadJid::Domain)) => Some(Reason::BadAddress),
+        let refused = match head.to(element) {
+            Some(to) if self.recent.parse(Parts::of(&to).domain).is_ok() => None,
+            Some(_) => Some(Reason::BadAddress),
             None => Some(Reason::NoRecipient),
         };
         if let Some(reason) = refused {
             let stanza = Stanza::build(
                 kind,
-                &from,
+                &Jid::parse(from).unwrap_or_else(|_| Jid::from(domain)),
                 &Jid::from(open.domain.domain().clone()),
                 head.kind(element).as_deref(),
                 head.id(element).as_deref(),

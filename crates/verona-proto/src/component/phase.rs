@@ -2,6 +2,7 @@
 //!
 //! A phase is a type, so that nothing can be asked of a link that it does not have yet.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::addr::LocalDomain;
@@ -29,7 +30,7 @@ pub(super) struct AwaitHandshake {
     pub(super) deadline: Instant,
     pub(super) domain: LocalDomain,
     /// 'xml:lang' of the component's header.
-    pub(super) lang: Option<String>,
+    pub(super) lang: Option<Arc<str>>,
 }
 
 /// The handshake was right; whether the domain is free is known elsewhere.
@@ -37,14 +38,14 @@ pub(super) struct AwaitHandshake {
 pub(super) struct AwaitAcceptance {
     pub(super) deadline: Instant,
     pub(super) domain: LocalDomain,
-    pub(super) lang: Option<String>,
+    pub(super) lang: Option<Arc<str>>,
 }
 
 /// Stanzas flow.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) domain: LocalDomain,
-    pub(super) lang: Option<String>,
+    pub(super) lang: Option<Arc<str>>,
 }
 
 /// Our end tag is written, the component's is not here.
