@@ -442,6 +442,10 @@ impl Carriage {
             }
         }
         self.leave(leaving);
+        // A burst that is over holds no memory.
+        if self.in_flight.is_empty() && self.in_flight.capacity() > CAPACITY_KEPT {
+            self.in_flight = VecDeque::new();
+        }
         settled
     }
 
@@ -484,6 +488,9 @@ impl fmt::Debug for Carriage {
             .finish_non_exhaustive()
     }
 }
+
+/// Room for so many stanzas on their way is kept.
+const CAPACITY_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests;

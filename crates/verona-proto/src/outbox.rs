@@ -239,16 +239,17 @@ impl Drain {
     /// appended to `stanzas`.
     pub fn pull_up_to(&mut self, bytes: usize, count: usize, stanzas: &mut VecDeque<Stanza>) {
         let mut contents = self.0.lock();
-        let mut pulled = 0;
-        let mut total = 0;
-        for entry in contents.entries.iter().skip(contents.pulled).take(count) {
-            stanzas.push_back(entry.stanza.clone());
-            pulled += 1;
-            total += entry.stanza.bytes().len();
-            if total >= bytes {
-                break;
-            }
-        }
+        let mut total = 0_usize;
+        let waiting = contents.entries.iter().skip(contents.pulled).take(count);
+        let pulled = waiting
+            .clone()
+            .take_while(|entry| {
+                let is_within = total < bytes;
+                total = total.saturating_add(entry.stanza.bytes().len());
+                is_within
+            })
+            .count();
+        stanzas.extend(waiting.take(pulled).map(|entry| entry.stanza.clone()));
         contents.pulled += pulled;
         contents.moved |= pulled > 0;
     }
@@ -537,7 +538,7 @@ impl fmt::Debug for Contents {
 
 /// Room for this many stanzas is kept by an empty queue; a burst that is over holds no memory, for there may be a
 /// hundred thousand queues.
-const CAPACITY_KEPT: usize = 16;
+const CAPACITY_KEPT: usize = 4;
 
 /// What so many stanzas of so many bytes together take.
 fn cost(count: usize, bytes: usize) -> usize {

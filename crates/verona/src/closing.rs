@@ -30,7 +30,7 @@ impl Handle {
                 StreamCondition::UndefinedCondition,
                 "the operator closes the link",
             );
-            let command = ConnectionCommand::Close(error.quietly());
+            let command = Box::new(ConnectionCommand::Close(error.quietly()));
             closed += 1;
             // One that has ended needs no telling; one that is busy is told when it is not.
             if let Err(TrySendError::Full(command)) = handle.commands.try_send(command) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput, Settings};
@@ -19,6 +19,7 @@ use crate::config::Conflict;
 use crate::held::Held;
 use crate::journal::{self, Barrier, Journal};
 use crate::observe::log;
+use crate::read::read;
 use crate::shared::{Shared, now};
 use crate::throttle::Throttle;
 use crate::waiting;
@@ -143,7 +144,7 @@ impl Claimed {
 impl ComponentTask {
     async fn drive<IO: AsyncRead + AsyncWrite + Unpin>(&mut self, io: &mut IO) {
         let (mut reader, mut writer) = tokio::io::split(io);
-        let mut incoming = BytesMut::with_capacity(READ_BYTES);
+        let mut incoming = BytesMut::new();
         let mut outgoing = BytesMut::new();
         let mut closing = false;
         let stall = seconds(self.shared.limits().write_stall_seconds);
@@ -167,6 +168,9 @@ impl ComponentTask {
             if outgoing.is_empty() {
                 self.fill();
                 outgoing = self.link.transmit().split();
+                if outgoing.is_empty() {
+                    *self.link.transmit() = BytesMut::new();
+                }
                 progress = tokio::time::Instant::now();
             }
             if closing && outgoing.is_empty() && self.held.is_empty() {
@@ -196,13 +200,13 @@ impl ComponentTask {
             //= LIM-11
             let throttled = throttle.until().filter(|_| reading);
             tokio::select! {
-                read = reader.read_buf(&mut incoming), if reading && throttled.is_none() => {
+                read = read(&mut reader, &mut incoming), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) | Err(_) => self.link.handle(ComponentInput::Eof, now()),
                         Ok(count) => {
                             throttle.spend(count);
                             self.link.handle(ComponentInput::Bytes(&incoming), now());
-                            incoming.clear();
+                            incoming = BytesMut::new();
                         }
                     }
                     closing |= self.outputs().await;
@@ -572,8 +576,6 @@ pub(crate) fn bounce_all(shared: &Shared, drain: Drain, why: &Undelivered) {
     }
 }
 
-/// A read takes at most this much.
-const READ_BYTES: usize = 16 * 1024;
 /// One write takes what is ready up to this much.
 const WRITE_BYTES: usize = 64 * 1024;
 /// Errors that may wait for a component before the next are made.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
@@ -30,6 +30,7 @@ use crate::gate::Admission;
 use crate::held::Held;
 use crate::journal::{self, Journal};
 use crate::observe::log;
+use crate::read::read;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTransport};
 use crate::throttle::Throttle;
@@ -65,7 +66,8 @@ pub(crate) enum ConnectionCommand {
 /// How others reach a connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionHandle {
-    pub(crate) commands: mpsc::Sender<ConnectionCommand>,
+    /// Boxed, for a channel holds room for many, and few are ever sent.
+    pub(crate) commands: mpsc::Sender<Box<ConnectionCommand>>,
     pub(crate) link: Arc<Mutex<Link>>,
     pub(crate) abort: AbortHandle,
     /// Notes a queue that is sent to the connection, so that it is given back whatever becomes of the connection.
@@ -129,7 +131,7 @@ pub(crate) fn spawn(
     // Before the stream takes the configuration that there is, so that no change is missed.
     let reloads = shared.reloads.subscribe();
     let ready: Arc<Notify> = Arc::default();
-    let connection = Connection {
+    let mut connection = Box::new(Connection {
         shared: Arc::clone(shared),
         key,
         link: Arc::clone(&link),
@@ -145,14 +147,14 @@ pub(crate) fn spawn(
         admission: None,
         throttle: Throttle::new(shared.limits().bytes_per_second_max),
         shown: Arc::default(),
-    };
+    });
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         // Not before the registry knows us, or a command could find nobody.
-        match started.await {
-            Ok(()) => connection.run(tcp, origin).await,
-            Err(_) => connection.end().await,
+        if let Ok(()) = started.await {
+            connection.run(tcp, origin).await;
         }
+        Box::pin(connection.end()).await;
     });
     shared.connections().insert(
         key,
@@ -210,7 +212,7 @@ struct Connection {
     shared: Arc<Shared>,
     key: StreamKey,
     link: Arc<Mutex<Link>>,
-    commands: mpsc::Receiver<ConnectionCommand>,
+    commands: mpsc::Receiver<Box<ConnectionCommand>>,
     /// Turns when the configuration has changed.
     reloads: watch::Receiver<u64>,
     carriage: Carriage,
@@ -229,6 +231,9 @@ struct Connection {
     /// What the peer showed in the TLS handshake.
     shown: Arc<Shown>,
 }
+
+/// TLS over a connection.
+type Tls<'a> = Box<tokio_rustls::TlsStream<&'a mut Tcp>>;
 
 /// Where a connection of ours leads, and what for.
 struct Dialled {
@@ -255,7 +260,7 @@ enum Begins {
 }
 
 impl Connection {
-    async fn run(mut self, tcp: Tcp, origin: Origin) {
+    async fn run(&mut self, mut tcp: Tcp, origin: Origin) {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
@@ -267,32 +272,31 @@ impl Connection {
                 admission,
             } => {
                 self.admission = Some(admission);
-                self.accepted(tcp, direct_tls).await;
+                self.accepted(&mut tcp, direct_tls).await;
             }
             Origin::Dialled { target, purpose } => {
-                let dialled = Dialled {
+                let dialled = Box::new(Dialled {
                     target: *target,
                     purpose: *purpose,
-                };
+                });
                 if dialled.target.direct_tls {
                     //= DTLS-01
-                    self.direct_tls(tcp, Some(dialled), now()).await;
+                    self.direct_tls(&mut tcp, Some(dialled), now()).await;
                 } else {
                     //= DTLS-02
                     let stream = self.stream(Some(&dialled), None, now());
-                    self.in_the_clear(tcp, stream, Some(dialled)).await;
+                    self.in_the_clear(&mut tcp, stream, Some(dialled)).await;
                 }
             }
         }
-        self.end().await;
     }
 
     /// Serves a peer that connected, in whichever way it begins.
-    async fn accepted(&mut self, mut tcp: Tcp, direct_tls: bool) {
+    async fn accepted(&mut self, tcp: &mut Tcp, direct_tls: bool) {
         let begun = now();
         let mut stream = self.stream(None, None, begun);
         //= DTLS-09
-        match self.first_byte(&mut tcp, direct_tls, &mut stream).await {
+        match Box::pin(self.first_byte(tcp, direct_tls, &mut stream)).await {
             // What there was of a stream is forgotten; its time goes on.
             Begins::WithTls => self.direct_tls(tcp, None, begun).await,
             Begins::WithXml => self.in_the_clear(tcp, stream, None).await,
@@ -326,7 +330,7 @@ impl Connection {
                     Ok(_) | Err(_) => Begins::WithXml,
                 },
                 // How the peer begins is the peer's to say, unless this is the end.
-                command = self.commands.recv() => match command {
+                command = self.commands.recv() => match command.map(|command| *command) {
                     Some(ConnectionCommand::Close(_)) if tls_expected => return Begins::Never,
                     Some(command) => {
                         let ends = matches!(command, ConnectionCommand::Close(_));
@@ -345,39 +349,42 @@ impl Connection {
     }
 
     /// A connection that begins with TLS (XEP-0368).
-    async fn direct_tls(&mut self, mut tcp: Tcp, dialled: Option<Dialled>, begun: Instant) {
+    async fn direct_tls(&mut self, tcp: &mut Tcp, dialled: Option<Box<Dialled>>, begun: Instant) {
         let role = match dialled {
             Some(_) => Role::Initiating,
             None => Role::Receiving,
         };
         let until = begun + seconds(self.shared.limits().negotiation_seconds);
-        match self
-            .handshake(&mut tcp, role, None, dialled.as_ref(), true, Some(until))
-            .await
+        match Box::pin(self.handshake(tcp, role, None, dialled.as_deref(), true, Some(until))).await
         {
             Ok((mut tls, secured)) => {
-                let mut stream = self.stream(dialled.as_ref(), Some(secured), begun);
+                let mut stream = self.stream(dialled.as_deref(), Some(secured), begun);
+                drop(dialled);
                 self.outputs(&mut stream).await;
-                self.drive(&mut tls, &mut stream).await;
+                self.drive(&mut *tls, &mut stream).await;
             }
             Err(error) => self.fail(error).await,
         }
     }
 
     /// A connection that begins with XML, and may come to TLS by STARTTLS.
-    async fn in_the_clear(&mut self, mut tcp: Tcp, mut stream: Stream, dialled: Option<Dialled>) {
-        let Exit::StartTls { role, local } = self.drive(&mut tcp, &mut stream).await else {
+    async fn in_the_clear(
+        &mut self,
+        tcp: &mut Tcp,
+        mut stream: Box<Stream>,
+        dialled: Option<Box<Dialled>>,
+    ) {
+        let Exit::StartTls { role, local } = self.drive(tcp, &mut stream).await else {
             return;
         };
         let until = stream.deadline();
-        match self
-            .handshake(&mut tcp, role, local, dialled.as_ref(), false, until)
-            .await
-        {
+        let handshake = self.handshake(tcp, role, local, dialled.as_deref(), false, until);
+        match Box::pin(handshake).await {
             Ok((mut tls, secured)) => {
+                drop(dialled);
                 stream.handle(Input::Secured(secured), now());
                 self.outputs(&mut stream).await;
-                self.drive(&mut tls, &mut stream).await;
+                self.drive(&mut *tls, &mut stream).await;
             }
             Err(error) => self.fail(error).await,
         }
@@ -389,15 +396,15 @@ impl Connection {
         dialled: Option<&Dialled>,
         secured: Option<Secured>,
         begun: Instant,
-    ) -> Stream {
+    ) -> Box<Stream> {
         let config = self.shared.streams();
         let ids = self.shared.stream_ids();
-        match dialled {
+        Box::new(match dialled {
             Some(Dialled { target, purpose }) => {
                 Stream::initiating(config, purpose.clone(), ids, secured, begun).by_way_of(target)
             }
             None => Stream::receiving(config, ids, secured, begun),
-        }
+        })
     }
 
     async fn handshake<'a>(
@@ -408,7 +415,7 @@ impl Connection {
         dialled: Option<&Dialled>,
         direct: bool,
         until: Option<Instant>,
-    ) -> Result<(tokio_rustls::TlsStream<&'a mut Tcp>, Secured), StreamError> {
+    ) -> Result<(Tls<'a>, Secured), StreamError> {
         //= LIM-14
         // What is left of the time for the negotiation, where that is less.
         let until = until.map_or_else(far_away, tokio::time::Instant::from_std);
@@ -445,7 +452,7 @@ impl Connection {
                     certificate,
                     own_certificate,
                 };
-                Ok((stream, secured))
+                Ok((Box::new(stream), secured))
             }
             //= TLS-09
             Ok(Err(error)) => Err(StreamError::tls(error.to_string())),
@@ -492,7 +499,7 @@ impl Connection {
         stream: &mut Stream,
     ) -> Exit {
         let (mut reader, mut writer) = tokio::io::split(io);
-        let mut incoming = BytesMut::with_capacity(READ_BYTES);
+        let mut incoming = BytesMut::new();
         let mut outgoing = BytesMut::new();
         let mut unflushed = false;
         let stall = seconds(self.shared.limits().write_stall_seconds);
@@ -522,6 +529,8 @@ impl Connection {
                 self.fill(stream, 0);
                 outgoing = stream.transmit().split();
                 if outgoing.is_empty() {
+                    // An idle connection holds no buffer.
+                    *stream.transmit() = BytesMut::new();
                     // What is refused has nothing in front of it that must leave first.
                     self.acknowledge();
                 } else {
@@ -555,7 +564,7 @@ impl Connection {
             let throttled = self.throttle.until().filter(|_| reading);
             let counted = stream.counted();
             tokio::select! {
-                read = reader.read_buf(&mut incoming), if reading && throttled.is_none() => {
+                read = read(&mut reader, &mut incoming), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) => stream.handle(Input::Eof, now()),
                         Err(error) => {
@@ -567,7 +576,8 @@ impl Connection {
                             lock(&self.link).bytes_in += u64::try_from(incoming.len()).unwrap_or(0);
                             self.trace(TracedWhat::Received(&incoming));
                             stream.handle(Input::Bytes(&incoming), now());
-                            incoming.clear();
+                            // An idle connection holds no buffer.
+                            incoming = BytesMut::new();
                         }
                     }
                     exit = self.outputs(stream).await;
@@ -599,7 +609,7 @@ impl Connection {
                     }
                 }
                 command = self.commands.recv(), if exit.is_none() => {
-                    match command {
+                    match command.map(|command| *command) {
                         Some(ConnectionCommand::Abandon) => {
                             stream.handle(Input::Command(Command::Abandon), now());
                             self.outputs(stream).await;
@@ -799,7 +809,7 @@ impl Connection {
                     Output::Event(Event::KeyReceived(check)) if !self.may_check(&check.pair) => {
                         unchecked.push(check.pair);
                     }
-                    Output::Event(event) => self.on_event(event).await,
+                    Output::Event(event) => Box::pin(self.on_event(event)).await,
                     Output::StartTls { role, local } => exit = Some(Exit::StartTls { role, local }),
                     Output::Close => exit = Some(Exit::End),
                 }
@@ -835,7 +845,7 @@ impl Connection {
             tokio::select! {
                 attestation = attest::of_peer(&shared, domain, &shown) => {
                     let _ = commands
-                        .send(ConnectionCommand::Attested(attestation))
+                        .send(Box::new(ConnectionCommand::Attested(attestation)))
                         .await;
                 }
                 () = commands.closed() => {}
@@ -910,14 +920,14 @@ impl Connection {
     }
 
     async fn fail(&mut self, error: StreamError) {
-        self.on_event(Event::Failed(error)).await;
+        Box::pin(self.on_event(Event::Failed(error))).await;
     }
 
     /// Gives back what the connection carried, commands that it did not get round to included.
-    async fn end(mut self) {
+    async fn end(mut self: Box<Self>) {
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
-            match command {
+            match *command {
                 ConnectionCommand::Carry { pair, drain } => self.carriage.add(pair, drain),
                 ConnectionCommand::Request { .. }
                 | ConnectionCommand::Verdict { .. }
@@ -1077,8 +1087,6 @@ fn far_away() -> tokio::time::Instant {
 
 /// The first byte of every TLS connection, the type of its first record (RFC 8446 §5.1); no XML begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// A read takes at most this much, and the tail of an incomplete stanza waits in the stream.
-const READ_BYTES: usize = 16 * 1024;
 /// One write takes what is ready up to this much: four TLS records.
 const WRITE_BYTES: usize = 64 * 1024;
 /// Requests, verdicts and the closing beside one `Carry` for each pair.

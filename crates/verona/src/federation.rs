@@ -183,12 +183,12 @@ fn give(
         | ConnectionCommand::Converge
         | ConnectionCommand::Close(_) => None,
     };
-    match handle.commands.try_send(command) {
+    match handle.commands.try_send(Box::new(command)) {
         Ok(()) => {
             lock(&handle.feeders).extend(noted);
             Ok(())
         }
-        Err(TrySendError::Closed(command)) => Err(command),
+        Err(TrySendError::Closed(command)) => Err(*command),
         Err(TrySendError::Full(command)) => {
             // It does not read its commands any more: it is ended, and what it carried is given back.
             tracing::error!(
@@ -196,7 +196,7 @@ fn give(
                 "a connection does not follow; it is ended"
             );
             handle.abort.abort();
-            Err(command)
+            Err(*command)
         }
     }
 }

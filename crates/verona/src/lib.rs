@@ -136,6 +136,7 @@ mod posh;
 mod proxied;
 mod queues;
 mod random;
+mod read;
 mod reload;
 pub mod resolver;
 mod shared;

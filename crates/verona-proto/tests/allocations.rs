@@ -1,0 +1,39 @@
+//! What a stanza costs in allocations on its way through the machines: a number that is the same on every machine, so that a
+//! regression is seen without a clock.
+
+#[path = "../examples/relay/world.rs"]
+mod world;
+
+use world::Relay;
+
+const STANZAS: usize = 1000;
+
+/// What [`STANZAS`] allocate, all of them: for each in thousandths. Fifty come at a time, and queues that grow for them shrink behind them.
+fn thousandths(relay: &mut Relay, way: fn(&mut Relay, usize) -> usize) -> u64 {
+    // What is made once is not counted.
+    way(relay, STANZAS);
+    let counted = allocation_counter::measure(|| {
+        way(relay, STANZAS);
+    });
+    counted.count_total
+}
+
+#[test]
+fn a_stanza_to_a_component_is_allocated_once() {
+    let cost = thousandths(&mut Relay::new(), Relay::inward);
+    assert!((1000..=1250).contains(&cost), "{cost} thousandths");
+}
+
+#[test]
+fn a_stanza_to_a_peer_is_allocated_once() {
+    let cost = thousandths(&mut Relay::new(), Relay::outward);
+    assert!((1000..=1500).contains(&cost), "{cost} thousandths");
+}
+
+#[test]
+fn both_ways_write_what_they_read() {
+    let mut relay = Relay::new();
+    assert_eq!(relay.inward(123), 123 * 200);
+    // With a question to the peer now and then.
+    assert!((123 * 200..124 * 200).contains(&relay.outward(123)));
+}

@@ -1,0 +1,63 @@
+//! Reads into memory that the connections of one thread share.
+//!
+//! A buffer for each would be most of what an idle connection holds, and nearly all of them are idle.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, ReadBuf};
+
+thread_local! {
+    /// Taken out while it is in use.
+    static SHARED: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// Waits until there is something to read, and appends it to `incoming`, [`READ_BYTES`] at most; 0 means the end. Giving up
+/// the wait loses nothing.
+pub(crate) async fn read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    incoming: &mut BytesMut,
+) -> io::Result<usize> {
+    std::future::poll_fn(|context| {
+        let mut shared = SHARED
+            .take()
+            .unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
+        let mut buffer = ReadBuf::new(&mut shared);
+        let polled = Pin::new(&mut *reader).poll_read(context, &mut buffer);
+        let read = polled.map_ok(|()| {
+            incoming.extend_from_slice(buffer.filled());
+            buffer.filled().len()
+        });
+        SHARED.set(Some(shared));
+        Poll::Ready(ready!(read))
+    })
+    .await
+}
+
+/// A read takes at most this much.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_is_appended_and_the_end_is_nothing() {
+        let mut incoming = BytesMut::new();
+        for (text, expected) in [("one", 3), ("two", 3), ("", 0)] {
+            let mut reader = text.as_bytes();
+            assert_eq!(read(&mut reader, &mut incoming).await.unwrap(), expected);
+        }
+        assert_eq!(incoming, "onetwo");
+        let long = vec![b'x'; READ_BYTES + 1];
+        let mut reader = long.as_slice();
+        incoming.clear();
+        assert_eq!(read(&mut reader, &mut incoming).await.unwrap(), READ_BYTES);
+        assert_eq!(read(&mut reader, &mut incoming).await.unwrap(), 1);
+        assert_eq!(incoming, long);
+    }
+}
