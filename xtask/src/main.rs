@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         ["soak"] => workspace_root().map(|root| runner::soak(&root)),
         ["bench", "slow-peer"] => workspace_root().map(|root| runner::slow_peer(&root)),
         ["bench", "eyeballs"] => workspace_root().map(|root| runner::eyeballs(&root)),
+        ["count"] => workspace_root().map(|root| runner::count(&root)),
         ["sim"] => workspace_root().and_then(|root| sim::run(&root, "100000")),
         ["sim", "--mutants", words @ ..] => {
             workspace_root().and_then(|root| sim::run_mutants(&root, words))
@@ -86,6 +87,7 @@ cargo xtask tidy    the rules that no compiler checks: layers, makers, words, th
 cargo xtask spec    every requirement of docs/spec against the code and the tests that cite it;
                     --write   also writes docs/compliance.md
                     --mutants [ID…]   breaks the code at its citations, and sees whether a test fails
+cargo xtask count   the instructions that a stanza costs (valgrind), part of the test
 cargo xtask sim [SEEDS]   simulated worlds (verona-sim), 100,000 of them, on all cores
                     --mutants [WORD…]   breaks the delivery on purpose, and sees whether the simulator finds it
 cargo xtask interop the interop suite alone; `--newer` with servers of newer Debians, which are fetched

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub(crate) mod bench;
 pub(crate) mod command;
+mod count;
 mod debian;
 mod demo;
 mod deny;
@@ -65,6 +66,7 @@ pub(crate) fn run(root: &Path) -> bool {
         true => demo::run(&place),
         false => Outcome::failed("not run: there is no binary"),
     });
+    report.stage("count", || count::run(&place));
     report.stage("deny", || deny::run(&place));
     report.stage("hostile", || match is_built {
         true => hostile::run(&place),
@@ -145,6 +147,13 @@ pub(crate) fn soak(root: &Path) -> bool {
     measure_eyeballs(&place, &mut report, is_built);
     measure_slow_peer(&place, &mut report, is_built);
     report.stage("simulated engines", || simulated(&place));
+    report.stage("simulation", || {
+        match crate::sim::run(&place.root, "1000000") {
+            Ok(true) => Outcome::passed(),
+            Ok(false) => Outcome::failed("the lines above tell the shortest story that fails"),
+            Err(error) => Outcome::failed(format!("{error:#}")),
+        }
+    });
     report.conclude()
 }
 
@@ -174,6 +183,15 @@ pub(crate) fn benchmarks(root: &Path, words: &[&str]) -> bool {
     report.conclude()
 }
 
+/// Counts what a stanza costs in instructions.
+pub(crate) fn count(root: &Path) -> bool {
+    let place = Place::new(root);
+    let mut report = Report::default();
+    report.stage("packages", || packages::install(&place));
+    report.stage("count", || count::run(&place));
+    report.conclude()
+}
+
 /// What a peer that never reads costs the others.
 pub(crate) fn slow_peer(root: &Path) -> bool {
     let place = Place::new(root);
@@ -195,13 +213,6 @@ pub(crate) fn eyeballs(root: &Path) -> bool {
     let place = Place::new(root);
     let mut report = Report::default();
     let is_built = prepare(&place, &mut report);
-    report.stage("simulation", || {
-        match crate::sim::run(&place.root, "1000000") {
-            Ok(true) => Outcome::passed(),
-            Ok(false) => Outcome::failed("the lines above tell the shortest story that fails"),
-            Err(error) => Outcome::failed(format!("{error:#}")),
-        }
-    });
     measure_eyeballs(&place, &mut report, is_built);
     report.conclude()
 }

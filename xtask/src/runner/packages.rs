@@ -36,6 +36,7 @@ const PACKAGES: &[&str] = &[
     "ejabberd",
     "jabberd2",
     "debootstrap",
+    "valgrind",
 ];
 
 /// What may be there from elsewhere, by the program that is wanted of it: Debian's npm and another Node.js exclude each
