@@ -227,9 +227,14 @@ async fn a_full_disk_refuses_what_is_new_loses_nothing_and_recovers() {
     let journal = serving(&disk);
     let first = journal.keep(message(ROOM, "1")).unwrap();
     safe(&journal, 1).await;
-    disk.is_full.store(true, Ordering::Relaxed);
-    let second = journal.keep(message(ROOM, "2")).unwrap();
-    let third = journal.keep(message(ROOM, "3")).unwrap();
+    // Both are taken before the writer can find out that the disk is full: after that everything is refused.
+    let (second, third) = {
+        let _disk = lock(&disk.content);
+        let second = journal.keep(message(ROOM, "2")).unwrap();
+        let third = journal.keep(message(ROOM, "3")).unwrap();
+        disk.is_full.store(true, Ordering::Relaxed);
+        (second, third)
+    };
     until(|| journal.status().failure.is_some()).await;
     assert_eq!(journal.safe_up_to(), 1, "nobody is told that it is taken");
     let (stanza, refusal) = journal.keep(message(ROOM, "4")).unwrap_err();
