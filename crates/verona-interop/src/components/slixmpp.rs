@@ -1,7 +1,7 @@
 //! slixmpp behind verona, and slixmpp on the other server: everything that two addresses can do with each other.
 //! Why first: both ends can be told what to do and tell all that they see, so the order of everything can be judged.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Stage;
@@ -235,10 +235,12 @@ fn subscription(client: &mut Driven, component: &mut Driven, cast: &Cast) -> Res
 /// Without its component the domain is not there for a while, and says so.
 fn absent(client: &mut Driven, cast: &Cast) -> Result<()> {
     client.tell(&json!({"do": "message", "to": cast.bot, "body": "too late", "id": "late"}))?;
+    let (_, domain) = cast.bot.split_once('@').context("the bot's domain")?;
+    let why = format!("the service of {domain} is down for the moment");
     client.expect(
         "message",
         json!({"from": cast.bot, "to": cast.seat, "type": "error", "id": "late",
-            "error": {"error_type": "wait", "condition": "service-unavailable", "text": "the service is down for the moment"}}),
+            "error": {"error_type": "wait", "condition": "service-unavailable", "text": why}}),
     )
 }
 
