@@ -17,7 +17,7 @@ use verona_proto::stanza::{Stanza, StanzaClass, StreamCondition, Undelivered};
 
 use crate::config::Conflict;
 use crate::held::Held;
-use crate::journal::{self, Barrier, Journal};
+use crate::journal::{self, Barrier, Departures, Journal};
 use crate::observe::log;
 use crate::read::read;
 use crate::shared::{Shared, now};
@@ -50,10 +50,11 @@ impl ComponentHandle {
     }
 }
 
-/// Serves one connection of a component until it ends.
+/// Serves one connection of a component until it ends. `departures` knows what of it the system has sent.
 pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     shared: Arc<Shared>,
     mut io: IO,
+    departures: Departures,
     peer: String,
 ) {
     // Bounded by the pairs of one component: each queue is returned at most once at a time.
@@ -77,6 +78,7 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         held: Held::default(),
         barrier: Barrier::default(),
         in_flight: VecDeque::new(),
+        departures,
         bytes_written: 0,
         reloads,
         leaving: None,
@@ -99,6 +101,8 @@ struct ComponentTask {
     barrier: Barrier,
     /// Stanzas of the component's own queue that are pulled and not yet written, oldest first.
     in_flight: VecDeque<InFlight>,
+    /// Kept messages that the system may still have.
+    departures: Departures,
     /// What the system took of all that was ever to be written.
     bytes_written: u64,
     /// Turns when the configuration has changed.
@@ -165,6 +169,8 @@ impl ComponentTask {
                 return;
             }
             let leave = leave_at.unwrap_or_else(tokio::time::Instant::now);
+            //= SM-11
+            self.departures.look(self.bytes_written);
             if outgoing.is_empty() {
                 self.fill();
                 outgoing = self.link.transmit().split();
@@ -197,6 +203,8 @@ impl ComponentTask {
             };
             let crowded = read_on > tokio::time::Instant::now();
             let reading = !closing && room && !crowded && !*stop.borrow() && self.held.is_empty();
+            let writing = !outgoing.is_empty() && !self.departures.are_many();
+            let departure = self.departures.next();
             //= LIM-11
             let throttled = throttle.until().filter(|_| reading);
             tokio::select! {
@@ -211,7 +219,7 @@ impl ComponentTask {
                     }
                     closing |= self.outputs().await;
                 }
-                written = writer.write(&outgoing), if !outgoing.is_empty() => {
+                written = writer.write(&outgoing), if writing => {
                     match written {
                         Ok(count) if count > 0 => {
                             outgoing.advance(count.min(outgoing.len()));
@@ -263,6 +271,7 @@ impl ComponentTask {
                 () = bell.notified() => {}
                 //= SM-11
                 () = journal::changed(&mut safe), if self.barrier.is_down() => {}
+                () = tokio::time::sleep_until(departure.unwrap_or(leave)), if departure.is_some() => {}
                 () = tokio::time::sleep_until(throttled.unwrap_or(leave)), if throttled.is_some() => {}
                 () = tokio::time::sleep_until(read_on), if crowded => {}
                 //= LIM-12
@@ -431,6 +440,7 @@ impl ComponentTask {
                     return;
                 }
                 let end = self.position();
+                self.departures.keep(end, &stanza);
                 self.in_flight.push_back(InFlight {
                     begin,
                     end,

@@ -14,6 +14,7 @@ use verona_proto::limits::{seconds, size};
 use crate::component;
 use crate::config::Config;
 use crate::connection::{self, Origin};
+use crate::journal::Departures;
 use crate::network::Network;
 use crate::proxied::{self, Unnamed};
 use crate::shared::Shared;
@@ -60,7 +61,8 @@ pub(crate) fn components_tcp(shared: Arc<Shared>, listener: Listener) -> JoinHan
             let _ = tcp.set_nodelay(true);
             let stall = seconds(shared.limits().write_stall_seconds);
             connection::notice_death(&tcp, StreamKey(0), stall);
-            serve_component(&shared, tcp, peer.to_string());
+            let departures = departures(&shared, &tcp);
+            serve_component(&shared, tcp, departures, peer.to_string());
         }
     })
 }
@@ -74,15 +76,30 @@ pub(crate) fn components_unix(
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((unix, _)) => serve_component(&shared, unix, path.clone()),
+                // What a socket in the file system takes is at the other end.
+                Ok((unix, _)) => {
+                    serve_component(&shared, unix, Departures::default(), path.clone());
+                }
                 Err(error) => rest(&error).await,
             }
         }
     })
 }
 
+/// What knows how much of what a component was sent has left the system; nothing, where nothing is kept on disk.
+fn departures(shared: &Shared, tcp: &Tcp) -> Departures {
+    let socket = tcp.socket().filter(|_| shared.journal.is_some());
+    let Some(socket) = socket else {
+        return Departures::default();
+    };
+    Departures::of(socket).unwrap_or_else(|error| {
+        tracing::warn!("what the system takes for a component counts as arrived: {error}");
+        Departures::default()
+    })
+}
+
 /// Serves a component's connection, if there may be one more.
-fn serve_component<IO>(shared: &Arc<Shared>, io: IO, peer: String)
+fn serve_component<IO>(shared: &Arc<Shared>, io: IO, departures: Departures, peer: String)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -97,7 +114,7 @@ where
     };
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        component::serve(shared, io, peer).await;
+        component::serve(shared, io, departures, peer).await;
         drop(place);
     });
 }

@@ -92,6 +92,11 @@ const WORLD: &[(&str, &[&str], &str)] = &[
         &["verona"],
         "the journal belongs to the engine: the protocol has no files",
     ),
+    (
+        "rustix",
+        &["verona"],
+        "asking the system is the engine's: the protocol has none",
+    ),
     ("axum", &["veronad"], "HTTP belongs to the daemon"),
     (
         "hyper",

@@ -5,6 +5,7 @@
 
 mod barrier;
 mod book;
+mod departures;
 mod recovery;
 mod store;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::status::JournalStatus;
 pub(crate) use barrier::Barrier;
 pub(crate) use book::Refusal;
 use book::{Book, Record};
+pub(crate) use departures::Departures;
 pub(crate) use recovery::{open, recover};
 use store::{Failure, FailureKind};
 use writer::Writer;
