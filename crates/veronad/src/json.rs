@@ -107,6 +107,9 @@ pub(crate) struct Status {
     /// `null` without a journal.
     #[serde(default)]
     pub(crate) journal: Option<Journal>,
+    /// `null` when a daemon that knows nothing of it answers.
+    #[serde(default)]
+    pub(crate) stream_management: Option<StreamManagement>,
     pub(crate) links: u64,
     /// Of the live links.
     pub(crate) stanzas_in: u64,
@@ -132,6 +135,23 @@ pub(crate) struct Journal {
     pub(crate) set_aside: u64,
     /// Why it cannot be written at the moment.
     pub(crate) failure: Option<String>,
+}
+
+/// What peers acknowledged, and what became of streams that were lost (XEP-0198), since the start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StreamManagement {
+    /// Stanzas that peers have acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Stanzas on the live links that a peer has not acknowledged yet.
+    pub(crate) unacknowledged: u64,
+    /// Lost streams that wait to be taken up again now.
+    pub(crate) suspended: u64,
+    /// Streams that were lost with stanzas on their way.
+    pub(crate) lost: u64,
+    /// Of them taken up again: what had arrived is known.
+    pub(crate) taken_up: u64,
+    /// Of them not taken up: what had arrived is not known.
+    pub(crate) let_go: u64,
 }
 
 /// The certificate of a domain of ours.
@@ -190,6 +210,24 @@ impl Journal {
             recovered: journal.recovered,
             set_aside: journal.set_aside,
             failure: journal.failure,
+        }
+    }
+}
+
+impl StreamManagement {
+    /// `unacknowledged` of the live links.
+    pub(crate) fn new(
+        acknowledged: u64,
+        unacknowledged: u64,
+        counts: status::LostStreamCounts,
+    ) -> Self {
+        Self {
+            acknowledged,
+            unacknowledged,
+            suspended: counts.suspended,
+            lost: counts.lost,
+            taken_up: counts.taken_up,
+            let_go: counts.let_go,
         }
     }
 }

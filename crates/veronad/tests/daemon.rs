@@ -262,6 +262,31 @@ fn two_daemons_federate_and_show_it() {
         "{table}"
     );
 
+    // It is acknowledged a moment later.
+    let until = Instant::now() + Duration::from_secs(10);
+    let managed = loop {
+        let output = verona(capulet.path(), &["status", "-c", "verona.toml", "--json"]);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let managed = document["status"]["stream_management"].clone();
+        if managed["acknowledged"] == 1 || Instant::now() > until {
+            break managed;
+        }
+    };
+    assert_eq!(
+        managed,
+        serde_json::json!({
+            "acknowledged": 1, "unacknowledged": 0, "suspended": 0, "lost": 0, "taken_up": 0, "let_go": 0
+        })
+    );
+    let table = stdout(&verona(capulet.path(), &["status", "-c", "verona.toml"]));
+    assert!(
+        table.contains(
+            "\nacknowledged: 1 stanzas by peers that do, 0 are not yet; streams lost with stanzas on their way: 0, \
+             0 taken up again, 0 let go, 0 wait\n"
+        ),
+        "{table}"
+    );
+
     // Who drains closes the connection; the other notices and goes on.
     signal(&ours.child.0, "TERM");
     let (status, log) = ours.end();

@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use verona::Handle;
+use verona::status::Link;
 use verona_proto::addr::{Domain, Jid};
 
 use super::guard;
@@ -100,6 +101,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
 
 async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
     let links = admin.handle.links();
+    let sum = |of: fn(&Link) -> u64| links.iter().map(of).fold(0, u64::saturating_add);
     let status = Status {
         verona: env!("CARGO_PKG_VERSION").to_owned(),
         since: json::timestamp(admin.since),
@@ -123,15 +125,14 @@ async fn status(State(admin): State<Admin>) -> Json<StatusDocument> {
             .collect(),
         certificate_problems: admin.renewal.read().problems,
         journal: admin.handle.journal().map(json::Journal::new),
+        stream_management: Some(json::StreamManagement::new(
+            admin.handle.acknowledged(),
+            sum(|link| link.unacknowledged),
+            admin.handle.lost_stream_counts(),
+        )),
         links: u64::try_from(links.len()).unwrap_or(u64::MAX),
-        stanzas_in: links
-            .iter()
-            .map(|link| link.stanzas_in)
-            .fold(0, u64::saturating_add),
-        stanzas_out: links
-            .iter()
-            .map(|link| link.stanzas_out)
-            .fold(0, u64::saturating_add),
+        stanzas_in: sum(|link| link.stanzas_in),
+        stanzas_out: sum(|link| link.stanzas_out),
     };
     Json(StatusDocument {
         version: VERSION,

@@ -195,6 +195,19 @@ pub(super) fn status(status: &Status) -> String {
         "links:       {}, {} stanzas in, {} out",
         status.links, status.stanzas_in, status.stanzas_out
     );
+    if let Some(managed) = &status.stream_management {
+        let _ = writeln!(
+            out,
+            "acknowledged: {} stanzas by peers that do, {} are not yet; streams lost with stanzas on their way: {}, {} taken \
+             up again, {} let go, {} wait",
+            managed.acknowledged,
+            managed.unacknowledged,
+            managed.lost,
+            managed.taken_up,
+            managed.let_go,
+            managed.suspended
+        );
+    }
     out
 }
 
