@@ -40,11 +40,13 @@ impl Relay {
 
     /// Ends all connections that there are, without a word, as a restart or a broken network does. New ones are passed on.
     pub(crate) fn cut(&self) -> usize {
-        let ended = self.lines.try_iter().map(|line| {
+        // All of them first: who is cut off may be back before the next is, and is not meant.
+        let lines: Vec<TcpStream> = self.lines.try_iter().collect();
+        for line in &lines {
             // It may be gone already.
             let _ = line.shutdown(Shutdown::Both);
-        });
-        ended.count()
+        }
+        lines.len()
     }
 }
 
@@ -64,4 +66,47 @@ fn pass(mut from: TcpStream, mut to: TcpStream) {
         let _ = io::copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Write);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // A test may fail loudly.
+    use std::io::{Read as _, Write as _};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_is_cut_off_and_comes_back_at_once_is_not_cut_again() {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay::start(target.local_addr().unwrap()).unwrap();
+        let (arrived, arrivals) = channel();
+        thread::spawn(move || {
+            for line in target.incoming().map_while(Result::ok) {
+                let mut line = line;
+                if line.write_all(b"x").is_err() || arrived.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let address = relay.address;
+        let (seen, heard) = channel();
+        thread::spawn(move || {
+            while let Ok(mut line) = TcpStream::connect(address) {
+                let mut byte = [0];
+                // Once it is through, until it is cut.
+                while line.read(&mut byte).is_ok_and(|count| count > 0) {
+                    if seen.send(()).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let patience = Duration::from_secs(10);
+        for _ in 0..50 {
+            heard.recv_timeout(patience).unwrap();
+            assert_eq!(relay.cut(), 2, "both halves of one line");
+        }
+        drop(arrivals);
+    }
 }
