@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -290,9 +290,11 @@ impl Hub {
             answered: (0..=HEALTHY).map(|_| AtomicU64::new(0)).collect(),
             returned: AtomicUsize::new(0),
         });
-        let (ears, mouth) = (Arc::clone(&hub), Arc::clone(&hub));
+        let (ears, mind, mouth) = (Arc::clone(&hub), Arc::clone(&hub), Arc::clone(&hub));
         let input = stream.try_clone()?;
-        thread::spawn(move || ears.listen(input, reader));
+        let (arrivals, arrived) = mpsc::channel();
+        thread::spawn(move || ears.listen(input, &arrivals));
+        thread::spawn(move || mind.understand(&arrived, reader));
         thread::spawn(move || mouth.talk(stream));
         Ok(hub)
     }
@@ -333,11 +335,21 @@ impl Hub {
         }
     }
 
-    fn listen(&self, mut stream: TcpStream, mut reader: Reader) -> Result<()> {
+    /// Notes when something comes, and reads on: an error with all that it returns takes us longer to understand than a
+    /// whole round trip takes, and what comes behind it must not seem to be late for that.
+    fn listen(&self, mut stream: TcpStream, arrivals: &mpsc::Sender<Arrival>) -> Result<()> {
         let mut buffer = vec![0; 256 * 1024];
         loop {
             let length = read(&mut stream, &mut buffer)?;
-            for element in reader.read(buffer.get(..length).unwrap_or_default())? {
+            let at = self.began.elapsed();
+            let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+            arrivals.send(Arrival { at, bytes })?;
+        }
+    }
+
+    fn understand(&self, arrived: &mpsc::Receiver<Arrival>, mut reader: Reader) -> Result<()> {
+        for Arrival { at, bytes } in arrived {
+            for element in reader.read(&bytes)? {
                 if element.kind == "error" {
                     self.returned.fetch_add(1, Ordering::Relaxed);
                 } else if let Some((peer, sent)) = element.id.split_once('-') {
@@ -345,15 +357,19 @@ impl Hub {
                     if let Some(count) = self.answered.get(peer) {
                         count.fetch_add(1, Ordering::Relaxed);
                     }
-                    let took = self
-                        .began
-                        .elapsed()
-                        .saturating_sub(Duration::from_nanos(sent));
+                    let took = at.saturating_sub(Duration::from_nanos(sent));
                     lock(&self.round_trips).push(took);
                 }
             }
         }
+        Ok(())
     }
+}
+
+/// Bytes, and when they came.
+struct Arrival {
+    at: Duration,
+    bytes: Vec<u8>,
 }
 
 /// A component that answers every IQ.
