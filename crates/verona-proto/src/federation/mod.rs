@@ -206,6 +206,7 @@ impl Federation {
             }) => {
                 self.backoff.succeeded(&pair);
                 self.legs.note_reached(pair.remote().domain());
+                self.wake_lost_streams(&pair, now);
                 match direction {
                     Direction::Outbound => {
                         self.on_able(stream, &pair, now);

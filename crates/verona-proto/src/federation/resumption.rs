@@ -578,6 +578,28 @@ impl Federation {
         }
     }
 
+    /// The peer lives: its lost streams need not wait as long as it was to be left alone. It may ask for them on the stream
+    /// that shows it, so it has a moment for that; one that was killed knows nothing of them, and says so when it is asked.
+    pub(super) fn wake_lost_streams(&mut self, pair: &DomainPair, now: Instant) {
+        let soon = now + PATIENCE;
+        let names = self.lost.by_pair.get(pair).into_iter().flatten();
+        let resting: Vec<Name> = names
+            .filter(|name| {
+                self.lost.suspended.get(*name).is_some_and(|suspended| {
+                    suspended.attempt.is_none()
+                        && suspended.asked.is_none()
+                        && !suspended.is_answered
+                        && suspended.lost.carriage.pairs().next().is_some()
+                        && suspended.seek_at > soon
+                })
+            })
+            .cloned()
+            .collect();
+        for name in resting {
+            self.seek_lost_stream_later(&name, soon);
+        }
+    }
+
     /// Nothing will be taken up any more.
     pub(super) fn settle_all_lost_streams(&mut self, now: Instant) {
         let names: Vec<Name> = self.lost.suspended.keys().cloned().collect();

@@ -1,6 +1,7 @@
 //! Lost streams: taken up by either side, by both at once, by the wrong one, too late, and not at all.
 
 use verona_proto::addr::{Direction, Jid};
+use verona_proto::discovery::DiscoveryError;
 use verona_proto::federation::{Remains, Signal, StreamKey};
 use verona_proto::outbox::{self, OutboxLimit};
 use verona_proto::policy::{OnUncertain, PeerPolicy};
@@ -277,6 +278,36 @@ fn a_peer_that_knows_nothing_any_more_says_so_at_once() {
         [
             "bounce remote-server-timeout: 1 2",
             "carry montague.lit~capulet.lit on 8: 3"
+        ]
+    );
+}
+
+#[test]
+fn a_peer_that_is_back_is_asked_soon_however_often_it_could_not_be_reached() {
+    //= SM-12
+    let mut world = World::new();
+    connected(&mut world, &["1", "2"]);
+    world.lose(7, "s7", Role::Initiating, &[PAIR], 1);
+    // Each attempt in vain makes the wait longer.
+    for attempt in 2..5 {
+        world.undiscovered(attempt, DiscoveryError::temporary("no answer"));
+        let mut waited = 0;
+        while world.pass(1).is_empty() {
+            waited += 1;
+            assert!(waited < 100, "attempt {attempt} is the last");
+        }
+    }
+    world.undiscovered(5, DiscoveryError::temporary("no answer"));
+    assert_eq!(world.accept_bidi(8, PAIR), NOTHING, "it may ask itself");
+    assert_eq!(world.route(PAIR), "suspended");
+    assert_eq!(world.pass(1), NOTHING);
+    assert_eq!(world.pass(1), ["discover capulet.lit for 6"]);
+    reached(&mut world, 6, 9);
+    assert_eq!(
+        world.resumed(9, "s7", None),
+        [
+            "bounce remote-server-timeout: 1",
+            "carry montague.lit~capulet.lit on 9: 2"
         ]
     );
 }
