@@ -1,7 +1,7 @@
 //! What a stanza costs in allocations on its way through the machines: a number that is the same on every machine, so that a
 //! regression is seen without a clock.
 
-#[path = "../examples/relay/world.rs"]
+#[path = "relay/world.rs"]
 mod world;
 
 use world::Relay;

@@ -46,6 +46,9 @@ pub struct ComponentLink {
     phase: Phase,
 }
 
+/// Which of our domains a component asks for, and the language of what it will send.
+type Claim = (LocalDomain, Option<Arc<str>>);
+
 impl ComponentLink {
     /// A connection that was just accepted. `stream_id` must be unpredictable, new, and plain ASCII letters and digits
     /// (STREAM-15, COMP-04).
@@ -281,10 +284,7 @@ impl ComponentLink {
     }
 
     /// Which of our domains the component asks for, and the language of what it will send.
-    fn examine(
-        &self,
-        header: &[u8],
-    ) -> Result<(LocalDomain, Option<Arc<str>>), (StreamCondition, &'static str)> {
+    fn examine(&self, header: &[u8]) -> Result<Claim, (StreamCondition, &'static str)> {
         let root = Element::parse_header(header)
             .map_err(|error| (StreamCondition::of_xml(&error).0, error.what()))?;
         //= COMP-03

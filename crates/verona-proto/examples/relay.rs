@@ -5,6 +5,8 @@
 //! instructions for each stanza counted so.
 #![allow(clippy::print_stdout, reason = "it says what it did")]
 
+// The tests count what it allocates.
+#[path = "../tests/relay/world.rs"]
 mod world;
 
 use std::process::ExitCode;
