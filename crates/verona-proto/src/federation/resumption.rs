@@ -85,7 +85,7 @@ pub(super) struct LostStreams {
     claims: BTreeMap<Name, Claim>,
     /// What each stream of ours is to take up.
     asking: BTreeMap<StreamKey, Vec<Name>>,
-    /// How many of the suspended ones wait for nothing but a peer that did not hear our answer.
+    /// How many of the suspended ones are kept for nothing but the peer's question.
     answered: usize,
 }
 
@@ -102,7 +102,8 @@ struct Suspended {
     attempt: Option<AttemptKey>,
     /// The stream of ours on which we take it up: nobody else is asked meanwhile.
     asked: Option<StreamKey>,
-    /// Whether the peer asked for it, so that we know all that there is to know.
+    /// Whether we want to know nothing more of it, because the peer asked for it or our time is over: only how far we came
+    /// is kept.
     is_answered: bool,
 }
 
@@ -312,16 +313,23 @@ impl Federation {
                 sent: h,
                 ..lost.ticket
             };
-            self.remember_answer(ticket.clone(), lost.pair, lost.role, now);
+            // The answer may be lost with the connection that it is for: the peer may ask again.
+            let policy = self.policy.for_peer(lost.pair.remote().domain());
+            let until = now + seconds(policy.limits.resume_seconds);
+            self.remember(ticket.clone(), lost.pair, lost.role, (now, until));
             ticket
         });
         self.answer_claim(stream, found);
     }
 
-    /// The answer may be lost with the connection that it is for: the peer may ask again.
-    fn remember_answer(&mut self, ticket: Ticket, pair: DomainPair, role: Role, now: Instant) {
-        let policy = self.policy.for_peer(pair.remote().domain());
-        let until = now + seconds(policy.limits.resume_seconds);
+    /// How far we came on a stream is kept, for the peer to ask; we ask no more.
+    fn remember(
+        &mut self,
+        ticket: Ticket,
+        pair: DomainPair,
+        role: Role,
+        (now, until): (Instant, Instant),
+    ) {
         self.lost.insert(Suspended {
             lost: LostStream {
                 ticket,
@@ -473,7 +481,23 @@ impl Federation {
             return;
         };
         if suspended.until <= now {
+            let Suspended {
+                lost: LostStream {
+                    ticket, pair, role, ..
+                },
+                is_answered,
+                ..
+            } = suspended;
+            let (ticket, pair, role) = (ticket.clone(), pair.clone(), *role);
+            let keeps_count = !*is_answered;
             self.resolve(name, Resolution::Unknown, now);
+            if keeps_count {
+                // The peer may have noticed the loss later than we did, and waits as long as we did from then on.
+                let limits = &self.policy.for_peer(pair.remote().domain()).limits;
+                let until =
+                    now + seconds(limits.acknowledgement_seconds) + seconds(limits.close_seconds);
+                self.remember(ticket, pair, role, (now, until));
+            }
             return;
         }
         suspended.next = (now + LOOK).min(suspended.until);

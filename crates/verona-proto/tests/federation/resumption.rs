@@ -267,6 +267,32 @@ fn when_the_time_is_over_the_senders_hear_that_nobody_knows() {
 }
 
 #[test]
+fn a_peer_that_notices_the_loss_later_than_we_did_is_told_all_the_same() {
+    //= SM-14
+    let mut world = World::new();
+    accepted(&mut world, &["1"]);
+    world.lose(7, "s7", Role::Receiving, &[PAIR], 1);
+    world.pass(60);
+    let said = world.pass(60);
+    assert!(
+        said.contains(&"bounce remote-server-timeout: 1".to_owned()),
+        "{said:?}"
+    );
+    assert_eq!(world.federation.suspended(), 0, "we ask no more");
+    // It waited for acknowledgements first, and for the end of the connection: it asks for so long as it waits.
+    world.pass(34);
+    world.accept_bidi(9, PAIR);
+    assert_eq!(world.claim(9, "s7", 11), ["settled 0", "resume 9 s7 h=7"]);
+    // One that never asked is forgotten.
+    world.managed(9, PAIR, "s9");
+    world.lose(9, "s9", Role::Receiving, &[], 0);
+    world.pass(120);
+    world.pass(35);
+    world.accept_bidi(10, PAIR);
+    assert_eq!(world.claim(10, "s9", 10), ["resume 10 nothing"]);
+}
+
+#[test]
 fn a_peer_that_knows_nothing_any_more_says_so_at_once() {
     //= SM-12
     let mut world = World::new();
