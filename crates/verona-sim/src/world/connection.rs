@@ -340,6 +340,9 @@ impl Connection {
         }
         self.outputs(shared, outside);
         self.held.has_read(counted);
+        // Said at once: the observer looks at what is to be written before the next turn.
+        let unhandled = self.held.unhandled(self.stream.counted());
+        self.stream.unhandled(unhandled);
     }
 
     fn on_writable(&mut self, shared: &mut Shared, outside: &mut Outside) {
@@ -509,9 +512,9 @@ impl Connection {
                 Ok(custody) => custody,
                 Err(NotSent::NotPermitted) => {
                     if self.stream.is_open() {
-                        outside
-                            .ledger
-                            .fail(format!("a stream carries {pair}, and may not send for it"));
+                        outside.ledger.fail(format!(
+                            "1: a stream carries {pair}, and may not send for it"
+                        ));
                     }
                     self.carriage.put_back();
                     return;
@@ -718,7 +721,15 @@ fn note_suspended(
     let Some(peer) = outside.network.peer(end) else {
         return;
     };
-    let until = outside.now + micros(shared.limits.resume_seconds);
+    let limits = &shared.limits;
+    let until = outside.now + micros(limits.resume_seconds);
+    // The peer may notice later, and asks from then on.
+    let kept = until + micros(limits.acknowledgement_seconds) + micros(limits.close_seconds);
+    outside.ledger.keeps(shared.index, &mark.ticket.id, kept);
+    // Whoever had it is gone, however late we notice: that the stream can be taken up is our hope alone.
+    if outside.network.peer_life(end) != Some(outside.ledger.life_of(peer)) {
+        return note_uncertain(end, written, outside);
+    }
     let keys: Vec<_> = outside
         .network
         .kept(end)

@@ -102,7 +102,7 @@ pub(crate) fn resumption(
         return;
     };
     match event {
-        Event::Managed { id: Some(id), .. } => outside.ledger.know(shared.index, id, None),
+        Event::Managed { id: Some(id), .. } => outside.ledger.know(shared.index, id),
         Event::Resumed { id, h: Some(_) } => outside.ledger.resolve(shared.index, id),
         Event::Resumed { id, h: None } => {
             let name = &shared.name;
@@ -196,6 +196,10 @@ pub(crate) fn check(server: &mut Server, outside: &mut Outside) {
     }
     if waits && federation.deadline().is_none() {
         say(format!("6: a queue of {name} waits for ever"));
+    }
+    let lost = federation.suspended();
+    if lost > size(limits.lost_streams_max) {
+        say(format!("5: {lost} lost streams wait at {name}"));
     }
     if shared.signals.len() > SIGNALS_MAX {
         say(format!(

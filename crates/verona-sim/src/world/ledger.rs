@@ -22,12 +22,14 @@ pub(crate) struct Ledger {
     failure: Option<String>,
     /// How often each server forgot something, or stopped taking up streams.
     upsets: BTreeMap<usize, u32>,
+    /// How often each server has begun anew.
+    lives: BTreeMap<usize, u32>,
     /// Servers that take up nothing, for they are about to end.
     leaving: BTreeSet<usize>,
     /// Which streams that can be taken up each server knows, and how often it had forgotten before.
     known: BTreeMap<(usize, String), u32>,
-    /// Under which name a server asked for a stream, or was asked, that then got another.
-    former: BTreeMap<(usize, String), String>,
+    /// Until when a server keeps what it knows of a stream that it has lost.
+    kept: BTreeMap<(usize, String), Moment>,
     /// Streams that a peer refused to take up, for a good reason.
     given_up: BTreeSet<String>,
 }
@@ -312,17 +314,13 @@ impl Ledger {
                     || doubt.servers.iter().any(|it| self.leaving.contains(it))
                     || doubt.servers.map(|server| self.upsets_of(server)) != doubt.upsets
                     || self.given_up.contains(&doubt.stream)
-                    || (self.former.get(&(doubt.servers[0], doubt.stream.clone())))
-                        .is_some_and(|former| self.given_up.contains(former))
             })
     }
 
     /// A server has come to know what had arrived on a stream.
     pub(crate) fn resolve(&mut self, server: usize, stream: &str) {
-        let former = &self.former;
         for entry in &mut self.entries {
-            let settles =
-                |doubt: &Doubt| doubt.servers[0] == server && is_called(former, doubt, stream);
+            let settles = |doubt: &Doubt| doubt.servers[0] == server && doubt.stream == stream;
             for doubt in &mut entry.doubt {
                 if doubt.as_ref().is_some_and(settles) {
                     *doubt = None;
@@ -350,16 +348,24 @@ impl Ledger {
     pub(crate) fn starts(&mut self, server: usize) {
         self.upset(server);
         self.leaving.remove(&server);
+        *self.lives.entry(server).or_default() += 1;
     }
 
-    /// A server has a stream that can be taken up, and that had another name before.
-    pub(crate) fn know(&mut self, server: usize, stream: &str, former: Option<String>) {
+    /// Which life of a machine this is: what it knew in another one, it does not know.
+    pub(crate) fn life_of(&self, host: usize) -> u32 {
+        self.lives.get(&host).copied().unwrap_or(0)
+    }
+
+    /// A server has a stream that can be taken up.
+    pub(crate) fn know(&mut self, server: usize, stream: &str) {
         let upsets = self.upsets_of(server);
-        if let Some(former) = former {
-            self.known.insert((server, former.clone()), upsets);
-            self.former.insert((server, stream.to_owned()), former);
-        }
         self.known.insert((server, stream.to_owned()), upsets);
+    }
+
+    /// A server has lost a stream, or was asked for it, and keeps what it knows of it so long.
+    pub(crate) fn keeps(&mut self, server: usize, stream: &str, until: Moment) {
+        let kept = self.kept.entry((server, stream.to_owned())).or_default();
+        *kept = until.max(*kept);
     }
 
     /// A peer does not take up a stream of a server's; says whether that harms nobody or has a good reason.
@@ -372,21 +378,16 @@ impl Ledger {
     ) -> bool {
         let waits = self.entries.iter().any(|entry| {
             let mut doubts = entry.doubt.iter().flatten();
-            doubts.any(|it| {
-                it.servers[0] == server && is_called(&self.former, it, stream) && it.until > now
-            })
+            doubts.any(|it| it.servers[0] == server && it.stream == stream && it.until > now)
         });
         if !waits {
             return true;
         }
-        // It knows the name, or the one before if it did not hear that one.
-        let former = self.former.get(&(server, stream.to_owned())).cloned();
-        let names = [Some(stream.to_owned()), former].into_iter().flatten();
-        let upsets = self.upsets_of(peer);
-        let known = |name: String| self.known.get(&(peer, name)) == Some(&upsets);
-        let is_known = names.into_iter().any(known);
         self.given_up.insert(stream.to_owned());
-        !is_known || self.leaving.contains(&peer)
+        let of_peer = (peer, stream.to_owned());
+        let is_known = self.known.get(&of_peer) == Some(&self.upsets_of(peer));
+        let is_over = self.kept.get(&of_peer).is_some_and(|until| *until <= now);
+        !is_known || is_over || self.leaving.contains(&peer)
     }
 
     /// A stanza is gone, as the rules allow.
@@ -469,12 +470,4 @@ impl Ledger {
             count(&|entry| entry.delivered == 0 && entry.returned == 0),
         )
     }
-}
-
-/// Whether a stream is known under a name at the server that waits for it.
-fn is_called(former: &BTreeMap<(usize, String), String>, doubt: &Doubt, name: &str) -> bool {
-    doubt.stream == name
-        || former
-            .get(&(doubt.servers[0], doubt.stream.clone()))
-            .is_some_and(|former| former == name)
 }

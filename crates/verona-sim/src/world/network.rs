@@ -47,6 +47,8 @@ impl End {
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) hosts: [Host; 2],
+    /// In which of their lives the two opened it.
+    lives: [u32; 2],
     link: LinkPlan,
     /// How what it loses is called.
     loss: Loss,
@@ -158,6 +160,12 @@ impl Network {
     pub(crate) fn peer(&self, end: End) -> Option<Host> {
         let wire = self.wires.get(&end.wire)?;
         wire.hosts.get(end.other().side).copied()
+    }
+
+    /// In which of its lives the machine at the other end was when the connection was opened.
+    pub(crate) fn peer_life(&self, end: End) -> Option<u32> {
+        let wire = self.wires.get(&end.wire)?;
+        wire.lives.get(end.other().side).copied()
     }
 
     /// Whether a read brings something.
@@ -309,6 +317,7 @@ impl Outside {
         self.network.last += 1;
         let wire = Wire {
             hosts,
+            lives: hosts.map(|host| self.ledger.life_of(host)),
             link,
             loss,
             strict,
@@ -450,7 +459,12 @@ impl Outside {
         let Some(wire) = self.network.wires.get_mut(&number) else {
             return;
         };
-        self.coverage.count("faults", "connection cut");
+        let which = match cut.heard {
+            [true, true] => "connection cut, and both hear of it",
+            [true, false] | [false, true] => "connection cut, half open",
+            [false, false] => "connection cut, and nobody hears of it",
+        };
+        self.coverage.count("faults", which);
         wire.trouble = wire.trouble.max(Trouble::Lost);
         wire.severed = true;
         for end in &mut wire.ends {

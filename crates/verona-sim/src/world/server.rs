@@ -246,7 +246,10 @@ impl Server {
             } => self.send(stream, ConnectionCommand::Carry { pair, drain }, outside),
             Command::Resume { stream, found } => {
                 if let Some(ticket) = &found {
-                    outside.ledger.resolve(self.shared.index, &ticket.id);
+                    let (index, id) = (self.shared.index, &ticket.id);
+                    let until = outside.now + micros(self.shared.limits.resume_seconds);
+                    outside.ledger.resolve(index, id);
+                    outside.ledger.keeps(index, id, until);
                 }
                 self.send(stream, ConnectionCommand::Resume(found), outside)
             }
