@@ -1,7 +1,8 @@
 //! Ten thousand worlds, each by its seed, and those that once went wrong.
 //!
 //! `SIM_SEEDS` says how many (`cargo xtask soak`: a million), `SIM_FIRST` where to begin, `SIM_SEED` one of which the
-//! whole story is told.
+//! whole story is told, `SIM_PLAN` a file with a plan of which it is, `SIM_ALL=1` that all that fail are listed and not
+//! only the first (`docs/simulation.md`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,57 +25,68 @@ use verona_sim::world::{Coverage, Plan, generate, parse, play, print, shrink, te
 /// How many worlds there are unless somebody says otherwise.
 const SEEDS: u64 = 10_000;
 
-/// Worlds in which a server returns a stanza as uncertain although it could have come to know: nothing is lost in them
-/// without a word, and why they do it is not known yet. `SIM_SEED` tells their stories.
-const OPEN: &[u64] = &[3723, 9566];
-
 #[test]
 fn every_seed_is_a_world_in_which_nothing_is_wrong() {
     if let Some(seed) = variable("SIM_SEED") {
-        return one(seed);
+        return one(&format!("seed {seed}"), &generate(seed));
+    }
+    if let Ok(path) = std::env::var("SIM_PLAN") {
+        return one(&path, &read(Path::new(&path)));
     }
     let (first, seeds) = (
         variable("SIM_FIRST").unwrap_or(1),
         variable("SIM_SEEDS").unwrap_or(SEEDS),
     );
+    let lists = variable("SIM_ALL").is_some();
     let start = Instant::now();
     let next = AtomicU64::new(first);
-    let total = Mutex::new((Coverage::default(), 0_u64, None::<u64>));
+    let total = Mutex::new(Total::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                let mut coverage = Coverage::default();
-                let mut steps = 0;
+                let mut own = Total::default();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + seeds {
                         break;
                     }
-                    if OPEN.contains(&seed) {
-                        continue;
-                    }
                     let outcome = play(&generate(seed));
-                    coverage.merge(&outcome.coverage);
-                    steps += outcome.steps;
-                    if outcome.failure.is_some() {
-                        let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                        total.2 = Some(total.2.map_or(seed, |other| other.min(seed)));
-                        // The others need not go on.
-                        next.store(first + seeds, Ordering::Relaxed);
-                        break;
+                    own.coverage.merge(&outcome.coverage);
+                    own.steps += outcome.steps;
+                    if let Some(failure) = outcome.failure {
+                        own.failures.push((seed, failure));
+                        if !lists {
+                            // The others need not go on.
+                            next.store(first + seeds, Ordering::Relaxed);
+                        }
                     }
                 }
                 let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-                total.0.merge(&coverage);
-                total.1 += steps;
+                total.coverage.merge(&own.coverage);
+                total.steps += own.steps;
+                total.failures.append(&mut own.failures);
             });
         }
     });
-    let (coverage, steps, failed) = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(seed) = failed {
-        one(seed);
+    let Total {
+        coverage,
+        steps,
+        mut failures,
+    } = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failures.sort();
+    if lists {
+        for (seed, failure) in &failures {
+            println!("seed {seed}: {failure}");
+        }
+    }
+    if let Some((seed, _)) = failures.first() {
+        one(&format!("seed {seed}"), &generate(*seed));
         panic!("seed {seed} failed once, and not again: the world is not the same twice");
+    }
+    if seeds >= SEEDS {
+        let missing = coverage.missing(FAULTS);
+        assert!(missing.is_empty(), "never happened: {missing:?}");
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{coverage}");
@@ -87,22 +99,62 @@ fn every_seed_is_a_world_in_which_nothing_is_wrong() {
     let _ = std::io::stderr().write_all(summary.as_bytes());
 }
 
-/// Tells the story of one seed, the shortest that there is if it fails.
-fn one(seed: u64) {
-    let plan = generate(seed);
-    if play(&plan).failure.is_none() {
-        let (_, story) = tell(&plan);
-        println!("{}\n{}", print(&plan), story.join("\n"));
+/// What must happen in so many worlds.
+const FAULTS: &[(&str, &str)] = &[
+    ("faults", "black hole"),
+    ("faults", "component does not read"),
+    ("faults", "component killed"),
+    ("faults", "component leaves"),
+    ("faults", "connection cut, and both hear of it"),
+    ("faults", "connection cut, and nobody hears of it"),
+    ("faults", "connection cut, half open"),
+    ("faults", "dials refused"),
+    ("faults", "DNS fails"),
+    ("faults", "DNS names a dead address"),
+    ("faults", "DNS names a dead address first"),
+    ("faults", "DNS names another server"),
+    ("faults", "DNS names no server"),
+    ("faults", "panic of a connection"),
+    ("faults", "power lost"),
+    ("faults", "server frozen"),
+    ("faults", "server killed"),
+    ("faults", "shutdown"),
+    ("reached", "a full outbox"),
+    ("reached", "a peer that does not close"),
+    ("reached", "a reader that waits for room"),
+    ("reached", "a server begins anew"),
+    ("reached", "a stanza in the memory of a crash"),
+    ("reached", "a stanza of unknown fate"),
+    ("reached", "a stanza that waits for resumption"),
+    ("reached", "a writer that gives up"),
+    ("reached", "crossed streams that converge"),
+    ("reached", "full outboxes, all together"),
+    ("reached", "too many pairs"),
+];
+
+/// What came of many worlds.
+#[derive(Default)]
+struct Total {
+    coverage: Coverage,
+    steps: u64,
+    failures: Vec<(u64, String)>,
+}
+
+/// Tells the story of one plan, the shortest that there is if it fails.
+fn one(name: &str, plan: &Plan) {
+    if play(plan).failure.is_none() {
+        let (_, story) = tell(plan);
+        println!("{}\n{}", print(plan), story.join("\n"));
         return;
     }
-    let (shorter, failure) = shrink(&plan);
+    let (shorter, failure) = shrink(plan);
     let (_, story) = tell(&shorter);
-    let text = format!("# Seed {seed}: {failure}.\n{}", print(&shorter));
-    let path = std::env::temp_dir().join(format!("verona-sim-{seed}.txt"));
+    let text = format!("# {failure}.\n{}", print(&shorter));
+    let path = std::env::temp_dir().join(format!("verona-sim-{}.txt", plan.seed));
     let _ = fs::write(&path, &text);
-    println!("seed {seed}: {failure}");
+    println!("{name}: {failure}");
     panic!(
-        "seed {seed}: {failure}\n\n{text}\n{}\n\nseed {seed}: {failure}\nthe plan is in {}",
+        "{name}: {failure}\n\n{text}\n{}\n\n{name}: {failure}\nthe plan is in {}",
         story.join("\n"),
         path.display()
     );

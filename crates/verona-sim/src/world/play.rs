@@ -257,7 +257,10 @@ impl<'a> World<'a> {
                 };
                 program.is_wanted = false;
                 match how {
-                    Parting::Politely => program.part(&mut self.outside),
+                    Parting::Politely => {
+                        self.outside.coverage.count("faults", "component leaves");
+                        program.part(&mut self.outside);
+                    }
                     Parting::Killed => {
                         self.outside.coverage.count("faults", "component killed");
                         program.kill(&mut self.outside);
@@ -413,6 +416,9 @@ impl<'a> World<'a> {
         if self.servers.get(index).is_none_or(Option::is_some) {
             return;
         }
+        self.outside
+            .coverage
+            .count("reached", "a server begins anew");
         self.outside.switch_on(index);
         self.outside.ledger.starts(index);
         self.lives += 1;
