@@ -55,9 +55,7 @@ pub(crate) fn run(root: &Path, seeds: &str) -> Result<bool> {
 /// # Errors
 /// When the table or the tree cannot be read, or Cargo cannot be run.
 pub(crate) fn run_mutants(root: &Path, words: &[&str]) -> Result<bool> {
-    let text =
-        fs::read_to_string(root.join(MUTANTS)).with_context(|| format!("reading {MUTANTS}"))?;
-    let table: Table = toml::from_str(&text).with_context(|| format!("reading {MUTANTS}"))?;
+    let table = read(root)?;
     let wanted = |mutant: &&Mutant| words.iter().all(|word| mutant.what.contains(word));
     let mutants: Vec<&Mutant> = table.mutant.iter().filter(wanted).collect();
     ensure!(!mutants.is_empty(), "{MUTANTS} has no such mutant");
@@ -85,6 +83,12 @@ pub(crate) fn run_mutants(root: &Path, words: &[&str]) -> Result<bool> {
     }
     println!("{found} of {} mutants found", mutants.len());
     Ok(found == mutants.len())
+}
+
+fn read(root: &Path) -> Result<Table> {
+    let text =
+        fs::read_to_string(root.join(MUTANTS)).with_context(|| format!("reading {MUTANTS}"))?;
+    toml::from_str(&text).with_context(|| format!("reading {MUTANTS}"))
 }
 
 /// What the simulator says of a tree.
@@ -128,3 +132,27 @@ fn cargo() -> std::ffi::OsString {
 
 /// The one test that plays worlds, with what it prints.
 const TEST: [&str; 3] = ["every_seed", "--", "--nocapture"];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn every_mutant_has_its_place_in_the_code_as_it_is() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let table = read(root).unwrap();
+        for Mutant {
+            what, file, find, ..
+        } in &table.mutant
+        {
+            let text = fs::read_to_string(root.join(file)).unwrap();
+            assert_eq!(text.matches(find.as_str()).count(), 1, "{what}: {file}");
+        }
+        // Each of the invariants that the simulator looks at is broken by one at least.
+        for invariant in '1'..='7' {
+            let breaks = |mutant: &Mutant| mutant.what.starts_with(invariant);
+            assert!(table.mutant.iter().any(breaks), "invariant {invariant}");
+        }
+    }
+}
