@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use verona_proto::addr::{Domain, DomainPair};
-use verona_proto::carriage::{Carriage, Counted, Custody, Keep, TooLarge};
+use verona_proto::carriage::{Carriage, Counted, Keep, TooLarge};
 use verona_proto::certificate::PeerCertificate;
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::Target;
@@ -541,7 +541,7 @@ impl Connection {
                     end,
                     arrived: false,
                     left: false,
-                    managed: custody == Custody::Acknowledged,
+                    custody,
                 };
                 outside.network.note_sent(self.end, sent);
             }
@@ -584,7 +584,12 @@ impl Connection {
                 Output::Deliver(admitted) => self.deliver(admitted, shared, outside),
                 Output::Acknowledged(count) => self.acknowledged(count, shared, outside),
                 Output::Answered => {
+                    outside
+                        .coverage
+                        .count("reached", "an answer behind what is not counted");
+                    outside.note_answered(self.end);
                     let settled = self.carriage.answered(self.written);
+                    outside.network.note_left(self.end, self.written);
                     shared.settled(settled, outside);
                 }
                 Output::Unmanaged => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, BytesMut};
 use verona_proto::addr::LocalDomain;
+use verona_proto::carriage::Custody;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput};
 use verona_proto::limits::size;
 use verona_proto::outbox::{Drain, Feeder, OutboxLimit};
@@ -290,7 +291,7 @@ impl Link {
                     end,
                     arrived: false,
                     left: false,
-                    managed: false,
+                    custody: Custody::Written,
                 };
                 outside.network.note_sent(self.end, sent);
             }

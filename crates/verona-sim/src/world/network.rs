@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
+use verona_proto::carriage::Custody;
 
 use super::clock::{Actor, Moment};
 use super::ledger::{Key, Loss};
@@ -129,8 +130,8 @@ pub(crate) struct Sent {
     pub(crate) arrived: bool,
     /// Whether its sender let it go.
     pub(crate) left: bool,
-    /// Whether its sender lets it go only when it knows that it arrived.
-    pub(crate) managed: bool,
+    /// When its sender lets it go.
+    pub(crate) custody: Custody,
 }
 
 /// What a read brings.
@@ -229,7 +230,7 @@ impl Network {
     pub(crate) fn note_left(&mut self, end: End, written: u64) {
         if let Some(end) = self.end_mut(end) {
             for sent in &mut end.sent {
-                sent.left |= sent.end <= written && !sent.managed;
+                sent.left |= sent.end <= written && sent.custody == Custody::Written;
             }
             end.forget();
         }
@@ -284,7 +285,7 @@ impl Network {
     pub(crate) fn note_unmanaged(&mut self, end: End) {
         let sent = self.end_mut(end).map(|end| &mut end.sent);
         for sent in sent.into_iter().flatten() {
-            sent.managed = false;
+            sent.custody = Custody::Written;
         }
     }
 
@@ -589,7 +590,8 @@ impl Outside {
         let Some(it) = self.network.end_mut(end) else {
             return;
         };
-        let waiting = it.sent.iter_mut().filter(|sent| sent.managed && !sent.left);
+        let waits = |sent: &Sent| sent.custody == Custody::Acknowledged && !sent.left;
+        let waiting = it.sent.iter_mut().filter(|sent| waits(sent));
         let mut unarrived = None;
         for sent in waiting.take(count) {
             sent.left = true;
@@ -602,6 +604,27 @@ impl Outside {
             let name = self.ledger.name(key);
             self.ledger
                 .fail(format!("3: {name} was acknowledged, and had not arrived"));
+        }
+    }
+
+    /// A peer has answered what was written behind all that waits for that at an end.
+    pub(crate) fn note_answered(&mut self, end: End) {
+        let Some(it) = self.network.end_mut(end) else {
+            return;
+        };
+        let mut unarrived = None;
+        for sent in &mut it.sent {
+            if sent.custody == Custody::Answered {
+                sent.custody = Custody::Written;
+                if !sent.arrived {
+                    unarrived = Some(sent.key);
+                }
+            }
+        }
+        if let Some(key) = unarrived {
+            let name = self.ledger.name(key);
+            self.ledger
+                .fail(format!("3: {name} was taken to have arrived, and had not"));
         }
     }
 
