@@ -55,11 +55,12 @@ fn every_seed_is_a_world_in_which_nothing_is_wrong() {
                     own.coverage.merge(&outcome.coverage);
                     own.steps += outcome.steps;
                     if let Some(failure) = outcome.failure {
-                        own.failures.push((seed, failure));
-                        if !lists {
+                        match lists {
+                            true => println!("seed {seed}: {failure}"),
                             // The others need not go on.
-                            next.store(first + seeds, Ordering::Relaxed);
+                            false => next.store(first + seeds, Ordering::Relaxed),
                         }
+                        own.failures.push(seed);
                     }
                 }
                 let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,12 +76,7 @@ fn every_seed_is_a_world_in_which_nothing_is_wrong() {
         mut failures,
     } = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort();
-    if lists {
-        for (seed, failure) in &failures {
-            println!("seed {seed}: {failure}");
-        }
-    }
-    if let Some((seed, _)) = failures.first() {
+    if let Some(seed) = failures.first() {
         one(&format!("seed {seed}"), &generate(*seed));
         panic!("seed {seed} failed once, and not again: the world is not the same twice");
     }
@@ -127,6 +123,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("reached", "a stanza of unknown fate"),
     ("reached", "a stanza that waits for resumption"),
     ("reached", "a writer that gives up"),
+    ("reached", "an answer behind what is not counted"),
     ("reached", "crossed streams that converge"),
     ("reached", "full outboxes, all together"),
     ("reached", "too many pairs"),
@@ -137,7 +134,7 @@ const FAULTS: &[(&str, &str)] = &[
 struct Total {
     coverage: Coverage,
     steps: u64,
-    failures: Vec<(u64, String)>,
+    failures: Vec<u64>,
 }
 
 /// Tells the story of one plan, the shortest that there is if it fails.
