@@ -83,12 +83,16 @@ impl Attachment {
     /// journal, unless the engine ended meanwhile; should it not arrive, an error comes back by [`Attachment::receive`].
     ///
     /// # Errors
-    /// [`SendError`] when the sender is not of this domain, the recipient's domain cannot be named, or too much is
-    /// waiting for the recipient already.
+    /// [`SendError`] when the sender is not of this domain, the recipient's domain cannot be named, too much is
+    /// waiting for the recipient already, or the engine stops.
     pub async fn send(&self, stanza: Stanza) -> Result<(), SendError> {
         //= COMP-10
         if stanza.from() != self.domain.domain() {
             return Err(SendError::ForeignSender);
+        }
+        // As from a component: nobody would be there any more to tell what became of it.
+        if *self.shared.stop.borrow() {
+            return Err(SendError::Stopping(Box::new(stanza)));
         }
         let Some(mut admitted) = originate(&self.shared.hosts(), stanza) else {
             return Err(SendError::NoRoute);
@@ -113,6 +117,9 @@ impl Attachment {
                 }
                 Some(full) => full.admitted,
             };
+            if *self.shared.stop.borrow() {
+                return Err(SendError::Stopping(Box::new(full.stanza().clone())));
+            }
             if Instant::now() >= until {
                 return Err(SendError::Full(Box::new(full.stanza().clone())));
             }
@@ -169,6 +176,8 @@ pub enum SendError {
     NoRoute,
     /// Too much waits for its recipient; here it is back (ROUTE-23).
     Full(Box<Stanza>),
+    /// The engine shuts down, or has: nothing more is taken. Here it is back.
+    Stopping(Box<Stanza>),
 }
 
 impl fmt::Display for SendError {
@@ -177,6 +186,7 @@ impl fmt::Display for SendError {
             Self::ForeignSender => "the stanza's sender is not of the attached domain",
             Self::NoRoute => "the stanza's addresses make no pair of domains",
             Self::Full(_) => "too much is waiting for the stanza's recipient",
+            Self::Stopping(_) => "the server is shutting down",
         })
     }
 }

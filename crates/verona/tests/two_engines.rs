@@ -288,6 +288,24 @@ async fn a_program_serves_a_domain_of_its_own() {
 }
 
 #[tokio::test]
+async fn nothing_is_taken_from_a_program_when_the_engine_stops() {
+    let ca = Ca::new();
+    let capulet = config(&["capulet.lit"], vec![ca.issue("capulet.lit")], &ca.pem());
+    let engine = Engine::start(capulet).await.unwrap();
+    let handle = engine.handle().clone();
+    let juliet = handle.attach(&domain("capulet.lit")).unwrap();
+    let ending = tokio::spawn(engine.shutdown());
+    while !handle.is_draining() {
+        tokio::task::yield_now().await;
+    }
+    let late = message("juliet@capulet.lit", "romeo@montague.lit", 1);
+    let refused = verona::SendError::Stopping(Box::new(late.clone()));
+    assert_eq!(juliet.send(late.clone()).await, Err(refused.clone()));
+    ending.await.unwrap();
+    assert_eq!(juliet.send(late).await, Err(refused));
+}
+
+#[tokio::test]
 async fn a_stanza_that_the_peer_does_not_take_goes_back_and_the_stream_lives() {
     //= LIM-05
     let ca = Ca::new();

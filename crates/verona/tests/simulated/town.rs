@@ -256,7 +256,9 @@ async fn serve(
                         ledger.sending(&id);
                         match attachment.send(stanza).await {
                             Ok(()) => ledger.accepted(&id),
-                            Err(SendError::Full(_)) => ledger.refused(&id),
+                            Err(SendError::Full(_) | SendError::Stopping(_)) => {
+                                ledger.refused(&id);
+                            }
                             Err(error) => panic!("{id}: {error}"),
                         }
                     }
