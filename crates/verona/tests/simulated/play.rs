@@ -9,7 +9,7 @@ use verona::Drained;
 use verona_proto::stanza::StanzaKind;
 
 use crate::ledger::{Entry, Fate, State};
-use crate::network::{Break, Counts, Network};
+use crate::network::{Counts, Network};
 use crate::story::{Deed, Story};
 use crate::town::{Town, host};
 
@@ -280,22 +280,11 @@ impl Playing {
     }
 
     /// Whether a sender may be told that something did not arrive that did. A server that crashes takes with it what it
-    /// knew; one that stops delivers what it hears behind its last acknowledgement; and a connection may break before
-    /// acknowledgements are agreed on, or again while they are compared.
+    /// knew, and one that stops delivers what it hears behind its last acknowledgement. A connection that breaks, wherever
+    /// and however often, is no excuse: the servers compare how far they came.
     fn may_be_uncertain(&self, entry: &Entry) -> bool {
         let ledger = &self.town.ledger;
-        ledger.was_crashed_over(entry)
-            || ledger.was_stopped_over(entry, &entry.to)
-            || crate::number("SIMULATED_STRICT").is_none()
-                && self.happened_over(entry, &self.town.network.breaks())
-    }
-
-    fn happened_over(&self, entry: &Entry, breaks: &[Break]) -> bool {
-        let hosts = [&entry.from, &entry.to].map(|name| host(self.town.server_of(name)));
-        breaks.iter().any(|broken| {
-            entry.sent.is_some_and(|sent| sent <= broken.at)
-                && hosts.iter().all(|host| broken.hosts.contains(host))
-        })
+        ledger.was_crashed_over(entry) || ledger.was_stopped_over(entry, &entry.to)
     }
 }
 

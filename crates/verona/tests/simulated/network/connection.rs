@@ -8,7 +8,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
-use super::{Break, Road};
+use super::Road;
 
 pub(crate) struct Connection {
     addresses: [SocketAddr; 2],
@@ -153,13 +153,6 @@ impl Connection {
     pub(crate) fn fail(&mut self, end: usize, kind: io::ErrorKind) {
         self.ends[end].failed.get_or_insert(kind);
         self.wake(end);
-    }
-
-    pub(crate) fn broken(&self) -> Break {
-        Break {
-            at: Instant::now(),
-            hosts: [self.addresses[0].ip(), self.addresses[1].ip()],
-        }
     }
 
     pub(crate) fn is_gone(&self) -> bool {

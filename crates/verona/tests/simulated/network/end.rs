@@ -113,7 +113,6 @@ impl Drop for End {
         let was_severed = connection.is_severed();
         if connection.drop_end(self.end, road, noticed) && !was_severed {
             state.counts.reset += 1;
-            state.breaks.push(connection.broken());
         }
         if connection.is_gone() {
             state.connections.remove(&self.connection);
@@ -144,10 +143,6 @@ impl State {
         let severed = connection.is_severed() && !was_severed;
         if severed {
             self.counts.cut += 1;
-            self.breaks.push(connection.broken());
-        }
-        if was_unheard && matches!(written, Progress::Done(Ok(_))) {
-            self.breaks.push(connection.broken());
         }
         if was_unheard && answers && matches!(written, Progress::Done(Ok(_))) {
             // The other system knows of no such connection.

@@ -42,7 +42,6 @@ struct State {
     cuts: Vec<(IpAddr, IpAddr, Cut)>,
     dialling: BTreeMap<IpAddr, usize>,
     counts: Counts,
-    breaks: Vec<Break>,
 }
 
 /// The way from one host to another.
@@ -81,13 +80,6 @@ impl Counts {
     }
 }
 
-/// A connection broke: something that was written may be lost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Break {
-    pub(crate) at: Instant,
-    pub(crate) hosts: [IpAddr; 2],
-}
-
 impl Network {
     pub(crate) fn new(usual: Road) -> Self {
         Self(Arc::new(Inside {
@@ -101,7 +93,6 @@ impl Network {
                 cuts: Vec::new(),
                 dialling: BTreeMap::new(),
                 counts: Counts::default(),
-                breaks: Vec::new(),
             }),
             changed: Notify::new(),
         }))
@@ -165,10 +156,6 @@ impl Network {
         self.state().counts.clone()
     }
 
-    pub(crate) fn breaks(&self) -> Vec<Break> {
-        self.state().breaks.clone()
-    }
-
     /// How many connections have an end at `host`.
     pub(crate) fn open(&self, host: IpAddr) -> usize {
         let state = self.state();
@@ -198,7 +185,6 @@ impl Network {
                 if connection.leads(from, to) && connection.dark_since(from, to, now) {
                     connection.time_out();
                     state.counts.timed_out += 1;
-                    state.breaks.push(connection.broken());
                 }
             }
         });
