@@ -199,7 +199,7 @@ impl Ledger {
             return;
         };
         if entry.place.is_some() {
-            let text = format!("{} was taken twice from its component", self.name(key));
+            let text = format!("3: {} was taken twice from its component", self.name(key));
             return self.fail(text);
         }
         let flow = self.flows.entry((entry.from, entry.to)).or_default();
@@ -227,10 +227,10 @@ impl Ledger {
             false => entry.to == at,
         };
         if !at_home {
-            return self.fail(format!("{name} came to another component"));
+            return self.fail(format!("3: {name} came to another component"));
         }
         let Some(place) = entry.place else {
-            return self.fail(format!("{name} came, though no server had taken it"));
+            return self.fail(format!("3: {name} came, though no server had taken it"));
         };
         match key.is_error {
             true => entry.returned += 1,
@@ -241,17 +241,19 @@ impl Ledger {
         // One that a server forgot may still be on the way.
         let adrift = entry.adrift || entry.lost.is_some();
         if delivered > 0 && returned > 0 && !message_uncertain {
-            return self.fail(format!("{name} was delivered and returned with an error"));
+            return self.fail(format!(
+                "3: {name} was delivered and returned with an error"
+            ));
         }
         if returned > 1 && !uncertain && !message_uncertain {
-            return self.fail(format!("{name} was returned {returned} times"));
+            return self.fail(format!("3: {name} was returned {returned} times"));
         }
         if key.is_error {
             return;
         }
         if delivered > 1 {
             if !uncertain || kind == StanzaKind::Iq {
-                self.fail(format!("{name} was delivered {delivered} times"));
+                self.fail(format!("3: {name} was delivered {delivered} times"));
             }
             return;
         }
@@ -261,7 +263,7 @@ impl Ledger {
             if uncertain || adrift {
                 return;
             }
-            let text = format!("{name} came behind one that was sent later");
+            let text = format!("2: {name} came behind one that was sent later");
             return self.fail(text);
         }
         flow.delivered = place;
@@ -401,7 +403,7 @@ impl Ledger {
     pub(crate) fn lost_on_wire(&mut self, sent: &Sent, loss: Loss, had_trouble: bool) {
         let name = self.name(sent.key);
         if !had_trouble {
-            return self.fail(format!("{name} was lost on a wire that was well"));
+            return self.fail(format!("3: {name} was lost on a wire that was well"));
         }
         self.lost(sent.key, loss);
     }
@@ -453,7 +455,7 @@ impl Ledger {
                 number: u32::try_from(number).unwrap_or(u32::MAX),
                 is_error: false,
             };
-            let text = format!("{} was neither delivered nor returned", self.name(key));
+            let text = format!("3: {} was neither delivered nor returned", self.name(key));
             self.fail(text);
         }
     }
