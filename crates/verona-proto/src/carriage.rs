@@ -21,8 +21,8 @@ use turns::Turns;
 /// A queue that gets something enters the line, so that the connection need not ask all of them. Each that has some gets
 /// its turn, and is asked once for all that its turn is worth.
 pub struct Carriage {
-    lanes: BTreeMap<LaneKey, Lane>,
-    keys: BTreeMap<DomainPair, LaneKey>,
+    /// By key, and so in the order in which they came. Most connections have one.
+    lanes: Vec<Lane>,
     next_key: LaneKey,
     /// Queues that are given back as soon as nothing of them is on its way.
     departing: BTreeSet<LaneKey>,
@@ -45,6 +45,7 @@ type LaneKey = u64;
 /// The queue of one pair.
 #[derive(Debug)]
 struct Lane {
+    key: LaneKey,
     pair: DomainPair,
     drain: Drain,
     /// Stanzas of it in `in_flight`.
@@ -139,8 +140,7 @@ impl Carriage {
     #[must_use]
     pub fn new(bell: Bell) -> Self {
         Self {
-            lanes: BTreeMap::new(),
-            keys: BTreeMap::new(),
+            lanes: Vec::new(),
             next_key: 0,
             departing: BTreeSet::new(),
             turns: Arc::default(),
@@ -162,13 +162,15 @@ impl Carriage {
             turns.enter(key);
             bell();
         }));
-        self.keys.insert(pair.clone(), key);
-        let lane = Lane {
+        if self.lanes.is_empty() {
+            self.lanes.reserve_exact(1);
+        }
+        self.lanes.push(Lane {
+            key,
             pair,
             drain,
             in_flight: 0,
-        };
-        self.lanes.insert(key, lane);
+        });
     }
 
     /// The next stanza: each pair that has some gets its turn. Behind it comes [`Self::sent`], [`Self::refused`] or
@@ -186,7 +188,7 @@ impl Carriage {
         let turn = self.turn.as_mut()?;
         let stanza = turn.stanzas.pop_front()?;
         turn.bytes += stanza.bytes().len();
-        let lane = self.lanes.get(&turn.key)?;
+        let lane = lane(&self.lanes, turn.key)?;
         Some((&lane.pair, stanza))
     }
 
@@ -203,7 +205,7 @@ impl Carriage {
         }
         if turn.stanzas.is_empty()
             && !self.departing.contains(&turn.key)
-            && let Some(lane) = self.lanes.get_mut(&turn.key)
+            && let Some(lane) = lane_mut(&mut self.lanes, turn.key)
         {
             let rest = turn.worth - turn.bytes;
             lane.drain.pull_up_to(rest, usize::MAX, &mut turn.stanzas);
@@ -222,7 +224,7 @@ impl Carriage {
         let Some(turn) = self.turn.take() else {
             return;
         };
-        if let Some(lane) = self.lanes.get_mut(&turn.key) {
+        if let Some(lane) = lane_mut(&mut self.lanes, turn.key) {
             lane.drain.put_back(turn.stanzas.len() + 1);
         }
         // It has not lost its place.
@@ -243,7 +245,7 @@ impl Carriage {
         let Some(lane) = self.turn.as_ref().map(|turn| turn.key) else {
             return;
         };
-        if let Some(lane) = self.lanes.get_mut(&lane) {
+        if let Some(lane) = lane_mut(&mut self.lanes, lane) {
             lane.in_flight += 1;
         }
         self.in_flight.push_back(InFlight {
@@ -298,15 +300,10 @@ impl Carriage {
             *uncertain.entry(stanza.lane).or_default() += may_have_arrived;
         }
         let stays = |lane: &Lane| keep == Keep::InFlight && lane.in_flight > 0;
-        let (kept, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.lanes)
-            .into_iter()
-            .partition(|(_, lane)| stays(lane));
-        self.keys = kept
-            .iter()
-            .map(|(key, lane)| (lane.pair.clone(), *key))
-            .collect();
+        let (kept, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.lanes).into_iter().partition(stays);
         self.lanes = kept;
-        for lane in self.lanes.values_mut() {
+        for lane in &mut self.lanes {
             lane.drain.silence();
         }
         if keep == Keep::Nothing {
@@ -314,7 +311,10 @@ impl Carriage {
         }
         let mut left: Vec<Left> = left
             .into_iter()
-            .map(|(key, lane)| lane.leave(uncertain.get(&key).copied().unwrap_or(0)))
+            .map(|lane| {
+                let uncertain = uncertain.get(&lane.key).copied().unwrap_or(0);
+                lane.leave(uncertain)
+            })
             .collect();
         left.sort_by(|one, other| one.pair.cmp(&other.pair));
         left
@@ -345,14 +345,19 @@ impl Carriage {
     #[must_use = "each of them is to be returned to its sender"]
     pub fn expire(&mut self, before: Instant) -> Vec<Stanza> {
         self.lanes
-            .values_mut()
+            .iter_mut()
             .flat_map(|lane| lane.drain.expire(before))
             .collect()
     }
 
     /// Nothing more is pulled for a pair, and [`Self::departed`] gives its queue back.
     pub fn depart(&mut self, pair: &DomainPair) {
-        let Some(key) = self.keys.get(pair).copied() else {
+        let Some(key) = self
+            .lanes
+            .iter()
+            .find(|lane| lane.pair == *pair)
+            .map(|lane| lane.key)
+        else {
             return;
         };
         if self.turn.as_ref().is_some_and(|turn| turn.key == key) {
@@ -368,10 +373,8 @@ impl Carriage {
         if self.departing.is_empty() {
             return Vec::new();
         }
-        let is_on_its_way = |lane: &LaneKey| {
-            let lane = self.lanes.get(lane);
-            lane.is_some_and(|lane| lane.in_flight > 0)
-        };
+        let is_on_its_way =
+            |key: &LaneKey| lane(&self.lanes, *key).is_some_and(|lane| lane.in_flight > 0);
         let (stay, go): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.departing)
             .into_iter()
             .partition(is_on_its_way);
@@ -379,24 +382,21 @@ impl Carriage {
         go.into_iter()
             .filter_map(|key| {
                 self.turns.leave(key);
-                let lane = self.lanes.remove(&key)?;
-                if self.keys.get(&lane.pair) == Some(&key) {
-                    self.keys.remove(&lane.pair);
-                }
-                Some(lane.leave(0))
+                let place = self.lanes.binary_search_by_key(&key, |lane| lane.key);
+                Some(self.lanes.remove(place.ok()?).leave(0))
             })
             .collect()
     }
 
-    /// The pairs whose queues are here, in order.
+    /// The pairs whose queues are here.
     pub fn pairs(&self) -> impl Iterator<Item = &DomainPair> {
-        self.keys.keys()
+        self.lanes.iter().map(|lane| &lane.pair)
     }
 
     /// What was pulled from the queue whose turn it is, and not from here, waits in its queue again.
     fn put_all_back(&mut self) {
         if let Some(turn) = self.turn.take() {
-            if let Some(lane) = self.lanes.get_mut(&turn.key) {
+            if let Some(lane) = lane_mut(&mut self.lanes, turn.key) {
                 lane.drain.put_back(turn.stanzas.len());
             }
             self.turns.resume(turn.key, turn.bytes);
@@ -452,12 +452,22 @@ impl Carriage {
     /// The oldest of a queue have arrived.
     fn leave(&mut self, leaving: Option<(LaneKey, usize)>) {
         if let Some((lane, count)) = leaving
-            && let Some(lane) = self.lanes.get_mut(&lane)
+            && let Some(lane) = lane_mut(&mut self.lanes, lane)
         {
             lane.in_flight = lane.in_flight.saturating_sub(count);
             lane.drain.acknowledge(count);
         }
     }
+}
+
+fn lane(lanes: &[Lane], key: LaneKey) -> Option<&Lane> {
+    let place = lanes.binary_search_by_key(&key, |lane| lane.key);
+    lanes.get(place.ok()?)
+}
+
+fn lane_mut(lanes: &mut [Lane], key: LaneKey) -> Option<&mut Lane> {
+    let place = lanes.binary_search_by_key(&key, |lane| lane.key);
+    lanes.get_mut(place.ok()?)
 }
 
 impl Lane {

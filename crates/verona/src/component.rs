@@ -15,6 +15,7 @@ use verona_proto::limits::{seconds, size};
 use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Stanza, StanzaClass, StreamCondition, Undelivered};
 
+use crate::alarm::Alarm;
 use crate::config::Conflict;
 use crate::held::Held;
 use crate::journal::{self, Barrier, Departures, Journal};
@@ -159,6 +160,7 @@ impl ComponentTask {
         let mut leave_at = None;
         let mut crowded_since = None;
         let mut throttle = Throttle::new(self.shared.limits().bytes_per_second_max);
+        let mut alarm = Alarm::new(tokio::time::Instant::now());
         loop {
             if closing {
                 leave_at.get_or_insert_with(|| {
@@ -168,7 +170,6 @@ impl ComponentTask {
             if leave_at.is_some_and(|at| at <= tokio::time::Instant::now()) {
                 return;
             }
-            let leave = leave_at.unwrap_or_else(tokio::time::Instant::now);
             //= SM-11
             self.departures.look(self.bytes_written);
             if outgoing.is_empty() {
@@ -183,10 +184,7 @@ impl ComponentTask {
                 let _ = writer.shutdown().await;
                 return;
             }
-            let deadline = self.link.deadline().map_or_else(
-                || tokio::time::Instant::now() + seconds(3600),
-                tokio::time::Instant::from_std,
-            );
+            let deadline = self.link.deadline().map(tokio::time::Instant::from_std);
             let bell = Arc::clone(&self.bell);
             // At shutdown nothing more is taken from components while what was taken is delivered.
             let room = self.link.transmit().len() < WRITE_BYTES;
@@ -207,6 +205,20 @@ impl ComponentTask {
             let departure = self.departures.next();
             //= LIM-11
             let throttled = throttle.until().filter(|_| reading);
+            //= LIM-12
+            let stalled_at = (!outgoing.is_empty()).then(|| progress + stall);
+            let retry_at = (!self.held.is_empty()).then(|| self.held.next());
+            let times = [
+                departure,
+                throttled,
+                crowded.then_some(read_on),
+                stalled_at,
+                retry_at,
+                deadline.filter(|_| !closing),
+                leave_at,
+            ];
+            let next = times.into_iter().flatten().min();
+            alarm.set(next.unwrap_or_else(|| tokio::time::Instant::now() + NOTHING_DUE));
             tokio::select! {
                 read = read(&mut reader, &mut incoming), if reading && throttled.is_none() => {
                     match read {
@@ -271,23 +283,23 @@ impl ComponentTask {
                 () = bell.notified() => {}
                 //= SM-11
                 () = journal::changed(&mut safe), if self.barrier.is_down() => {}
-                () = tokio::time::sleep_until(departure.unwrap_or(leave)), if departure.is_some() => {}
-                () = tokio::time::sleep_until(throttled.unwrap_or(leave)), if throttled.is_some() => {}
-                () = tokio::time::sleep_until(read_on), if crowded => {}
-                //= LIM-12
-                () = tokio::time::sleep_until(progress + stall), if !outgoing.is_empty() => {
-                    tracing::warn!(peer = self.peer, "a component took nothing for {} s; its connection ends", stall.as_secs());
-                    self.link.handle(ComponentInput::Eof, now());
-                    self.outputs().await;
-                    return;
-                }
-                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared),
                 _ = stop.changed(), if reading => {}
-                () = tokio::time::sleep_until(deadline), if !closing => {
-                    self.link.handle(ComponentInput::Tick, now());
-                    closing |= self.outputs().await;
+                () = alarm.rings() => {
+                    let now = tokio::time::Instant::now();
+                    if stalled_at.is_some_and(|at| at <= now) {
+                        tracing::warn!(peer = self.peer, "a component took nothing for {} s; its connection ends", stall.as_secs());
+                        self.link.handle(ComponentInput::Eof, now.into_std());
+                        self.outputs().await;
+                        return;
+                    }
+                    if retry_at.is_some_and(|at| at <= now) {
+                        self.held.retry(&self.shared);
+                    }
+                    if !closing && deadline.is_some_and(|at| at <= now) {
+                        self.link.handle(ComponentInput::Tick, now.into_std());
+                        closing |= self.outputs().await;
+                    }
                 }
-                () = tokio::time::sleep_until(leave), if leave_at.is_some() => {}
             }
         }
     }
@@ -590,6 +602,8 @@ pub(crate) fn bounce_all(shared: &Shared, drain: Drain, why: &Undelivered) {
 const WRITE_BYTES: usize = 64 * 1024;
 /// Errors that may wait for a component before the next are made.
 const RETURNS_AT_ONCE: usize = 1024;
+/// How far away the next look is when nothing is due.
+const NOTHING_DUE: tokio::time::Duration = tokio::time::Duration::from_secs(3600);
 /// How long a component that has much to read is not read from.
 const CROWD_PATIENCE: tokio::time::Duration = tokio::time::Duration::from_secs(2);
 /// How long a connection that is being replaced has to hand over its queue.

@@ -25,6 +25,7 @@ use verona_proto::stream::{
     StreamError, Ticket,
 };
 
+use crate::alarm::Alarm;
 use crate::attest::{self, Shown};
 use crate::gate::Admission;
 use crate::held::Held;
@@ -174,24 +175,30 @@ pub(crate) fn spawn(
                 stream = key.0,
                 "the task of a connection ended abnormally: {error}"
             );
-            let reclaimed: Vec<(DomainPair, Drain)> = lock(&feeders)
-                .drain(..)
-                .filter_map(|(pair, feeder)| feeder.reclaim().map(|drain| (pair, drain)))
-                .collect();
-            // Nobody knows any more how far it had come.
-            let queues = reclaimed
-                .into_iter()
-                .map(|(pair, drain)| Left {
-                    pair,
-                    uncertain: drain.unacknowledged(),
-                    drain,
-                })
-                .collect();
-            let remains = Remains { queues, lost: None };
-            shared.signal(Signal::Ended(key, remains)).await;
+            // Boxed, for there is one of these tasks for each connection, and few come here.
+            Box::pin(give_back(&shared, key, &feeders)).await;
         }
     });
     Start(start)
+}
+
+/// Gives back what a connection carried that can do so itself no more.
+async fn give_back(shared: &Shared, key: StreamKey, feeders: &Feeders) {
+    let reclaimed: Vec<(DomainPair, Drain)> = lock(feeders)
+        .drain(..)
+        .filter_map(|(pair, feeder)| feeder.reclaim().map(|drain| (pair, drain)))
+        .collect();
+    // Nobody knows any more how far it had come.
+    let queues = reclaimed
+        .into_iter()
+        .map(|(pair, drain)| Left {
+            pair,
+            uncertain: drain.unacknowledged(),
+            drain,
+        })
+        .collect();
+    let remains = Remains { queues, lost: None };
+    shared.signal(Signal::Ended(key, remains)).await;
 }
 
 /// Lets a connection that is in the registry begin. Dropping it ends the connection before it began.
@@ -507,6 +514,7 @@ impl Connection {
         let mut exit: Option<Exit> = self.outputs(stream).await;
         let mut leaving = None;
         let mut safe = self.shared.journal.as_ref().map(Journal::safe);
+        let mut alarm = Alarm::new(far_away());
         loop {
             // The end has a deadline of its own, which nothing that the peer does or does not do puts off.
             let leave_at = *leaving.get_or_insert_with(|| match exit {
@@ -562,6 +570,19 @@ impl Connection {
                 exit.is_none() && self.held.is_empty() && stream.transmit().len() < WRITE_BYTES;
             //= LIM-11
             let throttled = self.throttle.until().filter(|_| reading);
+            //= LIM-12
+            let stalled_at = writing.then(|| progress + stall);
+            let retry_at = (!self.held.is_empty()).then(|| self.held.next());
+            let own = match exit {
+                Some(_) => leave_at,
+                None => deadline,
+            };
+            alarm.set(
+                [throttled, stalled_at, retry_at]
+                    .into_iter()
+                    .flatten()
+                    .fold(own, tokio::time::Instant::min),
+            );
             let counted = stream.counted();
             tokio::select! {
                 read = read(&mut reader, &mut incoming), if reading && throttled.is_none() => {
@@ -629,18 +650,20 @@ impl Connection {
                 () = ready.notified(), if exit.is_none() => {}
                 //= SM-11
                 () = journal::changed(&mut safe), if is_exposed => {}
-                () = tokio::time::sleep_until(throttled.unwrap_or(leave_at)), if throttled.is_some() => {}
-                //= LIM-12
-                () = tokio::time::sleep_until(progress + stall), if writing => {
-                    self.fail(StreamError::stalled(stall)).await;
-                    return Exit::End;
+                () = alarm.rings() => {
+                    let now = tokio::time::Instant::now();
+                    if stalled_at.is_some_and(|at| at <= now) {
+                        self.fail(StreamError::stalled(stall)).await;
+                        return Exit::End;
+                    }
+                    if retry_at.is_some_and(|at| at <= now) {
+                        self.held.retry(&self.shared);
+                    }
+                    if exit.is_none() && deadline <= now {
+                        stream.handle(Input::Tick, now.into_std());
+                        exit = self.outputs(stream).await;
+                    }
                 }
-                () = tokio::time::sleep_until(self.held.next()), if !self.held.is_empty() => self.held.retry(&self.shared),
-                () = tokio::time::sleep_until(deadline), if exit.is_none() => {
-                    stream.handle(Input::Tick, now());
-                    exit = self.outputs(stream).await;
-                }
-                () = tokio::time::sleep_until(leave_at), if exit.is_some() => {}
             }
         }
     }

@@ -112,6 +112,7 @@
 //! [`Handle::reload`] replaces the configuration of an engine that runs.
 #![forbid(unsafe_code)]
 
+mod alarm;
 mod attachment;
 mod attest;
 mod closing;

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Granted;
-use crate::addr::{Direction, Domain, DomainPair};
+use crate::addr::{Direction, Domain, DomainPair, FewMap};
 use crate::grounds::{Grounds, Proof};
 
 /// The inbound authorisations of one stream.
 #[derive(Debug, Default)]
 pub struct Inbound {
-    granted: BTreeMap<DomainPair, Proof>,
+    granted: FewMap<DomainPair, Proof>,
     /// What was granted for domains that are not ours any more: it is answered for a while (BIDI-79).
     retired: BTreeMap<DomainPair, Proof>,
     verifying: BTreeMap<DomainPair, Verifying>,

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::{Granted, Unsolicited};
-use crate::addr::{Direction, Domain, DomainPair};
+use crate::addr::{Direction, Domain, DomainPair, FewMap};
 use crate::dialback::Answer;
 use crate::grounds::{Consent, Grounds, Identity};
 
 /// The outbound authorisations of one stream.
 #[derive(Debug, Default)]
 pub struct Outbound {
-    granted: BTreeMap<DomainPair, (Consent, Identity)>,
+    granted: FewMap<DomainPair, (Consent, Identity)>,
     /// What was granted for domains that are not ours any more: they still give answers for a while (BIDI-79).
     retired: BTreeMap<DomainPair, (Consent, Identity)>,
     requests: BTreeMap<DomainPair, Request>,

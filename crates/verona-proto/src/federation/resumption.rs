@@ -276,7 +276,7 @@ impl Federation {
             .get(stream)
             .map(|record| record.proven.clone())
             .unwrap_or_default();
-        let mut names = proven.iter().map(|remote| Name::new(remote, id));
+        let mut names = proven.keys().map(|remote| Name::new(remote, id));
         let Some(name) = names.find(|name| self.lost.is_taken(name)) else {
             return self.answer_claim(stream, None);
         };

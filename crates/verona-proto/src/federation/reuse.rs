@@ -55,7 +55,7 @@ fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
         // A request in the reverse direction, to a domain that the peer has proven here (BIDI-26..28).
         //= BIDI-26
         //= BIDI-27
-        (false, _) => record.bidirectional && record.proven.contains(remote),
+        (false, _) => record.bidirectional && record.proven.contains_key(remote),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::StreamKey;
 use super::resumption::StreamEnd;
-use crate::addr::{Direction, Domain, DomainPair};
+use crate::addr::{Direction, Domain, DomainPair, FewSet};
 use crate::certificate::CertificateName;
 use crate::stanza::condition::StreamCondition;
 use crate::stream::{Event, Fault, Granted};
@@ -38,12 +38,12 @@ pub(super) struct Record {
     /// The peer refused, or did not answer, a further request: it is not asked again (BIDI-76).
     pub(super) refuses_requests: bool,
     /// Domains for which the peer is proven here.
-    pub(super) proven: BTreeSet<Domain>,
+    pub(super) proven: FewSet<Domain>,
     /// When its header was understood.
     identified: Option<Instant>,
     /// When it became of use.
     pub(super) first_grant: Option<Instant>,
-    granted: BTreeSet<DomainPair>,
+    granted: FewSet<DomainPair>,
     /// Pairs for which only answers may still be sent.
     answering: BTreeSet<DomainPair>,
     /// Pairs that were asked for on it, and whose queues wait for the answer.
@@ -82,8 +82,8 @@ impl Record {
         let dialled = self
             .remote
             .as_ref()
-            .filter(|remote| self.initiating && !self.proven.contains(*remote));
-        dialled.into_iter().chain(&self.proven)
+            .filter(|remote| self.initiating && !self.proven.contains_key(remote));
+        dialled.into_iter().chain(self.proven.keys())
     }
 
     /// Whether its end was the peer's doing.
@@ -98,7 +98,7 @@ impl Record {
 
     /// The pairs that we may send for on it.
     pub(super) fn sending(&self) -> impl Iterator<Item = &DomainPair> {
-        self.granted.iter()
+        self.granted.keys()
     }
 
     /// How many pairs we may send for on it.
@@ -299,11 +299,11 @@ impl Streams {
                 match direction {
                     Direction::Inbound => {
                         let remote = pair.remote().domain().clone();
-                        record.proven.insert(remote.clone());
+                        record.proven.insert(remote.clone(), ());
                         self.towards.entry(remote).or_default().insert(stream);
                     }
                     Direction::Outbound => {
-                        record.granted.insert(pair.clone());
+                        record.granted.insert(pair.clone(), ());
                         record.requested.remove(pair);
                         if record.answering.remove(pair) {
                             forget(&mut self.answering, pair, stream);
@@ -369,7 +369,7 @@ impl Streams {
         let Some(record) = self.live.remove(&stream) else {
             return BTreeSet::new();
         };
-        for remote in record.remote.iter().chain(&record.proven) {
+        for remote in record.remote.iter().chain(record.proven.keys()) {
             forget(&mut self.towards, remote, stream);
             forget(&mut self.negotiating_with, remote, stream);
         }
@@ -396,7 +396,7 @@ impl Streams {
         for pair in std::mem::take(&mut record.answering) {
             forget(&mut self.answering, &pair, stream);
         }
-        for pair in std::mem::take(&mut record.granted) {
+        for pair in std::mem::take(&mut record.granted).into_keys() {
             self.unable(&pair, stream);
         }
     }

@@ -215,6 +215,10 @@ impl Context {
         self.scratch.clear();
         write(&mut self.scratch);
         self.transmit.extend_from_slice(self.scratch.as_bytes());
+        // What is large is not written again.
+        if self.scratch.capacity() > SCRATCH_KEPT {
+            self.scratch = String::new();
+        }
     }
 
     /// Ends our side of the stream, behind whatever `write` produces.
@@ -338,6 +342,8 @@ impl Context {
     }
 }
 
+/// Room for an acknowledgement, which is written again and again.
+const SCRATCH_KEPT: usize = 128;
 /// Dialback questions that a peer may ask at once: a peer of 256 domains proves them all in a burst.
 const QUESTIONS_AT_ONCE: u64 = 512;
 /// Dialback questions that a peer may ask in the long run.

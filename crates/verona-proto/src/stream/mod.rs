@@ -32,6 +32,7 @@ mod sasl;
 mod starttls;
 mod verifying;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -173,7 +174,12 @@ impl Stream {
 
     /// Takes the next output; `None` means drained.
     pub fn poll(&mut self) -> Option<Output> {
-        self.context.outputs.pop_front()
+        let output = self.context.outputs.pop_front();
+        if output.is_none() {
+            // An idle stream holds no memory for what it once had to say.
+            self.context.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// Of the stanzas that were [`counted`](Self::counted), the last `count` have not all found their place yet, or are not
