@@ -537,6 +537,8 @@ impl ComponentTask {
 
     /// The link is over: what waits for the component waits for its return, what waited to be returned is returned.
     async fn end(mut self) {
+        // After an end in good order the system sends on what it has; after another one nobody can say.
+        self.departures = Departures::default();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             match command {

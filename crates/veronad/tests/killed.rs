@@ -1,4 +1,4 @@
-//! A daemon with a journal that is killed while the system still has much of what it wrote.
+//! A daemon with a journal that ends, by force or in good order, while the system still has much of what it wrote.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -55,21 +55,15 @@ fn read(mut stream: &TcpStream, patience: Duration, ids: &mut BTreeSet<usize>) {
     }
 }
 
-#[test]
-fn what_the_system_had_for_a_component_that_reads_slowly_comes_after_a_kill() {
-    //= SM-11
-    let dir = machine();
-    let (daemon, at) = start(dir.path());
-    let rooms = support::component(&at, "rooms.capulet.lit", "s3cr3t");
-    let mut gateway = support::component(&at, "gateway.capulet.lit", "s3cr3t");
+/// Sends so many messages to the rooms, and returns when they are taken: from there on none may be lost.
+fn send(gateway: &mut TcpStream, messages: usize) {
     let body = "x".repeat(BODY_BYTES);
-    for id in 0..MESSAGES {
+    for id in 0..messages {
         let message = format!(
             "<message from='romeo@gateway.capulet.lit' to='room@rooms.capulet.lit' id='{id}'><body>{body}</body></message>"
         );
         gateway.write_all(message.as_bytes()).unwrap();
     }
-    // The answer says that they are taken: from here on none may be lost.
     gateway
         .write_all(b"<iq from='romeo@gateway.capulet.lit' to='capulet.lit' type='get' id='taken'><ping xmlns='urn:xmpp:ping'/></iq>")
         .unwrap();
@@ -84,6 +78,16 @@ fn what_the_system_had_for_a_component_that_reads_slowly_comes_after_a_kill() {
         answer.contains("id='taken'") && answer.contains("type='result'"),
         "{answer}"
     );
+}
+
+#[test]
+fn what_the_system_had_for_a_component_that_reads_slowly_comes_after_a_kill() {
+    //= SM-11
+    let dir = machine();
+    let (daemon, at) = start(dir.path());
+    let rooms = support::component(&at, "rooms.capulet.lit", "s3cr3t");
+    let mut gateway = support::component(&at, "gateway.capulet.lit", "s3cr3t");
+    send(&mut gateway, MESSAGES);
     // What left the journal in the meantime is gone from the disk too.
     std::thread::sleep(Duration::from_millis(500));
     signal(&daemon.child.0, "KILL");
@@ -114,4 +118,30 @@ fn what_the_system_had_for_a_component_that_reads_slowly_comes_after_a_kill() {
         lost.last()
     );
     assert!(before < MESSAGES, "the test shows nothing");
+}
+
+#[test]
+fn what_the_system_has_at_a_good_end_does_not_come_again() {
+    //= SM-11
+    let dir = machine();
+    let (daemon, at) = start(dir.path());
+    let rooms = support::component(&at, "rooms.capulet.lit", "s3cr3t");
+    let mut gateway = support::component(&at, "gateway.capulet.lit", "s3cr3t");
+    send(&mut gateway, 200);
+    signal(&daemon.child.0, "TERM");
+    // It reads nothing all the while: what is not on its way to it goes back.
+    let (status, log) = daemon.end();
+    assert_eq!(status, Some(0), "{log}");
+    let (mut delivered, mut returned) = (BTreeSet::new(), BTreeSet::new());
+    read(&rooms, Duration::from_secs(1), &mut delivered);
+    read(&gateway, Duration::from_secs(1), &mut returned);
+    let all: BTreeSet<usize> = (0..200).collect();
+    assert_eq!(&delivered | &returned, all, "{log}");
+    assert!(!delivered.is_empty() && !returned.is_empty(), "{log}");
+
+    let (_daemon, at) = start(dir.path());
+    let rooms = support::component(&at, "rooms.capulet.lit", "s3cr3t");
+    let mut again = BTreeSet::new();
+    read(&rooms, Duration::from_secs(1), &mut again);
+    assert_eq!(again, BTreeSet::new(), "{log}");
 }
