@@ -490,6 +490,13 @@ pub enum Keep {
     InFlight,
 }
 
+/// A driver that panics tells nothing: but what it had not taken from here, it had not written.
+impl Drop for Carriage {
+    fn drop(&mut self) {
+        self.put_all_back();
+    }
+}
+
 impl fmt::Debug for Carriage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carriage")

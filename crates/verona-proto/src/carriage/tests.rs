@@ -109,3 +109,14 @@ fn what_waits_for_an_answer_is_uncertain_until_there_is_one() {
     assert_eq!(settled.delivered, 2);
     assert_eq!(left.first().unwrap().drain.unacknowledged(), 0);
 }
+
+#[test]
+fn what_was_not_sent_yet_is_not_uncertain_when_a_driver_panics() {
+    //= SM-12
+    let (mut carriage, feeder) = carriage(3);
+    send(&mut carriage, 0, 100);
+    assert_eq!(feeder.queued(), 0, "it was the turn of all three");
+    drop(carriage);
+    let drain = feeder.reclaim().unwrap();
+    assert_eq!((drain.unacknowledged(), drain.queued()), (1, 2));
+}
