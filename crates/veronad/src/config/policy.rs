@@ -3,7 +3,7 @@
 //! Both tables know the same keys, so both are read by the same function.
 
 use verona::config::{Dnssec, PeerAddress};
-use verona_proto::limits::{BadLimit, Limits};
+use verona_proto::limits::{self, BadLimit, Limit, Limits};
 use verona_proto::policy::{
     BidiOffer, BidiPolicy, DirectTls, DomainPattern, Federate, IdentityMethod, ManagementPolicy,
     Multiplex, OnUncertain, PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned,
@@ -282,7 +282,8 @@ fn limits(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Vec<(
         return Vec::new();
     };
     let mut limits = Vec::new();
-    for name in Limits::names() {
+    for limit in Limit::ALL {
+        let name = limit.name();
         let Some(node) = table.get(name) else {
             continue;
         };
@@ -294,7 +295,7 @@ fn limits(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Vec<(
                 report.error(&node.place(), format!("`{name}` is at most {}", most(name)));
             }
             Ok(()) => {
-                if scope == Scope::OnePeer && OF_EVERYBODY.contains(name) {
+                if scope == Scope::OnePeer && limit.scope() == limits::Scope::Everybody {
                     report
                         .warning(
                             &node.key_place(),
@@ -302,7 +303,7 @@ fn limits(section: &mut Section<'_>, scope: Scope, report: &mut Report) -> Vec<(
                         )
                         .suggest("it belongs in `[defaults]`");
                 }
-                limits.push(((*name).to_owned(), value));
+                limits.push((name.to_owned(), value));
             }
             //= LIM-01
             Err(BadLimit::BelowFloor(floor)) => {
@@ -371,39 +372,6 @@ const BIDI_OFFER: &[(&str, BidiOffer)] = &[
 ];
 const DIRECT_TLS: &[(&str, DirectTls)] = &[("auto", DirectTls::Auto), ("off", DirectTls::Off)];
 const WEAKER: &[(&str, Weaker)] = &[("refuse", Weaker::Refuse), ("allow", Weaker::Allow)];
-
-/// Limits of the engine as a whole: one peer cannot have its own.
-const OF_EVERYBODY: &[&str] = &[
-    "verifications_per_address_max",
-    "verifications_pending_max",
-    "verification_retry_seconds",
-    "attempts_concurrent_max",
-    "attempts_per_site_max",
-    "dials_per_address_max",
-    "dial_wait_seconds",
-    "pairs_max",
-    "component_backlog_bytes_max",
-    "component_backlog_stanzas_max",
-    "component_reconnect_seconds",
-    "component_handshake_seconds",
-    "component_connections_max",
-    "streams_per_address_max",
-    "negotiations_max",
-    "drain_seconds",
-    "outbox_stanzas_max",
-    "outbox_bytes_max",
-    "outboxes_bytes_max",
-    "outbox_age_seconds",
-    "retry_seconds_min",
-    "retry_seconds_max",
-    "connect_seconds",
-    "dns_seconds",
-    "attempt_seconds",
-    "tls_handshake_seconds",
-    "attestation_seconds",
-    "write_stall_seconds",
-    "bytes_per_second_max",
-];
 
 /// A year: no wait of the protocol is longer, and a clock can always be that much ahead.
 const SECONDS_MOST: u64 = 365 * 24 * 60 * 60;
