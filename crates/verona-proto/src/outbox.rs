@@ -101,8 +101,11 @@ impl Feeder {
         let bytes = contents.bytes.saturating_add(stanza.bytes().len());
         match limit {
             Some(limit) => {
-                if contents.entries.len() >= limit.stanzas || bytes > limit.bytes {
-                    return Err(Refused::Full(stanza));
+                if contents.entries.len() >= limit.stanzas {
+                    return Err(Refused::Full(stanza, Measure::Stanzas));
+                }
+                if bytes > limit.bytes {
+                    return Err(Refused::Full(stanza, Measure::Bytes));
                 }
                 if !contents.has_share_of(&stanza) {
                     return Err(Refused::Crowded(stanza));
@@ -193,12 +196,21 @@ impl Feeder {
 /// Why a stanza was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The queue is at its limit.
-    Full(Stanza),
+    /// The queue is at its limit, of what the second says.
+    Full(Stanza, Measure),
     /// All queues together are, as far as this one may draw on it.
     Crowded(Stanza),
     /// The queue has ended: another one takes its place.
     Closed(Stanza),
+}
+
+/// In what a queue can be full ([`OutboxLimit`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// It holds as many stanzas as it may.
+    Stanzas,
+    /// The stanza has more bytes than are left.
+    Bytes,
 }
 
 impl Refused {
@@ -206,7 +218,7 @@ impl Refused {
     #[must_use]
     pub fn into_stanza(self) -> Stanza {
         match self {
-            Self::Full(stanza) | Self::Crowded(stanza) | Self::Closed(stanza) => stanza,
+            Self::Full(stanza, _) | Self::Crowded(stanza) | Self::Closed(stanza) => stanza,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Instant;
 
 use crate::addr::{DomainPair, Hosts, LocalDomain};
-use crate::outbox::{self, Budget, Drain, Feeder, OutboxLimit, Refused, Share};
+use crate::limits::Limit;
+use crate::outbox::{self, Budget, Drain, Feeder, Measure, OutboxLimit, Refused, Share};
 use crate::stanza::{Admitted, Destination, Stanza};
 
 /// The outboxes of all pairs and components, shared by all tasks.
@@ -224,9 +225,14 @@ impl Switchboard {
         };
         match push(&feeder, stanza, now) {
             Ok(()) => Routed::Queued,
-            Err(Refused::Full(stanza)) => {
-                Routed::Full(Admitted::new(Destination::Local(domain), stanza), feeder)
-            }
+            Err(Refused::Full(stanza, measure)) => Routed::Full(
+                Admitted::new(Destination::Local(domain), stanza),
+                feeder,
+                match measure {
+                    Measure::Stanzas => Limit::ComponentBacklogStanzasMax,
+                    Measure::Bytes => Limit::ComponentBacklogBytesMax,
+                },
+            ),
             Err(Refused::Crowded(stanza)) => Routed::Crowded(stanza),
             Err(Refused::Closed(stanza)) => {
                 self.detach(&domain, &feeder);
@@ -241,9 +247,7 @@ impl Switchboard {
         };
         match push(&feeder, stanza, now) {
             Ok(()) => Routed::Queued,
-            Err(Refused::Full(stanza)) => {
-                Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
-            }
+            Err(Refused::Full(stanza, measure)) => full(pair, stanza, feeder, measure),
             Err(Refused::Crowded(stanza)) => Routed::Crowded(stanza),
             Err(Refused::Closed(stanza)) => self.route_to_new_pair(pair, stanza, now, push),
         }
@@ -272,9 +276,8 @@ impl Switchboard {
             None => stanza,
             Some(feeder) => match push(feeder, stanza, now) {
                 Ok(()) => return Routed::Queued,
-                Err(Refused::Full(stanza)) => {
-                    let feeder = feeder.clone();
-                    return Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder);
+                Err(Refused::Full(stanza, measure)) => {
+                    return full(pair, stanza, feeder.clone(), measure);
                 }
                 Err(Refused::Crowded(stanza)) => return Routed::Crowded(stanza),
                 Err(Refused::Closed(stanza)) => {
@@ -294,14 +297,26 @@ impl Switchboard {
             }
             Err(Refused::Crowded(stanza)) => Routed::Crowded(stanza),
             // It exceeds even an empty outbox: a pair without a stanza is not wanted.
-            Err(Refused::Full(stanza) | Refused::Closed(stanza)) => {
-                Routed::Full(Admitted::new(Destination::Remote(pair), stanza), feeder)
-            }
+            Err(Refused::Full(stanza, measure)) => full(pair, stanza, feeder, measure),
+            Err(Refused::Closed(stanza)) => full(pair, stanza, feeder, Measure::Bytes),
         }
     }
 }
 
 /// How a stanza gets into an outbox.
+/// The outbox of a pair is full.
+fn full(pair: DomainPair, stanza: Stanza, feeder: Feeder, measure: Measure) -> Routed {
+    let limit = match measure {
+        Measure::Stanzas => Limit::OutboxStanzasMax,
+        Measure::Bytes => Limit::OutboxBytesMax,
+    };
+    Routed::Full(
+        Admitted::new(Destination::Remote(pair), stanza),
+        feeder,
+        limit,
+    )
+}
+
 type Push = fn(&Feeder, Stanza, Instant) -> Result<(), Refused>;
 
 /// What became of a stanza.
@@ -313,9 +328,9 @@ pub enum Routed {
     Wanted(DomainPair, Drain),
     /// Nothing serves the domain: the local services answer.
     NoComponent(Stanza, LocalDomain),
-    /// The outbox is full: what was to be routed comes back, with the outbox to wait for. `resource-constraint` when
+    /// The outbox is full: what was to be routed comes back, with the outbox to wait for, and its limit. `resource-constraint` when
     /// waiting is of no use (ROUTE-23).
-    Full(Admitted, Feeder),
+    Full(Admitted, Feeder, Limit),
     /// All outboxes together are full, as far as this one may draw on that: `resource-constraint`.
     Crowded(Stanza),
     /// There may be no further pair: `resource-constraint`.
@@ -420,7 +435,7 @@ mod tests {
         //= ROUTE-23
         let routed = board.route(admitted("a@capulet.lit", "4"), now);
         assert!(
-            matches!(routed, Routed::Full(admitted, _) if admitted.stanza().id().as_deref() == Some("4"))
+            matches!(routed, Routed::Full(admitted, _, Limit::OutboxStanzasMax) if admitted.stanza().id().as_deref() == Some("4"))
         );
         assert!(board.pair(&pair).unwrap().is_same(&drain.feeder()));
         assert_eq!(ids(drain), ["1", "2", "3"]);
@@ -497,8 +512,31 @@ mod tests {
         };
         let board = Switchboard::new(hosts(), limit, 10);
         let routed = board.route(admitted("capulet.lit", "1"), Instant::now());
-        assert!(matches!(routed, Routed::Full(..)));
+        assert!(matches!(routed, Routed::Full(_, _, Limit::OutboxBytesMax)));
         assert!(board.pairs().is_empty());
+    }
+
+    #[test]
+    fn a_component_s_queue_that_is_full_says_of_what() {
+        let to = "a@rooms.montague.lit";
+        let length = admitted(to, "1").stanza().bytes().len();
+        for (stanzas, bytes, expected) in [
+            (1, 10 * length, Limit::ComponentBacklogStanzasMax),
+            (10, 2 * length - 1, Limit::ComponentBacklogBytesMax),
+        ] {
+            let (board, now) = (board(10), Instant::now());
+            let (feeder, _drain) = board.outbox(OutboxLimit { stanzas, bytes });
+            board.attach(rooms(), feeder).unwrap();
+            assert!(matches!(
+                board.route(admitted(to, "1"), now),
+                Routed::Queued
+            ));
+            let routed = board.route(admitted(to, "2"), now);
+            assert!(
+                matches!(&routed, Routed::Full(_, _, limit) if *limit == expected),
+                "{routed:?}"
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::addr::{Domain, LocalDomain};
 use verona_proto::outbox::{Drain, Feeder};
-use verona_proto::stanza::{Admitted, Reason, Safekeeping, Stanza, Undelivered, originate};
+use verona_proto::stanza::{Reason, Safekeeping, Stanza, Undelivered, originate};
 
 use crate::shared::Shared;
 
@@ -108,22 +108,25 @@ impl Attachment {
             .map_or(0, Safekeeping::number);
         let until = Instant::now() + PATIENCE;
         loop {
-            let full: Admitted = match self.shared.route(admitted) {
+            let full = match self.shared.route(admitted) {
                 None => {
                     if let Some(journal) = &self.shared.journal {
                         journal.safe_or_ended(kept).await;
                     }
                     return Ok(());
                 }
-                Some(full) => full.admitted,
+                Some(full) => full,
             };
             if *self.shared.stop.borrow() {
-                return Err(SendError::Stopping(Box::new(full.stanza().clone())));
+                return Err(SendError::Stopping(Box::new(
+                    full.admitted.stanza().clone(),
+                )));
             }
             if Instant::now() >= until {
-                return Err(SendError::Full(Box::new(full.stanza().clone())));
+                self.shared.reached(full.limit);
+                return Err(SendError::Full(Box::new(full.admitted.stanza().clone())));
             }
-            admitted = full;
+            admitted = full.admitted;
             sleep(RETRY).await;
         }
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use verona_proto::addr::LocalDomain;
 use verona_proto::component::{ComponentInput, ComponentLink, ComponentOutput, Settings};
-use verona_proto::limits::{seconds, size};
+use verona_proto::limits::{Limit, seconds, size};
 use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Stanza, StanzaClass, StreamCondition, Undelivered};
 
@@ -66,7 +66,8 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         hosts,
         limits,
     } = shared.current().for_components();
-    let link = ComponentLink::new(domains, hosts, limits, shared.random.id(), now());
+    let link = ComponentLink::new(domains, hosts, limits, shared.random.id(), now())
+        .counting(shared.memory.reached.clone());
     let mut task = ComponentTask {
         shared,
         peer,
@@ -168,6 +169,10 @@ impl ComponentTask {
                 });
             }
             if leave_at.is_some_and(|at| at <= tokio::time::Instant::now()) {
+                // Whoever has to go now has less time.
+                if !*stop.borrow() && self.leaving.is_none() {
+                    self.shared.reached(Limit::CloseSeconds);
+                }
                 return;
             }
             //= SM-11
@@ -224,7 +229,9 @@ impl ComponentTask {
                     match read {
                         Ok(0) | Err(_) => self.link.handle(ComponentInput::Eof, now()),
                         Ok(count) => {
-                            throttle.spend(count);
+                            if throttle.spend(count) {
+                                self.shared.reached(Limit::BytesPerSecondMax);
+                            }
                             self.link.handle(ComponentInput::Bytes(&incoming), now());
                             incoming = BytesMut::new();
                         }
@@ -287,6 +294,7 @@ impl ComponentTask {
                 () = alarm.rings() => {
                     let now = tokio::time::Instant::now();
                     if stalled_at.is_some_and(|at| at <= now) {
+                        self.shared.reached(Limit::WriteStallSeconds);
                         tracing::warn!(peer = self.peer, "a component took nothing for {} s; its connection ends", stall.as_secs());
                         self.link.handle(ComponentInput::Eof, now.into_std());
                         self.outputs().await;

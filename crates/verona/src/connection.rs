@@ -17,7 +17,7 @@ use verona_proto::dialback::Verdict;
 use verona_proto::discovery::Target;
 use verona_proto::federation::{LostStream, Remains, Signal, StreamKey};
 use verona_proto::grounds::Assurance;
-use verona_proto::limits::seconds;
+use verona_proto::limits::{Limit, seconds};
 use verona_proto::outbox::{Bell, Drain, Feeder};
 use verona_proto::stanza::{StanzaClass, StanzaCondition};
 use verona_proto::stream::{
@@ -307,7 +307,10 @@ impl Connection {
             // What there was of a stream is forgotten; its time goes on.
             Begins::WithTls => self.direct_tls(tcp, None, begun).await,
             Begins::WithXml => self.in_the_clear(tcp, stream, None).await,
-            Begins::Late(patience) => self.fail(handshake_too_long(patience)).await,
+            Begins::Late(patience) => {
+                let error = self.handshake_too_long(patience);
+                self.fail(error).await;
+            }
             Begins::Never => {}
         }
     }
@@ -452,7 +455,8 @@ impl Connection {
                 if let Some(Dialled { target, purpose }) = dialled {
                     let attesting = attest::of_server(&self.shared, purpose, target, &self.shown);
                     let attested = tokio::time::timeout_at(until, attesting).await;
-                    let attestation = attested.map_err(|_| no_time_left())?;
+                    let attestation =
+                        attested.map_err(|_| self.no_time_left(Some(purpose), direct))?;
                     certificate.attestations.push(attestation);
                 }
                 let secured = Secured {
@@ -463,9 +467,31 @@ impl Connection {
             }
             //= TLS-09
             Ok(Err(error)) => Err(StreamError::tls(error.to_string())),
-            Err(_) if left < patience => Err(no_time_left()),
-            Err(_) => Err(handshake_too_long(patience)),
+            Err(_) if left < patience => {
+                let purpose = dialled.map(|dialled| &dialled.purpose);
+                Err(self.no_time_left(purpose, direct))
+            }
+            Err(_) => Err(self.handshake_too_long(patience)),
         }
+    }
+
+    fn handshake_too_long(&self, patience: Duration) -> StreamError {
+        self.shared.reached(Limit::TlsHandshakeSeconds);
+        StreamError::tls(format!(
+            "the TLS handshake took longer than {} s",
+            patience.as_secs()
+        ))
+    }
+
+    /// The time of the stream is over: one that began in the clear has that of its purpose.
+    fn no_time_left(&self, purpose: Option<&Purpose>, direct: bool) -> StreamError {
+        self.shared.reached(match purpose {
+            Some(Purpose::Verify { .. }) if !direct => Limit::VerificationSeconds,
+            Some(Purpose::Carry { .. } | Purpose::Verify { .. }) | None => {
+                Limit::NegotiationSeconds
+            }
+        });
+        StreamError::tls("the time for the negotiation was over before TLS was there")
     }
 
     fn secured(&mut self, facts: &TlsFacts, direct: bool) {
@@ -526,6 +552,7 @@ impl Connection {
             if exit.is_none() {
                 leaving = None;
             } else if leave_at <= tokio::time::Instant::now() {
+                self.shared.reached(Limit::CloseSeconds);
                 return Exit::End;
             }
             let safe_up_to = self.shared.safe_up_to();
@@ -593,7 +620,9 @@ impl Connection {
                             stream.handle(Input::Eof, now());
                         }
                         Ok(count) => {
-                            self.throttle.spend(count);
+                            if self.throttle.spend(count) {
+                                self.shared.reached(Limit::BytesPerSecondMax);
+                            }
                             lock(&self.link).bytes_in += u64::try_from(incoming.len()).unwrap_or(0);
                             self.trace(TracedWhat::Received(&incoming));
                             stream.handle(Input::Bytes(&incoming), now());
@@ -653,6 +682,7 @@ impl Connection {
                 () = alarm.rings() => {
                     let now = tokio::time::Instant::now();
                     if stalled_at.is_some_and(|at| at <= now) {
+                        self.shared.reached(Limit::WriteStallSeconds);
                         self.fail(StreamError::stalled(stall)).await;
                         return Exit::End;
                     }
@@ -878,9 +908,16 @@ impl Connection {
 
     /// Whether a key that arrived here may be checked: not when its address has too many under way (DB-53).
     fn may_check(&mut self, pair: &DomainPair) -> bool {
-        match &mut self.admission {
+        let begun = match &mut self.admission {
             Some(admission) => admission.begin_verification(pair),
-            None => true,
+            None => Ok(()),
+        };
+        match begun {
+            Ok(()) => true,
+            Err(limit) => {
+                self.shared.reached(limit);
+                false
+            }
         }
     }
 
@@ -1091,17 +1128,6 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,
     }
-}
-
-fn handshake_too_long(patience: Duration) -> StreamError {
-    StreamError::tls(format!(
-        "the TLS handshake took longer than {} s",
-        patience.as_secs()
-    ))
-}
-
-fn no_time_left() -> StreamError {
-    StreamError::tls("the time for the negotiation was over before TLS was there")
 }
 
 fn far_away() -> tokio::time::Instant {

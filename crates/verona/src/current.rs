@@ -56,9 +56,9 @@ impl Current {
         Self {
             limits: Arc::new(config.policy.defaults.limits.clone()),
             config: Arc::new(config),
+            resolver: resolver.counting(streams.memory.reached.clone()),
             streams: Arc::new(streams),
             tls,
-            resolver,
             components,
             departed: BTreeMap::new(),
         }

@@ -15,7 +15,7 @@ use verona_proto::addr::Domain;
 use verona_proto::discovery::{DiscoveryError, OtherHost, Target};
 use verona_proto::federation::{AttemptKey, Errand, Reached, Signal, Unreached};
 use verona_proto::grounds::Assurance;
-use verona_proto::limits::seconds;
+use verona_proto::limits::{Limit, LimitCounts, seconds};
 use verona_proto::policy::DirectTls;
 use verona_proto::stream::{Fault, Purpose};
 
@@ -88,6 +88,7 @@ pub(crate) async fn connect(
         errand,
         each: seconds(shared.limits().connect_seconds),
         until,
+        reached: shared.memory.reached.clone(),
     };
     let config = shared.config();
     let sources = &config.s2s.bind;
@@ -132,6 +133,7 @@ struct Way<'a> {
     each: Duration,
     /// For all together.
     until: Instant,
+    reached: LimitCounts,
 }
 
 impl Way<'_> {
@@ -163,10 +165,13 @@ impl Way<'_> {
                 let text = match dialled {
                     Ok(Ok(connection)) => return Ok(connection),
                     Ok(Err(error)) => format!("no connection to {address}: {error}"),
-                    Err(_) => format!(
-                        "no connection to {address} within {} s",
-                        self.each.as_secs()
-                    ),
+                    Err(_) => {
+                        self.reached.reached(Limit::ConnectSeconds);
+                        format!(
+                            "no connection to {address} within {} s",
+                            self.each.as_secs()
+                        )
+                    }
                 };
                 Err(Failed {
                     text,

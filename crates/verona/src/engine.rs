@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout_at};
 use verona_proto::addr::{Domain, Jid};
 use verona_proto::dialback::Secret;
 use verona_proto::federation::Signal;
-use verona_proto::limits::seconds;
+use verona_proto::limits::{Limit, seconds};
 use verona_proto::local::LocalServices;
 use verona_proto::ns;
 use verona_proto::stanza::{Reason, Stanza, StanzaKind, StreamCondition, originate};
@@ -140,17 +140,20 @@ impl Engine {
         shared.stop.send_replace(true);
         shared.listeners.stop_components();
         waiting::give_up(&shared).await;
-        let _ = timeout_at(by(50), emptied(&shared)).await;
+        let mut in_time = timeout_at(by(50), emptied(&shared)).await.is_ok();
         shared.listeners.stop();
         // A component that does not take what waits for it is let go, and the senders are told while they can be.
         close_components(&shared, |handle| handle.queued() > 0);
-        let _ = timeout_at(by(60), let_go(&shared)).await;
-        let _ = timeout_at(by(65), pairs_emptied(&shared)).await;
+        in_time &= timeout_at(by(60), let_go(&shared)).await.is_ok();
+        in_time &= timeout_at(by(65), pairs_emptied(&shared)).await.is_ok();
         // Streams close; what peers had sent by then is still heard, and brought to the components.
         //= STREAM-59
         shared.signal(Signal::Shutdown).await;
-        let _ = timeout_at(by(85), ended(&shared)).await;
+        in_time &= timeout_at(by(85), ended(&shared)).await.is_ok();
         // Whoever has not answered by now will not: what it was sent is returned while somebody can be told.
+        if !in_time {
+            shared.reached(Limit::DrainSeconds);
+        }
         abandon(&shared);
         let _ = timeout_at(by(90), ended(&shared)).await;
         let _ = timeout_at(by(95), emptied(&shared)).await;
@@ -271,6 +274,12 @@ impl Handle {
     #[must_use]
     pub fn bounced(&self) -> Vec<(Reason, u64)> {
         self.shared.counters.bounced_by_reason().collect()
+    }
+
+    /// How often a limit took effect, since the start (`docs/limits.md`).
+    #[must_use]
+    pub fn limit_reached(&self, limit: Limit) -> u64 {
+        self.shared.memory.reached.count(limit)
     }
 
     /// How often a peer called what we had sent on an open stream wrong, since the start (ERR-08).
@@ -405,6 +414,7 @@ impl Handle {
         let began = tokio::time::Instant::now();
         let mut expected = shared.pings.expect(id, to.clone());
         if let Some(full) = shared.route(admitted) {
+            shared.reached(full.limit);
             shared.pings.fails(
                 full.admitted.stanza(),
                 "too much is waiting for this domain already",

@@ -28,6 +28,7 @@ pub(crate) async fn run(
     let random = Arc::clone(&shared.random);
     let mut federation = Federation::new(shared.policy(), move |bound| random.below(bound))
         .remembering(shared.memory.learned.clone())
+        .counting(shared.memory.reached.clone())
         .dating(date::of);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {

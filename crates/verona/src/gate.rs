@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use verona_proto::addr::DomainPair;
-use verona_proto::limits::{Limits, size};
+use verona_proto::limits::{Limit, Limits, size};
 
 use crate::network::neighbourhood;
 use crate::shared::lock;
@@ -47,17 +47,17 @@ impl Gate {
     }
 
     /// Lets a connection in, or says which bound it would break.
-    pub(crate) fn admit(&self, address: IpAddr) -> Result<Admission, &'static str> {
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<Admission, Limit> {
         let address = neighbourhood(address);
         let mut counts = lock(&self.counts);
         //= LIM-08
         if counts.negotiating >= counts.negotiating_max {
-            return Err("negotiations_max");
+            return Err(Limit::NegotiationsMax);
         }
         let most = counts.per_address_max;
         let held = counts.by_address.entry(address).or_default();
         if *held >= most {
-            return Err("streams_per_address_max");
+            return Err(Limit::StreamsPerAddressMax);
         }
         *held += 1;
         counts.negotiating += 1;
@@ -114,21 +114,21 @@ impl Admission {
         }
     }
 
-    /// A key is about to be checked for this connection; `false` when its address has too many under way (DB-53).
-    pub(crate) fn begin_verification(&mut self, pair: &DomainPair) -> bool {
+    /// A key is about to be checked for this connection, or its address has too many under way (DB-53).
+    pub(crate) fn begin_verification(&mut self, pair: &DomainPair) -> Result<(), Limit> {
         if self.verifying.contains(pair) {
-            return true;
+            return Ok(());
         }
         let mut counts = lock(&self.gate.counts);
         let most = counts.verifying_max;
         let held = counts.verifying.entry(self.address).or_default();
         //= DB-53
         if *held >= most {
-            return false;
+            return Err(Limit::VerificationsPerAddressMax);
         }
         *held += 1;
         self.verifying.insert(pair.clone());
-        true
+        Ok(())
     }
 
     /// The verdict is there.
@@ -192,13 +192,14 @@ mod tests {
         let mut first = gate.admit("192.0.2.1".parse().unwrap()).unwrap();
         let mut second = gate.admit("192.0.2.1".parse().unwrap()).unwrap();
         let mut elsewhere = gate.admit("192.0.2.2".parse().unwrap()).unwrap();
-        assert!(first.begin_verification(&pair("a.lit")));
-        assert!(first.begin_verification(&pair("a.lit")), "the same one");
-        assert!(second.begin_verification(&pair("b.lit")));
-        assert!(!second.begin_verification(&pair("c.lit")));
-        assert!(elsewhere.begin_verification(&pair("c.lit")));
+        let full = Err(Limit::VerificationsPerAddressMax);
+        assert_eq!(first.begin_verification(&pair("a.lit")), Ok(()));
+        assert_eq!(first.begin_verification(&pair("a.lit")), Ok(()), "again");
+        assert_eq!(second.begin_verification(&pair("b.lit")), Ok(()));
+        assert_eq!(second.begin_verification(&pair("c.lit")), full);
+        assert_eq!(elsewhere.begin_verification(&pair("c.lit")), Ok(()));
         first.end_verification(&pair("a.lit"));
-        assert!(second.begin_verification(&pair("c.lit")));
+        assert_eq!(second.begin_verification(&pair("c.lit")), Ok(()));
         drop((first, second, elsewhere));
         assert!(lock(&gate.counts).verifying.is_empty());
     }
@@ -213,12 +214,12 @@ mod tests {
         let at = |text: &str| gate.admit(text.parse().unwrap());
         let mut first = at("192.0.2.1").unwrap();
         let second = at("::ffff:192.0.2.1").unwrap();
-        assert_eq!(at("192.0.2.1").unwrap_err(), "streams_per_address_max");
+        assert_eq!(at("192.0.2.1").unwrap_err(), Limit::StreamsPerAddressMax);
         let third = at("2001:db8::1").unwrap();
-        assert_eq!(at("2001:db8:1::1").unwrap_err(), "negotiations_max");
+        assert_eq!(at("2001:db8:1::1").unwrap_err(), Limit::NegotiationsMax);
         first.authenticated();
         let fourth = at("2001:db8::2").unwrap();
-        assert_eq!(at("192.0.2.9").unwrap_err(), "negotiations_max");
+        assert_eq!(at("192.0.2.9").unwrap_err(), Limit::NegotiationsMax);
         drop((second, third, fourth));
         assert_eq!(lock(&gate.counts).by_address.len(), 1);
         drop(first);

@@ -52,12 +52,13 @@ impl Held {
         if let Some(full) = shared.route(admitted) {
             match self.is_worth_waiting(&full) {
                 true => {
+                    shared.reached(full.limit);
                     let now = Instant::now();
                     self.since = Some(now);
                     self.next = Some(now + RETRY);
                     self.waiting.push_front(full.admitted);
                 }
-                false => shared.overflow(full.admitted.stanza()),
+                false => shared.overflow(&full),
             }
         }
     }
@@ -76,7 +77,7 @@ impl Held {
                 return;
             }
             self.mark_slow(&full.feeder);
-            shared.overflow(full.admitted.stanza());
+            shared.overflow(&full);
         }
         self.since = None;
         self.next = None;
@@ -86,7 +87,7 @@ impl Held {
     pub(crate) fn give_up(&mut self, shared: &Shared) {
         while let Some(admitted) = self.waiting.pop_front() {
             if let Some(full) = shared.route(admitted) {
-                shared.overflow(full.admitted.stanza());
+                shared.overflow(&full);
             }
         }
     }

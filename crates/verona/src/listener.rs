@@ -9,7 +9,7 @@ use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep};
 use verona_proto::federation::{Signal, StreamKey};
-use verona_proto::limits::{seconds, size};
+use verona_proto::limits::{Limit, seconds, size};
 
 use crate::component;
 use crate::config::Config;
@@ -32,8 +32,9 @@ pub(crate) fn servers(shared: Arc<Shared>, listener: Listener, direct_tls: bool)
                 Err(limit) => {
                     //= LIM-08
                     //= ERR-04
+                    shared.reached(limit);
                     if let Some(unsaid) = refusals.due() {
-                        tracing::warn!(%peer, limit, unsaid, "a connection was closed at once: too many from there, or in all");
+                        tracing::warn!(%peer, %limit, unsaid, "a connection was closed at once: too many from there, or in all");
                     }
                     continue;
                 }
@@ -106,6 +107,7 @@ where
     //= LIM-09
     let most = size(shared.limits().component_connections_max);
     let Some(place) = shared.component_places.take(most) else {
+        shared.reached(Limit::ComponentConnectionsMax);
         tracing::warn!(
             peer,
             "a component's connection was closed at once: component_connections_max is reached"

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use verona_proto::addr::{Domain, Hosts, LocalDomain};
 use verona_proto::carriage::{Settled, TooLarge};
 use verona_proto::federation::{Report, Signal, StreamKey};
-use verona_proto::limits::{Limits, size};
+use verona_proto::limits::{Limit, Limits, size};
 use verona_proto::local::{ComponentState, LocalServices};
 use verona_proto::outbox::Feeder;
 use verona_proto::policy::Policy;
@@ -209,6 +209,8 @@ impl Counters {
 pub(crate) struct Full {
     pub(crate) admitted: Admitted,
     pub(crate) feeder: Feeder,
+    /// Of the outbox.
+    pub(crate) limit: Limit,
 }
 
 /// What became of a stanza.
@@ -236,8 +238,13 @@ impl Shared {
         let current = parts.current;
         Self {
             gate: Gate::new(&current.limits),
+            look_ups: LookUps::new(current.streams.memory.reached.clone()),
             wire: Wire::new(current.config.simulated.clone()),
-            guard: Guard::new(&current.config, &current.limits),
+            guard: Guard::new(
+                &current.config,
+                &current.limits,
+                current.streams.memory.reached.clone(),
+            ),
             memory: current.streams.memory.clone(),
             switchboard: Switchboard::new(
                 Arc::clone(&current.streams.hosts),
@@ -261,7 +268,6 @@ impl Shared {
             waiting: Waiting::default(),
             overflows: log::Overflows::default(),
             lost_errors: log::Overflows::default(),
-            look_ups: LookUps::new(),
             unkept: log::Overflows::default(),
             component_places: Places::default(),
             stop: watch::Sender::new(false),
@@ -284,6 +290,11 @@ impl Shared {
             self.switchboard.reload(Arc::clone(&next.streams.hosts));
             *current = Arc::new(next);
         }
+    }
+
+    /// A limit took effect.
+    pub(crate) fn reached(&self, limit: Limit) {
+        self.memory.reached.reached(limit);
     }
 
     /// What a stream that begins is to follow.
@@ -396,16 +407,26 @@ impl Shared {
                     self.signal_whatever_happens(Signal::Wanted(pair, drain));
                     return Brought::There;
                 }
-                Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
+                Routed::Full(admitted, feeder, limit) => {
+                    return Brought::Full(Full {
+                        admitted,
+                        feeder,
+                        limit,
+                    });
+                }
                 Routed::NoComponent(stanza, domain) => self.answer(&stanza, &domain),
-                Routed::Crowded(stanza) => match self.refuse(&stanza, Reason::QueuesFull) {
-                    Some(error) => error,
-                    None => return Brought::There,
-                },
-                Routed::TooManyPairs(stanza) => match self.refuse(&stanza, Reason::TooManyPairs) {
-                    Some(error) => error,
-                    None => return Brought::There,
-                },
+                Routed::Crowded(stanza) => {
+                    match self.refuse(&stanza, Reason::QueuesFull, Limit::OutboxesBytesMax) {
+                        Some(error) => error,
+                        None => return Brought::There,
+                    }
+                }
+                Routed::TooManyPairs(stanza) => {
+                    match self.refuse(&stanza, Reason::TooManyPairs, Limit::PairsMax) {
+                        Some(error) => error,
+                        None => return Brought::There,
+                    }
+                }
             };
             match answer {
                 Some(answer) if self.pings.settles(answer.stanza()) => return Brought::There,
@@ -418,8 +439,9 @@ impl Shared {
     /// The error for a stanza that no queue takes, `Some(None)` if it must get none; `None` if it was a ping of ours, which
     /// has failed.
     #[allow(clippy::option_option, reason = "the two kinds of nothing differ")]
-    fn refuse(&self, stanza: &Stanza, reason: Reason) -> Option<Option<Admitted>> {
+    fn refuse(&self, stanza: &Stanza, reason: Reason, limit: Limit) -> Option<Option<Admitted>> {
         self.overflows.log(stanza.to(), REFUSED);
+        self.reached(limit);
         let why = Undelivered::new(reason, stanza.to(), "");
         if self.pings.fails(stanza, why.text()) {
             return None;
@@ -449,7 +471,10 @@ impl Shared {
         //= ROUTE-23
         self.unkept.log(stanza.to(), UNKEPT);
         let reason = match refusal {
-            Refusal::Full => Reason::JournalFull,
+            Refusal::Full(limit) => {
+                self.reached(limit);
+                Reason::JournalFull
+            }
             Refusal::Broken => Reason::JournalBroken,
         };
         let why = Undelivered::new(reason, stanza.to(), "");
@@ -458,8 +483,10 @@ impl Shared {
     }
 
     /// The outbox of a stanza stayed full: its sender is told (ROUTE-23).
-    pub(crate) fn overflow(&self, stanza: &Stanza) {
+    pub(crate) fn overflow(&self, full: &Full) {
         //= ROUTE-23
+        self.reached(full.limit);
+        let stanza = full.admitted.stanza();
         self.overflows.log(stanza.to(), REFUSED);
         let why = Undelivered::new(Reason::QueueFull, stanza.to(), "");
         self.bounce(stanza, &why);
@@ -478,7 +505,8 @@ impl Shared {
         match brought {
             Brought::There => self.counters.bounced(why.reason()),
             Brought::Unheard => self.counters.dropped(),
-            Brought::Full(_) => {
+            Brought::Full(full) => {
+                self.reached(full.limit);
                 self.lost_errors.log(stanza.from(), DROPPED);
                 self.counters.dropped();
             }

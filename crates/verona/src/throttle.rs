@@ -20,14 +20,16 @@ impl Throttle {
         }
     }
 
-    /// So many bytes were read. The last read may take more than there was: the debt is waited for.
-    pub(crate) fn spend(&mut self, bytes: usize) {
+    /// So many bytes were read. The last read may take more than there was: the debt is waited for. Says whether it is.
+    pub(crate) fn spend(&mut self, bytes: usize) -> bool {
         let nanos = u128::try_from(bytes)
             .unwrap_or(u128::MAX)
             .saturating_mul(NANOS_PER_SECOND)
             / u128::from(self.bytes_per_second);
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(COST_MAX);
-        self.full_at = self.full_at.max(Instant::now()) + cost;
+        let now = Instant::now();
+        self.full_at = self.full_at.max(now) + cost;
+        self.full_at.saturating_duration_since(now) > BURST
     }
 
     /// Until when nothing is to be read; `None` while there is something in the bucket.
@@ -51,10 +53,10 @@ mod tests {
     async fn a_burst_of_a_second_is_free_and_the_rest_waits() {
         //= LIM-11
         let mut throttle = Throttle::new(1000);
-        throttle.spend(1000);
-        assert_eq!(throttle.until(), None, "the burst");
+        assert!(!throttle.spend(1000), "the burst");
+        assert_eq!(throttle.until(), None);
         let began = Instant::now();
-        throttle.spend(500);
+        assert!(throttle.spend(500));
         let until = throttle.until();
         assert_eq!(until, Some(began + Duration::from_millis(500)));
         tokio::time::advance(Duration::from_millis(499)).await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use verona_proto::addr::LocalDomain;
-use verona_proto::limits::seconds;
+use verona_proto::limits::{Limit, seconds};
 use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Reason, Undelivered};
 
@@ -87,6 +87,9 @@ pub(crate) async fn await_component(
             _ = stop.wait_for(|stops| *stops) => Reason::ShuttingDown,
         };
         if let Some(drain) = shared.waiting.take_left(&domain, departure) {
+            if reason == Reason::ComponentAway {
+                shared.reached(Limit::ComponentReconnectSeconds);
+            }
             answer(&shared, &domain, drain, reason).await;
         }
     });

@@ -19,6 +19,7 @@ use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::{Domain, Jid};
 use verona_proto::dialback::IssuedKeys;
+use verona_proto::limits::Limit;
 use verona_proto::policy::{DomainPattern, Policy};
 use verona_proto::stanza::{Stanza, StanzaClass, StanzaKind};
 
@@ -259,6 +260,8 @@ async fn who_takes_nothing_stops_nobody_else_on_the_same_connection() {
     let carrying: Vec<_> = links.iter().filter(|link| link.stanzas_out > 0).collect();
     assert_eq!(carrying.len(), 1, "both domains share it: {links:#?}");
     assert_eq!(carrying[0].pairs.len(), 2, "{links:#?}");
+    let limit = Limit::ComponentBacklogStanzasMax;
+    assert!(montague.handle().limit_reached(limit) > 0);
 }
 
 /// A component that attaches and never reads: what is held for it is bounded, and it is let go.
@@ -291,6 +294,7 @@ async fn a_component_that_never_reads_is_let_go() {
         }
     }
     assert!(refused > 0, "what found no room came back: {taken} taken");
+    assert_eq!(engine.handle().limit_reached(Limit::WriteStallSeconds), 1);
 }
 
 /// Opens a component's stream and shakes hands; the socket's buffer is small.

@@ -14,6 +14,7 @@ use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::Domain;
 use verona_proto::dialback::IssuedKeys;
+use verona_proto::limits::Limit;
 use verona_proto::policy::Policy;
 
 fn config(limits: &[(&str, u64)]) -> Config {
@@ -78,6 +79,7 @@ async fn a_peer_that_never_reads_is_let_go_and_leaves_its_place() {
     let _deaf = deaf(address).await;
     tokio::time::sleep(Duration::from_secs(8)).await; // 1 s + 1 s + generosity
     let links = engine.handle().links();
+    assert_eq!(engine.handle().limit_reached(Limit::CloseSeconds), 1);
     let mut honest = TcpStream::connect(address).await.unwrap();
     let _ = honest.write_all(HEADER.as_bytes()).await;
     let mut byte = [0];

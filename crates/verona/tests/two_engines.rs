@@ -18,6 +18,7 @@ use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
 use verona_proto::addr::{Domain, Jid};
 use verona_proto::dialback::IssuedKeys;
+use verona_proto::limits::Limit;
 use verona_proto::policy::{DomainPattern, Policy};
 use verona_proto::stanza::{Stanza, StanzaKind};
 
@@ -408,6 +409,7 @@ async fn a_peer_that_sends_too_fast_is_slowed_down_and_loses_nothing() {
     // 192 KiB at 64 KiB a second, the first 64 at once, the last read not waited for.
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(1500), "{took:?}");
+    assert!(montague.handle().limit_reached(Limit::BytesPerSecondMax) > 0);
 }
 
 fn body(stanza: &Stanza) -> usize {

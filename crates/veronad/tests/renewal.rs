@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rcgen::date_time_ymd;
 use support::daemon::{Daemon, address};
 use support::{Authority, http, machine, signal, since_1970, stdout, verona, write};
+use verona_proto::limits::{Limit, Limits};
 
 const CONFIG: &str = r#"
 [[domain]]
@@ -31,6 +32,7 @@ struct World {
     authority: Authority,
     daemon: Daemon,
     admin: String,
+    servers: String,
 }
 
 impl World {
@@ -39,17 +41,19 @@ impl World {
         let authority = Authority::new();
         write(&dir.path().join("revoked.crl"), &authority.list(&[]));
         let mut daemon = Daemon::start(dir.path(), CONFIG);
-        let line = daemon
-            .log
-            .lines()
-            .find(|line| line.contains("for the command line and the API"));
-        let admin = address(line.unwrap());
+        let listening = |what: &str| {
+            let line = daemon.log.lines().find(|line| line.contains(what));
+            address(line.unwrap())
+        };
+        let admin = listening("for the command line and the API");
+        let servers = listening("listening for servers");
         daemon.log.clear();
         Self {
             dir,
             authority,
             daemon,
             admin,
+            servers,
         }
     }
 
@@ -286,6 +290,51 @@ fn metrics_are_openmetrics() {
         world.admin
     );
     assert_eq!(http(&world.admin, &request).0, 403);
+}
+
+/// Every limit has its series before anything happened, and no other has one; what is reached is counted there.
+#[test]
+fn every_limit_has_a_metric() {
+    use std::io::{Read as _, Write as _};
+    let world = World::new();
+    let counts = || -> Vec<(String, u64)> {
+        let text = world.metrics();
+        let series = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("verona_limit_reached_total{limit=\""));
+        let mut counts: Vec<_> = series
+            .map(|line| {
+                let (name, count) = line.split_once("\"} ").unwrap();
+                (name.to_owned(), count.parse().unwrap())
+            })
+            .collect();
+        counts.sort();
+        counts
+    };
+    let mut expected: Vec<_> = Limits::names()
+        .iter()
+        .map(|name| ((*name).to_owned(), 0))
+        .collect();
+    expected.sort();
+    assert_eq!(counts(), expected);
+    let mut stream = std::net::TcpStream::connect(&world.servers).unwrap();
+    let endless = format!(
+        "<?xml version='1.0'?><stream:stream a='{}",
+        "x".repeat(9_000)
+    );
+    stream.write_all(endless.as_bytes()).unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("</stream:stream>") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(char::from(byte[0]));
+    }
+    assert!(answer.contains("<policy-violation "), "{answer}");
+    let met: Vec<_> = counts()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    assert_eq!(met, [(Limit::NegotiationBytesMax.name().to_owned(), 1)]);
 }
 
 fn raw(address: &str, request: &str) -> (String, String) {

@@ -18,7 +18,7 @@ pub use event::{ComponentEvent, ComponentInput, ComponentOutput, LinkEnd, Settin
 pub use handshake::ComponentDomains;
 
 use crate::addr::{Direction, Domain, Hosts, Jid, LocalDomain, Parts, RecentDomains};
-use crate::limits::{Limits, seconds, size};
+use crate::limits::{Limit, LimitCounts, Limits, Sender, seconds, size};
 use crate::ns;
 use crate::stanza::condition::{Application, read_stream_error, stream_error};
 use crate::stanza::{
@@ -36,6 +36,7 @@ pub struct ComponentLink {
     domains: ComponentDomains,
     hosts: Arc<Hosts>,
     limits: Limits,
+    reached: LimitCounts,
     /// Of the response header: it is what the handshake is computed with.
     stream_id: String,
     scanner: Scanner,
@@ -67,12 +68,19 @@ impl ComponentLink {
             domains,
             hosts,
             limits,
+            reached: LimitCounts::default(),
             stream_id,
             pending: BytesMut::new(),
             transmit: BytesMut::new(),
             outputs: VecDeque::new(),
             phase: Phase::AwaitHeader(AwaitHeader { deadline }),
         }
+    }
+
+    /// The same, counting where others count too how often each limit took effect.
+    #[must_use]
+    pub fn counting(self, reached: LimitCounts) -> Self {
+        Self { reached, ..self }
     }
 
     /// Takes what happened.
@@ -135,6 +143,7 @@ impl ComponentLink {
                 // Nothing is read before the answer to the claim; nor is it hoarded.
                 let max = size(self.limits.stanza_bytes_max);
                 if self.pending.len().saturating_add(bytes.len()) > max {
+                    self.reached.reached(Limit::StanzaBytesMax);
                     let text = "too much data before the handshake was answered";
                     return self.fail(StreamCondition::PolicyViolation, text, None);
                 }
@@ -204,10 +213,14 @@ impl ComponentLink {
         match self.phase {
             //= COMP-08
             Phase::AwaitHeader(_) | Phase::AwaitHandshake(_) | Phase::AwaitAcceptance(_) => {
+                self.reached.reached(Limit::ComponentHandshakeSeconds);
                 let text = "no handshake in time";
                 self.fail(StreamCondition::ConnectionTimeout, text, None);
             }
-            Phase::Closing(_) => self.end(LinkEnd::Eof),
+            Phase::Closing(_) => {
+                self.reached.reached(Limit::CloseSeconds);
+                self.end(LinkEnd::Eof);
+            }
             Phase::Open(_) | Phase::Closed => {}
         }
     }
@@ -253,10 +266,25 @@ impl ComponentLink {
                 None
             }
             Err(error) => {
+                if let Some(limit) = Limit::of_xml(&error, self.sender()) {
+                    self.reached.reached(limit);
+                }
                 let (condition, application) = StreamCondition::of_xml(&error);
                 self.fail(condition, &error.to_string(), application);
                 None
             }
+        }
+    }
+
+    /// Whose limits the scanner has.
+    fn sender(&self) -> Sender {
+        match self.phase {
+            Phase::Open(_) | Phase::Closing(Closing { open: Some(_), .. }) => Sender::Authorized,
+            Phase::AwaitHeader(_)
+            | Phase::AwaitHandshake(_)
+            | Phase::AwaitAcceptance(_)
+            | Phase::Closing(Closing { open: None, .. })
+            | Phase::Closed => Sender::Stranger,
         }
     }
 

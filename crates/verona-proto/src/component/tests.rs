@@ -40,6 +40,7 @@ fn rooms() -> LocalDomain {
 struct Dialogue {
     link: ComponentLink,
     now: Instant,
+    reached: LimitCounts,
 }
 
 impl Dialogue {
@@ -53,7 +54,9 @@ impl Dialogue {
             "3BF96D32".to_owned(),
             now,
         );
-        Self { link, now }
+        let reached = LimitCounts::default();
+        let link = link.counting(reached.clone());
+        Self { link, now, reached }
     }
 
     fn open() -> Self {
@@ -281,6 +284,7 @@ fn nobody_may_dawdle_before_the_handshake() {
         )));
         assert_eq!(outputs.last(), Some(&ComponentOutput::Close));
         assert_eq!(dialogue.link.deadline(), None);
+        assert_eq!(dialogue.reached.count(Limit::ComponentHandshakeSeconds), 1);
     }
 }
 

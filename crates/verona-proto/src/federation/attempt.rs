@@ -10,6 +10,7 @@ use crate::addr::DomainPair;
 use crate::discovery::{DiscoveryError, DiscoveryErrorKind, OtherHost, Target};
 use crate::grounds::Assurance;
 use crate::learned::Topic;
+use crate::limits::Limit;
 use crate::stanza::{Reason, StanzaCondition, StreamCondition};
 use crate::stream::{Cause, Check, Fault, Purpose, StreamError, TheirWords, Ticket};
 
@@ -304,6 +305,14 @@ impl Attempt {
             self.note(Step::Busy, text.into());
         } else if self.failure.is_none() {
             self.note(Step::Local, "its servers did not answer in time".into());
+        }
+    }
+
+    /// Which limit its time is.
+    pub(super) fn time_limit(&self) -> Limit {
+        match self.aim {
+            Aim::Carry { .. } => Limit::AttemptSeconds,
+            Aim::Verify(..) => Limit::VerificationSeconds,
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::addr::{Domain, DomainPair, RemoteDomain};
+use crate::limits::Limit;
 use crate::stanza::Reason;
 
 /// Failures; what was reached is forgotten.
@@ -54,7 +55,8 @@ pub(super) struct Rest {
 }
 
 impl Backoff {
-    /// Notes a failure and says how long to wait. `random` gives a number below its argument.
+    /// Notes a failure and says how long to wait, and which bound it met, if any. `random` gives a number below its
+    /// argument.
     pub(super) fn failed(
         &mut self,
         scope: Scope,
@@ -62,7 +64,7 @@ impl Backoff {
         span: Span,
         random: &mut dyn FnMut(u64) -> u64,
         now: Instant,
-    ) -> Duration {
+    ) -> (Duration, Option<Limit>) {
         self.forget_old(now, span);
         let count = self
             .failures
@@ -77,7 +79,13 @@ impl Backoff {
         let millis = u64::try_from(doubled.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
-        let wait = Duration::from_millis(random(millis)).max(span.min / 2);
+        let chosen = Duration::from_millis(random(millis));
+        let wait = chosen.max(span.min / 2);
+        let bound = if doubled >= span.max {
+            Some(Limit::RetrySecondsMax)
+        } else {
+            (chosen < wait).then_some(Limit::RetrySecondsMin)
+        };
         self.failures.insert(
             scope,
             Failed {
@@ -87,7 +95,7 @@ impl Backoff {
                 refuses: None,
             },
         );
-        wait
+        (wait, bound)
     }
 
     /// Notes that a peer said how it is to be left alone.
@@ -182,6 +190,7 @@ const KEPT: usize = 10_000;
 mod tests {
     #![allow(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
         clippy::disallowed_methods,
         reason = "a test may panic and read the clock"
     )]
@@ -209,14 +218,16 @@ mod tests {
             max: Duration::from_secs(300),
         };
         let mut longest = |below: u64| below - 1;
-        let waits: Vec<u64> = (0..12)
+        let (waits, bounds): (Vec<u64>, Vec<Option<Limit>>) = (0..12)
             .map(|_| {
-                backoff
-                    .failed(Scope::of(&pair(), true), "refused", span, &mut longest, now)
-                    .as_secs()
+                let scope = Scope::of(&pair(), true);
+                let (wait, bound) = backoff.failed(scope, "refused", span, &mut longest, now);
+                (wait.as_secs(), bound)
             })
-            .collect();
+            .unzip();
         assert_eq!(waits, [1, 3, 7, 15, 31, 63, 127, 255, 299, 299, 299, 299]);
+        assert_eq!(bounds[..8], [None; 8]);
+        assert_eq!(bounds[8..], [Some(Limit::RetrySecondsMax); 4]);
         assert!(backoff.until(&pair(), now).is_some());
         assert!(
             backoff
@@ -233,6 +244,7 @@ mod tests {
             &mut shortest,
             now,
         );
-        assert_eq!(wait, Duration::from_millis(500));
+        let bound = Some(Limit::RetrySecondsMin);
+        assert_eq!(wait, (Duration::from_millis(500), bound));
     }
 }

@@ -10,7 +10,7 @@ use super::{Command, Federation, Phase, StreamKey};
 use crate::addr::Domain;
 use crate::dialback::Verdict;
 use crate::grounds::Assurance;
-use crate::limits::{seconds, size};
+use crate::limits::{Limit, seconds, size};
 use crate::stanza::condition::StanzaCondition;
 use crate::stream::{Check, KeyCheck};
 
@@ -26,12 +26,16 @@ impl Federation {
             Some(StanzaCondition::ResourceConstraint)
         } else if let Some(failure) = self.legs.unreachable(remote, now) {
             // It was asked a moment ago, on whoever's behalf.
+            self.reached.reached(Limit::VerificationRetrySeconds);
             Some(failure.dialback_condition())
         } else {
             //= DB-53
             let most = size(self.limits.verifications_pending_max);
             let has_room = self.verifications.len() < most && self.legs.has_room(remote, most);
-            (!has_room).then_some(StanzaCondition::ResourceConstraint)
+            (!has_room).then(|| {
+                self.reached.reached(Limit::VerificationsPendingMax);
+                StanzaCondition::ResourceConstraint
+            })
         };
         if let Some(condition) = refusal {
             self.commands.push_back(Command::Verdict {
@@ -56,6 +60,7 @@ impl Federation {
             self.abandon(before, now);
         }
         self.start_waiting(now);
+        self.note_waiting(attempt);
     }
 
     pub(super) fn on_verified(

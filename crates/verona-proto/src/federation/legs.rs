@@ -55,6 +55,11 @@ impl Legs {
         Some(key)
     }
 
+    /// Whether no more of the domain's site may begin now.
+    pub(super) fn is_full(&self, remote: &Domain, per_site: usize) -> bool {
+        !self.shares.has_room(remote, per_site)
+    }
+
     /// One that waited is not needed any more.
     pub(super) fn forget(&mut self, key: AttemptKey) {
         let left = |(other, _): &(AttemptKey, Domain)| *other == key;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Command, Federation};
 use crate::carriage::Left;
-use crate::limits::size;
+use crate::limits::{Limit, size};
 use crate::ns;
 use crate::outbox::Fate;
 use crate::policy::OnUncertain;
@@ -31,7 +31,11 @@ impl Federation {
                 // An IQ may have had its effect: it is never sent twice.
                 (OnUncertain::Resend, StanzaKind::Iq) => None,
                 (OnUncertain::Resend, StanzaKind::Message | StanzaKind::Presence) => {
-                    again(stanza, &(self.date)(since, now), bytes_max)
+                    let again = again(stanza, &(self.date)(since, now), bytes_max);
+                    if again.is_none() {
+                        self.reached.reached(Limit::StanzaBytesMax);
+                    }
+                    again
                 }
             };
             again.map_or(Fate::Return, Fate::Resend)

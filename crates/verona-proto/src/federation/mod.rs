@@ -39,7 +39,7 @@ use crate::addr::{Direction, DomainPair, Hosts, RemoteDomain};
 use crate::carriage::Left;
 use crate::dialback::Answer;
 use crate::learned::{Learned, Outcome};
-use crate::limits::{Limits, seconds};
+use crate::limits::{Limit, LimitCounts, Limits, seconds};
 use crate::outbox::Drain;
 use crate::policy::Policy;
 use crate::stanza::condition::StreamCondition;
@@ -58,6 +58,7 @@ pub struct Federation {
     /// Our domains, once they have changed: until then every pair has one that is ours.
     hosts: Option<Arc<Hosts>>,
     limits: Limits,
+    reached: LimitCounts,
     routes: BTreeMap<DomainPair, Route>,
     streams: Streams,
     attempts: BTreeMap<AttemptKey, Attempt>,
@@ -103,6 +104,7 @@ impl Federation {
         Self {
             limits: policy.defaults.limits.clone(),
             policy,
+            reached: LimitCounts::default(),
             hosts: None,
             routes: BTreeMap::new(),
             streams: Streams::default(),
@@ -140,6 +142,12 @@ impl Federation {
     #[must_use]
     pub fn remembering(self, learned: Learned) -> Self {
         Self { learned, ..self }
+    }
+
+    /// The same, counting where others count too how often each limit took effect ([`crate::stream::Memory`]).
+    #[must_use]
+    pub fn counting(self, reached: LimitCounts) -> Self {
+        Self { reached, ..self }
     }
 
     /// Takes one signal. Drain [`Self::poll`] before the next.
@@ -521,6 +529,7 @@ impl Federation {
         let Some(attempt) = self.attempts.get_mut(&key) else {
             return;
         };
+        self.reached.reached(attempt.time_limit());
         attempt.on_late();
         let stream = attempt.stream();
         self.give_up(key, now);
@@ -538,6 +547,7 @@ impl Federation {
             //= ROUTE-24
             let stanzas = drain.expire(before);
             if !stanzas.is_empty() {
+                self.reached.reached(Limit::OutboxAgeSeconds);
                 let detail = self.backoff.reason(&pair).unwrap_or_default();
                 let why = Undelivered::new(Reason::Expired, pair.remote(), detail);
                 self.commands.push_back(Command::Bounce { stanzas, why });
@@ -555,7 +565,10 @@ impl Federation {
             },
             Route::Expected { drain, until, .. } if until <= now => match drain.close_if_empty() {
                 Ok(()) => {}
-                Err(drain) => self.serve(pair, drain, now),
+                Err(drain) => {
+                    self.reached.reached(Limit::CrossingSeconds);
+                    self.serve(pair, drain, now);
+                }
             },
             route @ (Route::Resting { .. } | Route::Requested { .. } | Route::Expected { .. }) => {
                 self.wait(pair, route, now);

@@ -17,7 +17,7 @@ use super::attempt::{Aim, Attempt};
 use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey};
 use crate::addr::{Domain, DomainPair};
 use crate::carriage::{Carriage, Left};
-use crate::limits::{seconds, size};
+use crate::limits::{Limit, seconds, size};
 use crate::stanza::{Reason, Undelivered};
 use crate::stream::{Role, Ticket};
 
@@ -436,6 +436,7 @@ impl Federation {
             let Some(least) = self.lost.least(None) else {
                 break;
             };
+            self.reached.reached(Limit::LostStreamsMax);
             self.resolve(&least, Resolution::Unknown, now);
         }
     }
@@ -490,6 +491,9 @@ impl Federation {
             } = suspended;
             let (ticket, pair, role) = (ticket.clone(), pair.clone(), *role);
             let keeps_count = !*is_answered;
+            if keeps_count {
+                self.reached.reached(Limit::ResumeSeconds);
+            }
             self.resolve(name, Resolution::Unknown, now);
             if keeps_count {
                 // The peer may have noticed the loss later than we did, and waits as long as we did from then on.
@@ -523,6 +527,7 @@ impl Federation {
         //= ROUTE-24
         let stanzas = suspended.lost.carriage.expire(before);
         if !stanzas.is_empty() {
+            self.reached.reached(Limit::OutboxAgeSeconds);
             let detail = "the connection was lost and could not be made again";
             let why = Undelivered::new(Reason::Expired, remote, detail);
             self.commands.push_back(Command::Bounce { stanzas, why });
@@ -563,7 +568,8 @@ impl Federation {
                 if let Some(suspended) = self.lost.suspended.get_mut(name) {
                     suspended.attempt = Some(key);
                 }
-                return self.start_waiting(now);
+                self.start_waiting(now);
+                return self.note_waiting(key);
             }
         };
         if let Some(suspended) = self.lost.suspended.get_mut(name) {

@@ -7,6 +7,7 @@ use super::StreamKey;
 use super::streams::{Record, Streams};
 use crate::addr::DomainPair;
 use crate::learned::Outcome;
+use crate::limits::{Limit, LimitCounts, size};
 use crate::policy::{Multiplex, PeerPolicy};
 
 /// The stream on which `pair` may be asked for, if any. `known` is what experience says of such requests.
@@ -15,12 +16,14 @@ pub(super) fn stream_for(
     streams: &Streams,
     policy: &PeerPolicy,
     known: Option<Outcome>,
+    reached: &LimitCounts,
 ) -> Option<StreamKey> {
     let remote = pair.remote().domain();
     streams
         .towards(remote)
         .chain(streams.certified(remote).take(LOOKED_AT_MAX))
-        .find(|(_, record)| copes(record, policy, known) && may_ask(pair, record, policy))
+        .filter(|(_, record)| copes(record, policy, known) && may_ask(pair, record))
+        .find(|(_, record)| has_place(record, policy, reached))
         .map(|(stream, _)| stream)
 }
 
@@ -34,12 +37,17 @@ fn copes(record: &Record, policy: &PeerPolicy, known: Option<Outcome>) -> bool {
     }
 }
 
-fn may_ask(pair: &DomainPair, record: &Record, policy: &PeerPolicy) -> bool {
-    if !record.is_serving() || record.refuses_requests {
-        return false;
-    }
+fn has_place(record: &Record, policy: &PeerPolicy, reached: &LimitCounts) -> bool {
     //= LIM-10
-    if record.pairs() >= crate::limits::size(policy.limits.pairs_per_stream_max) {
+    let has_place = record.pairs() < size(policy.limits.pairs_per_stream_max);
+    if !has_place {
+        reached.reached(Limit::PairsPerStreamMax);
+    }
+    has_place
+}
+
+fn may_ask(pair: &DomainPair, record: &Record) -> bool {
+    if !record.is_serving() || record.refuses_requests {
         return false;
     }
     let remote = pair.remote().domain();

@@ -12,7 +12,7 @@ use super::{
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
 use crate::grounds::Assurance;
-use crate::limits::{seconds, size};
+use crate::limits::{Limit, seconds, size};
 use crate::outbox::Drain;
 use crate::policy::DirectTls;
 use crate::stanza::Undelivered;
@@ -21,7 +21,32 @@ impl Federation {
     pub(super) fn attempt(&mut self, attempt: Attempt, now: Instant) -> AttemptKey {
         let key = self.add_attempt(attempt, now);
         self.start_waiting(now);
+        self.note_waiting(key);
         key
+    }
+
+    /// Counts why one has to wait for its turn, if it has.
+    pub(super) fn note_waiting(&self, key: AttemptKey) {
+        let Some(attempt) = self.attempts.get(&key).filter(|one| !one.has_started()) else {
+            return;
+        };
+        let remote = attempt.pair.remote().domain();
+        let per_site = size(self.limits.attempts_per_site_max);
+        let is_site_full = match &attempt.aim {
+            Aim::Carry { .. } => self.turns.is_full(remote, per_site),
+            Aim::Verify(..) => self.legs.is_full(remote, per_site),
+        };
+        let are_all_taken = self.carrying >= size(self.limits.attempts_concurrent_max);
+        match &attempt.aim {
+            Aim::Carry { .. } if are_all_taken => {
+                self.reached.reached(Limit::AttemptsConcurrentMax);
+            }
+            Aim::Carry { .. } | Aim::Verify(..) if is_site_full => {
+                self.reached.reached(Limit::AttemptsPerSiteMax);
+            }
+            // Behind others of its own domain.
+            Aim::Carry { .. } | Aim::Verify(..) => {}
+        }
     }
 
     /// One more, which waits for its turn.
@@ -117,6 +142,10 @@ impl Federation {
                     return;
                 };
                 if attempt.is_dialling() {
+                    // Whoever dials keeps to the time of the attempt as well, and may be the first to tell.
+                    if attempt.until.is_some_and(|at| at <= now) {
+                        self.reached.reached(attempt.time_limit());
+                    }
                     let targets = attempt.on_unconnected(&failed);
                     self.proceed(key, targets, now);
                 }
@@ -219,13 +248,17 @@ impl Federation {
                     self.rest_after(&attempt.pair, condition, &failure.text, now)
                 });
                 let wait = told.unwrap_or_else(|| {
-                    self.backoff.failed(
+                    let (wait, bound) = self.backoff.failed(
                         Scope::of(&attempt.pair, failure.is_remote_wide()),
                         &failure.text,
                         span,
                         &mut self.random,
                         now,
-                    )
+                    );
+                    if let Some(limit) = bound {
+                        self.reached.reached(limit);
+                    }
+                    wait
                 });
                 //= ERR-12
                 let remote = attempt.pair.remote().domain();

@@ -38,7 +38,8 @@ impl Federation {
         let known = |topic| self.known(&policy, pair.remote().domain(), topic, now);
         let (bidi, external) = (known(Topic::Bidi), known(Topic::External));
         let requests = known(Topic::Requests);
-        if let Some(stream) = reuse::stream_for(&pair, &self.streams, &policy, requests) {
+        let (streams, reached) = (&self.streams, &self.reached);
+        if let Some(stream) = reuse::stream_for(&pair, streams, &policy, requests, reached) {
             self.commands.push_back(Command::Request {
                 stream,
                 pair: pair.clone(),

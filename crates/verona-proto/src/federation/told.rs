@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::backoff::{Rest, Scope};
 use super::{Federation, StreamKey};
 use crate::addr::DomainPair;
-use crate::limits::seconds;
+use crate::limits::{Limit, seconds};
 use crate::stanza::Reason;
 use crate::stanza::condition::StreamCondition;
 use crate::stream::{StreamError, TheirWords};
@@ -156,7 +156,10 @@ impl Federation {
         let pairs: Vec<DomainPair> = record.sending().cloned().collect();
         for pair in pairs {
             let wait = match effect(error.condition, When::Serving) {
-                Effect::BackOff => Some(seconds(self.limits.retry_seconds_min)),
+                Effect::BackOff => {
+                    self.reached.reached(Limit::RetrySecondsMin);
+                    Some(seconds(self.limits.retry_seconds_min))
+                }
                 effect @ (Effect::AtOnce | Effect::Within(_) | Effect::NotBefore(_)) => {
                     self.wait_for(effect)
                 }

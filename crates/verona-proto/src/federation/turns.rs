@@ -56,6 +56,11 @@ impl Turns {
         None
     }
 
+    /// Whether no more of the domain's site may begin now.
+    pub(super) fn is_full(&self, remote: &Domain, per_site: usize) -> bool {
+        !self.running.has_room(remote, per_site)
+    }
+
     /// One has begun.
     pub(super) fn begin(&mut self, remote: &Domain) {
         self.running.take(remote);

@@ -133,7 +133,11 @@ proptest! {
                         }
                         Err(refused) => {
                             prop_assert!(!fits);
-                            prop_assert_eq!(refused, Refused::Full(pushed));
+                            let measure = match model.entries.len() < limit.stanzas {
+                                true => Measure::Bytes,
+                                false => Measure::Stanzas,
+                            };
+                            prop_assert_eq!(refused, Refused::Full(pushed, measure));
                         }
                     }
                 }
@@ -221,7 +225,7 @@ fn what_was_pulled_counts_until_it_is_acknowledged() {
     assert_eq!(number(&drain.pull().unwrap()), 1);
     assert_eq!(
         feeder.push(stanza(3, 0), now),
-        Err(Refused::Full(stanza(3, 0)))
+        Err(Refused::Full(stanza(3, 0), Measure::Stanzas))
     );
     drain.acknowledge(1);
     feeder.push(stanza(4, 0), now).unwrap();

@@ -18,7 +18,7 @@ use crate::certificate::PeerCertificate;
 use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
 use crate::grounds::{Assurance, Identity, Strength};
 use crate::learned::{Learned, Outcome, Topic};
-use crate::limits::seconds;
+use crate::limits::{Limit, LimitCounts, seconds};
 use crate::policy::{PeerPolicy, Policy, UseLearned};
 use crate::stanza::condition::StreamCondition;
 use crate::trust::{self, Unproven};
@@ -61,6 +61,8 @@ pub struct Memory {
     pub ids: PeerStreamIds,
     /// What experience taught about each peer.
     pub learned: Learned,
+    /// How often each limit took effect.
+    pub reached: LimitCounts,
 }
 
 /// Makes stream ids: at least 128 bits that nobody can guess, never the same twice (STREAM-15).
@@ -286,11 +288,17 @@ impl Context {
         trust::certified(certificate, domain, &policy, self.before(domain, now), now)
     }
 
+    /// A limit took effect here.
+    pub(super) fn reached(&self, limit: Limit) {
+        self.config.memory.reached.reached(limit);
+    }
+
     /// An element that should not have been sent but harms nobody alone (BIDI-41, STREAM-41).
     pub(super) fn irregular(&mut self, what: &'static str) -> Result<(), StreamError> {
         self.irregular = self.irregular.saturating_add(1);
         self.event(Event::Irregular { what });
         if self.irregular > self.policy.limits.irregular_elements_max {
+            self.reached(Limit::IrregularElementsMax);
             return Err(StreamError::peer(
                 StreamCondition::PolicyViolation,
                 "too many unsolicited or unknown elements",
@@ -303,6 +311,7 @@ impl Context {
     pub(super) fn count_unauthorized(&mut self) -> Result<(), StreamError> {
         self.unauthorized_elements = self.unauthorized_elements.saturating_add(1);
         if self.unauthorized_elements > self.policy.limits.negotiation_elements_max {
+            self.reached(Limit::NegotiationElementsMax);
             return Err(StreamError::peer(
                 StreamCondition::PolicyViolation,
                 "too many elements before anything was authorised",

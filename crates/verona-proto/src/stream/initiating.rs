@@ -19,7 +19,7 @@ use super::{
 };
 use crate::authorizations::Authorizations;
 use crate::grounds::{Assurance, Consent, Identity};
-use crate::limits::seconds;
+use crate::limits::{Limit, seconds};
 use crate::ns;
 use crate::policy::{BidiPolicy, Federate, Multiplex, TlsPolicy};
 use crate::stanza::condition::StreamCondition;
@@ -197,6 +197,21 @@ impl Phase {
             | Self::Features(_)
             | Self::Proceed(_)
             | Self::SaslOutcome(_)) => unchanged,
+        }
+    }
+
+    /// Which limit ends the wait.
+    pub(super) fn time_limit(&self) -> Limit {
+        let purpose = match self {
+            Self::Header(wait) => &wait.purpose,
+            Self::Features(wait) => &wait.purpose,
+            Self::Proceed(wait) => &wait.purpose,
+            Self::Secured(wait) => &wait.purpose,
+            Self::SaslOutcome(wait) => &wait.purpose,
+        };
+        match purpose {
+            Purpose::Carry { .. } => Limit::NegotiationSeconds,
+            Purpose::Verify { .. } => Limit::VerificationSeconds,
         }
     }
 

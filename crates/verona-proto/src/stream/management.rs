@@ -17,7 +17,7 @@ use super::error::Cause;
 use super::{Event, Output, Role, StreamError};
 use crate::addr::DomainPair;
 use crate::carriage::Custody;
-use crate::limits::seconds;
+use crate::limits::{Limit, seconds};
 use crate::ns;
 use crate::policy::ManagementPolicy;
 use crate::stanza::condition::StreamCondition;
@@ -495,6 +495,7 @@ impl Context {
             *stanzas += 1;
             // So much to a peer that has not asked: it must not fill the queue of one that never will.
             if *stanzas >= max {
+                self.reached(Limit::UnacknowledgedStanzasMax);
                 self.expect_no_management();
             }
             return;
@@ -512,7 +513,12 @@ impl Context {
         }
         //= SM-16
         // Or when no more may be sent before the answer.
-        if sent.unasked >= ASK_STANZAS || u64::from(sent.unacknowledged()) >= max {
+        let is_full = u64::from(sent.unacknowledged()) >= max;
+        let is_due = sent.unasked >= ASK_STANZAS || is_full;
+        if is_full {
+            self.reached(Limit::UnacknowledgedStanzasMax);
+        }
+        if is_due {
             self.ask(now);
         }
     }
@@ -984,26 +990,32 @@ impl Context {
             Management::Offered {
                 held_until: Some(at),
                 ..
-            } if *at <= now => Err(StreamError::peer(
-                StreamCondition::ConnectionTimeout,
-                "the peer said that it would ask for acknowledgements, and did not",
-            )
-            .at(Cause::Established)),
+            } if *at <= now => {
+                self.reached(Limit::CloseSeconds);
+                Err(StreamError::peer(
+                    StreamCondition::ConnectionTimeout,
+                    "the peer said that it would ask for acknowledgements, and did not",
+                )
+                .at(Cause::Established))
+            }
             Management::Offered {
                 early: Early::Expected { until, .. },
                 ..
             } if *until <= now => {
+                self.reached(Limit::AcknowledgementSeconds);
                 self.expect_no_management();
                 Ok(())
             }
             Management::Offered { .. } => Ok(()),
             Management::Claimed { until, .. } if *until <= now => {
+                self.reached(Limit::AcknowledgementSeconds);
                 self.on_claim_settled(None, now);
                 Ok(())
             }
             Management::Resuming { until, .. } | Management::Enabling { until, .. }
                 if *until <= now =>
             {
+                self.reached(Limit::AcknowledgementSeconds);
                 Err(unanswered())
             }
             Management::Claimed { .. }
@@ -1012,6 +1024,7 @@ impl Context {
             Management::Active(Active { sent, .. }) => {
                 //= SM-17
                 if sent.awaited.is_some_and(|awaited| awaited.until <= now) {
+                    self.reached(Limit::AcknowledgementSeconds);
                     return Err(unanswered());
                 }
                 if sent.ask_at().is_some_and(|at| at <= now) {

@@ -51,7 +51,7 @@ use crate::addr::{DomainPair, RecentDomains};
 use crate::carriage::Custody;
 use crate::certificate::Attestation;
 use crate::discovery::Target;
-use crate::limits::size;
+use crate::limits::{Limit, Sender, size};
 use crate::ns;
 use crate::policy::TlsPolicy;
 use crate::stanza::condition::StreamCondition;
@@ -372,7 +372,7 @@ impl Stream {
         let scan = match self.scanner.scan(rest) {
             Ok(scan) => scan,
             Err(error) => {
-                self.fail(StreamError::from_xml(&error), now);
+                self.refuse_xml(&error, now);
                 return Some(0);
             }
         };
@@ -397,6 +397,7 @@ impl Stream {
     /// The peer need not wait for our features, but what it sends before them is bounded.
     fn on_early_bytes(&mut self, rest: &[u8], now: Instant) {
         if rest.len() > size(self.context.policy.limits.negotiation_bytes_max) {
+            self.context.reached(Limit::NegotiationBytesMax);
             let error = StreamError::peer(
                 StreamCondition::PolicyViolation,
                 "too much was sent before our features",
@@ -428,7 +429,7 @@ impl Stream {
                         phase.on_header(&header, &scope, context, now)
                     });
                 }
-                Err(error) => self.fail(StreamError::from_xml(&error), now),
+                Err(error) => self.refuse_xml(&error, now),
             },
             Frame::Close => self.step(now, |phase, context| phase.on_close(context, now)),
             Frame::Element(head) => self.on_element(&head, bytes, now),
@@ -451,7 +452,7 @@ impl Stream {
         }
         let element = match Element::parse(bytes, scope) {
             Ok(element) => element,
-            Err(error) => return self.fail(StreamError::from_xml(&error), now),
+            Err(error) => return self.refuse_xml(&error, now),
         };
         if element.is("error", ns::STREAM) {
             return self.on_stream_error(&element, now);
@@ -487,10 +488,13 @@ impl Stream {
         //= ERR-03
         match stanza.bytes().len() <= size(self.context.policy.limits.stanza_bytes_max) {
             true => Ok(stanza),
-            false => Err(BadStanza::Stanza {
-                stanza: Box::new(stanza),
-                reason: Reason::TooLarge,
-            }),
+            false => {
+                self.context.reached(Limit::StanzaBytesMax);
+                Err(BadStanza::Stanza {
+                    stanza: Box::new(stanza),
+                    reason: Reason::TooLarge,
+                })
+            }
         }
     }
 
@@ -546,6 +550,17 @@ impl Stream {
                 false => self.context.policy.limits.negotiation_xml(),
             });
         }
+    }
+
+    fn refuse_xml(&mut self, error: &verona_xml::Error, now: Instant) {
+        let sender = match self.context.limits_raised {
+            Some(true) => Sender::Authorized,
+            Some(false) | None => Sender::Stranger,
+        };
+        if let Some(limit) = Limit::of_xml(error, sender) {
+            self.context.reached(limit);
+        }
+        self.fail(StreamError::from_xml(error), now);
     }
 
     fn fail(&mut self, error: StreamError, now: Instant) {
@@ -787,25 +802,28 @@ impl Phase {
         match self {
             Self::Open(open) => open.on_tick(context, now),
             Self::Closing(_) | Self::Closed => {
+                context.reached(Limit::CloseSeconds);
                 context.outputs.push_back(Output::Close);
                 Ok(Self::Closed)
             }
             //= STREAM-57
             phase @ (Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_)) => {
-                Err(phase.timed_out())
+                Err(phase.timed_out(context))
             }
         }
     }
 
-    fn timed_out(&self) -> StreamError {
+    fn timed_out(&self, context: &Context) -> StreamError {
         match self {
-            Self::Receiving(phase) => phase.timed_out(),
-            Self::Initiating(_)
-            | Self::Verifying(_)
-            | Self::Open(_)
-            | Self::Closing(_)
-            | Self::Closed => StreamError::timeout(self.cause()),
+            Self::Receiving(phase) => {
+                context.reached(phase.time_limit());
+                return phase.timed_out();
+            }
+            Self::Initiating(phase) => context.reached(phase.time_limit()),
+            Self::Verifying(_) => context.reached(Limit::VerificationSeconds),
+            Self::Open(_) | Self::Closing(_) | Self::Closed => {}
         }
+        StreamError::timeout(self.cause())
     }
 
     fn deadline(&self, context: &Context) -> Option<Instant> {

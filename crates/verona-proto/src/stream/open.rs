@@ -28,7 +28,7 @@ use crate::authorizations::{Authorizations, Rejected};
 use crate::carriage::Custody;
 use crate::dialback::{IdSeen, Verdict};
 use crate::grounds::{Assurance, Identity};
-use crate::limits::{seconds, size};
+use crate::limits::{Limit, seconds, size};
 use crate::ns;
 use crate::policy::Multiplex;
 use crate::stanza::condition::{StanzaCondition, StreamCondition, stream_error};
@@ -365,6 +365,7 @@ impl Open {
             .map(|outbound| outbound.expire(now))
             .unwrap_or_default();
         for pair in unanswered {
+            context.reached(Limit::DialbackAnswerSeconds);
             context.event(Event::Unanswered { pair });
         }
         let late = self
@@ -373,6 +374,7 @@ impl Open {
             .map(|inbound| inbound.expired(now))
             .unwrap_or_default();
         for pair in late {
+            context.reached(Limit::VerificationSeconds);
             self.settle(
                 &pair,
                 Verdict::Error(StanzaCondition::RemoteServerTimeout),
@@ -386,6 +388,7 @@ impl Open {
             .as_ref()
             .is_some_and(|leaving| leaving.until <= now)
         {
+            context.reached(Limit::CloseSeconds);
             return Ok(self.left(context, now));
         }
         context.tick_management(now)?;
@@ -406,6 +409,7 @@ impl Open {
         }
         //= STREAM-57
         if self.negotiation.is_some_and(|at| at <= now) {
+            context.reached(Limit::NegotiationDialbackSeconds);
             let error = StreamError::timeout(Cause::Dialback);
             return Err(match self.vouched > 0 {
                 true => error.quietly(),
@@ -420,10 +424,12 @@ impl Open {
         //= STREAM-55
         //= BIDI-62
         if self.leaving.is_none() && self.idle_deadline(context) <= now {
+            context.reached(self.idle_limit(context));
             return Ok(self.leave(Ending::Quiet(Cause::Idle), context, now));
         }
         //= SASL-26
         if self.keepalive_deadline(context) <= now {
+            context.reached(Limit::KeepaliveSeconds);
             match context.management {
                 // A question has an answer: a peer that is gone is noticed.
                 Management::Active(_) => context.ask(now),
@@ -643,6 +649,14 @@ impl Open {
             // Whoever opened the stream should be the one to close it; a peer that sends nothing at all is let go later, as we
             // announced (LIM-03).
             Role::Receiving => context.last_stanza.max(context.last_read) + self.idle * 2,
+        }
+    }
+
+    /// Which limit says how long nobody may use the stream: one that is to make room for another one is let go sooner.
+    fn idle_limit(&self, context: &Context) -> Limit {
+        match self.idle < seconds(context.policy.limits.idle_seconds) {
+            true => Limit::ConvergeSeconds,
+            false => Limit::IdleSeconds,
         }
     }
 

@@ -17,6 +17,7 @@ use super::{Cause, Event, Output, Peer, Secured, StreamError};
 use crate::addr::{Direction, Domain};
 use crate::certificate::Attestation;
 use crate::grounds::Identity;
+use crate::limits::Limit;
 use crate::policy::{Federate, Multiplex};
 use crate::stanza::condition::StreamCondition;
 use crate::trust::{self, Unproven};
@@ -233,6 +234,18 @@ impl Phase {
             Self::Attestation(_) => "finding out about the peer's certificate",
             Self::Choice(_) => "waiting for the peer to authenticate",
             Self::Secured(_) => "negotiating TLS",
+        }
+    }
+
+    /// Which limit ends the wait.
+    pub(super) fn time_limit(&self) -> Limit {
+        match self {
+            Self::Choice(wait) if wait.vouched == 0 && wait.prospect == Prospect::Unprovable => {
+                Limit::UnprovableSeconds
+            }
+            Self::Header(_) | Self::Attestation(_) | Self::Choice(_) | Self::Secured(_) => {
+                Limit::NegotiationSeconds
+            }
         }
     }
 

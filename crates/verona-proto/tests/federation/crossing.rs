@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use verona_proto::addr::Direction;
 use verona_proto::learned::{Outcome, Topic};
+use verona_proto::limits::Limit;
 use verona_proto::policy::{BidiPolicy, PeerPolicy};
 use verona_proto::stream::{Cause, Event};
 
@@ -46,6 +47,7 @@ fn it_waits_no_longer_than_a_moment() {
     let begun = world.now;
     assert_eq!(world.wait(), ["discover capulet.lit for 1"]);
     assert_eq!(world.now - begun, Duration::from_secs(2));
+    assert_eq!(world.reached(Limit::CrossingSeconds), 1);
     // And not for one stream after the other.
     let mut world = knowing(World::with(limits(|limits| limits.crossing_seconds = 2)));
     world.accept(3, "capulet.lit");

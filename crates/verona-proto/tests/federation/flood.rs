@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use verona_proto::dialback::Verdict;
 use verona_proto::discovery::DiscoveryError;
 use verona_proto::federation::{AttemptKey, Remains, Signal, StreamKey, Unreached};
+use verona_proto::limits::Limit;
 use verona_proto::stream::{Cause, Fault};
 
 use crate::world::{World, limits};
@@ -72,6 +73,8 @@ fn a_thousand_connections_that_name_a_dead_victim_cause_few_look_ups_and_dials()
         verdicts.keys().collect::<Vec<_>>(),
         ["remote-connection-failed", "resource-constraint"]
     );
+    let remembered = world.reached(Limit::VerificationRetrySeconds);
+    assert!(remembered > 100, "{remembered}");
 }
 
 #[test]
@@ -265,7 +268,9 @@ fn what_a_server_says_to_one_of_us_is_not_held_against_the_others() {
 fn a_key_that_waits_for_its_turn_waits_no_longer_than_its_asker() {
     let mut world = World::with(limits(|limits| limits.attempts_per_site_max = 1));
     assert_eq!(searches(&key(&mut world, 1, "a.victim.example")), [1]);
+    assert_eq!(world.reached(Limit::AttemptsPerSiteMax), 0);
     assert_eq!(key(&mut world, 2, "b.victim.example"), [""; 0]);
+    assert_eq!(world.reached(Limit::AttemptsPerSiteMax), 1);
     let mut said = world.wait();
     said.sort();
     assert_eq!(
@@ -276,4 +281,5 @@ fn a_key_that_waits_for_its_turn_waits_no_longer_than_its_asker() {
         ]
     );
     assert_eq!(world.federation.deadline(), None);
+    assert_eq!(world.reached(Limit::VerificationSeconds), 2);
 }

@@ -3,6 +3,7 @@
 use verona_proto::addr::{Direction, Jid};
 use verona_proto::discovery::DiscoveryError;
 use verona_proto::federation::{Remains, Signal, StreamKey};
+use verona_proto::limits::Limit;
 use verona_proto::outbox::{self, OutboxLimit};
 use verona_proto::policy::{OnUncertain, PeerPolicy};
 use verona_proto::stanza::condition::StreamCondition;
@@ -264,6 +265,7 @@ fn when_the_time_is_over_the_senders_hear_that_nobody_knows() {
         world.reports.last().map(String::as_str),
         Some("montague.lit~capulet.lit let go: 2 uncertain")
     );
+    assert_eq!(world.reached(Limit::ResumeSeconds), 1);
 }
 
 #[test]
@@ -449,6 +451,7 @@ fn where_there_is_no_room_for_the_stamp_the_sender_is_told() {
         world.resumed(8, "s7", None),
         ["bounce remote-server-timeout: 1"]
     );
+    assert_eq!(world.reached(Limit::StanzaBytesMax), 1);
 }
 
 #[test]
@@ -539,6 +542,8 @@ fn no_more_streams_wait_than_the_limit_says() {
         ["bounce remote-server-timeout: 1"]
     );
     assert_eq!(world.federation.suspended(), 1);
+    // The second and the first had to go.
+    assert_eq!(world.reached(Limit::LostStreamsMax), 2);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Routes, attempts, verifications, reuse, bounds.
 
+use std::time::Duration;
+
 use verona_proto::addr::{Direction, DomainPair};
 use verona_proto::dialback::{Answer, Verdict};
 use verona_proto::discovery::DiscoveryError;
 use verona_proto::federation::{AttemptKey, Reached, Signal, StreamKey, Unreached};
+use verona_proto::limits::Limit;
 use verona_proto::policy::{Federate, Multiplex, PeerPolicy};
 use verona_proto::stanza::condition::StanzaCondition;
 use verona_proto::stream::{Cause, Event, Fault};
@@ -555,6 +558,7 @@ fn nobody_else_is_asked_for_a_further_pair() {
     world.accept_bidi(3, PAIR);
     world.event(3, Event::Multiplexes);
     assert_eq!(world.want(CONFERENCE, &["1"]), [seeks]);
+    assert_eq!(world.reached(Limit::PairsPerStreamMax), 1);
 }
 
 #[test]
@@ -721,7 +725,9 @@ fn a_stanza_that_waits_too_long_goes_back() {
     }));
     world.want(PAIR, &["1"]);
     assert_eq!(world.pass(19), [""; 0]);
+    assert_eq!(world.reached(Limit::OutboxAgeSeconds), 0);
     assert_eq!(world.pass(2), ["bounce remote-server-timeout: 1"]);
+    assert_eq!(world.reached(Limit::OutboxAgeSeconds), 1);
     // Nobody waits for the attempt any more.
     assert_eq!(world.route(PAIR), "none");
     assert_eq!(world.discovered(1, &["192.0.2.1:5269"]), [""; 0]);
@@ -741,6 +747,22 @@ fn an_attempt_over_many_slow_servers_has_an_end() {
             "close 7 undefined-condition"
         ]
     );
+    assert_eq!(world.reached(Limit::AttemptSeconds), 1);
+}
+
+#[test]
+fn the_rest_after_failures_has_a_longest() {
+    //= STREAM-56
+    let mut world = World::with(limits(|limits| limits.retry_seconds_max = 3));
+    let begun = world.now;
+    for attempt in 1..=3 {
+        world.want(PAIR, &["1"]);
+        assert_eq!(world.reached(Limit::RetrySecondsMax), attempt.max(2) - 2);
+        world.undiscovered(attempt, DiscoveryError::temporary("no answer"));
+        world.pass(3);
+    }
+    assert_eq!(world.reached(Limit::RetrySecondsMax), 2);
+    assert_eq!(world.now - begun, Duration::from_secs(9));
 }
 
 #[test]
@@ -754,7 +776,9 @@ fn attempts_are_bounded_and_those_that_wait_get_their_turn() {
         world.want("montague.lit~b.lit", &["2"]),
         ["discover b.lit for 2"]
     );
+    assert_eq!(world.reached(Limit::AttemptsConcurrentMax), 0);
     assert_eq!(world.want("montague.lit~c.lit", &["3"]), [""; 0]);
+    assert_eq!(world.reached(Limit::AttemptsConcurrentMax), 1);
     assert_eq!(
         world.undiscovered(1, DiscoveryError::not_found("no such name")),
         [
@@ -775,6 +799,7 @@ fn keys_under_check_are_bounded() {
         world.key_received(4, "montague.lit~other.lit", "M3"),
         ["verdict montague.lit~other.lit on 4 resource-constraint"]
     );
+    assert_eq!(world.reached(Limit::VerificationsPendingMax), 1);
 }
 
 #[test]

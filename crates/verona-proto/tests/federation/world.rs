@@ -15,7 +15,7 @@ use verona_proto::federation::{
 };
 use verona_proto::grounds::{Assurance, Grounds, Identity, Proof};
 use verona_proto::learned::Learned;
-use verona_proto::limits::Limits;
+use verona_proto::limits::{Limit, LimitCounts, Limits};
 use verona_proto::outbox::{self, Drain, OutboxLimit};
 use verona_proto::policy::{PeerPolicy, Policy};
 use verona_proto::stanza::condition::StreamCondition;
@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) reports: Vec<String>,
     /// What each attempt wanted to be dialled last.
     pub(crate) dialled: BTreeMap<u64, Vec<Target>>,
+    reached: LimitCounts,
 }
 
 impl World {
@@ -56,8 +57,10 @@ impl World {
         };
         // The longest wait each time: a test should not depend on chance.
         let learned = Learned::default();
+        let reached = LimitCounts::default();
         let federation = Federation::new(Arc::new(policy), |below| below - 1)
             .remembering(learned.clone())
+            .counting(reached.clone())
             .dating(|then, now| format!("{}s-ago", now.duration_since(then).as_secs()));
         Self {
             federation,
@@ -67,7 +70,13 @@ impl World {
             drains: BTreeMap::new(),
             reports: Vec::new(),
             dialled: BTreeMap::new(),
+            reached,
         }
+    }
+
+    /// How often a limit took effect.
+    pub(crate) fn reached(&self, limit: Limit) -> u64 {
+        self.reached.count(limit)
     }
 
     /// Tells the federation something, and takes all that it wants done.

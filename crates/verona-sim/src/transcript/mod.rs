@@ -47,7 +47,8 @@
 //! (of what was received, not in its place yet), `drained` (nothing more is to be sent for now), `send STANZA`, `close`, `close CONDITION`, `tls failed`, `eof`.
 //!
 //! *Assertions:* `unsent`, `state …`, `sends A → B, …` or `sends nothing`, `accepts …`, `bidirectional`,
-//! `unidirectional`, `lost TICKET` or `lost none` (what can be taken up, were it lost now), `unacknowledged COUNT`, `deadline +30s`, `no deadline`.
+//! `unidirectional`, `lost TICKET` or `lost none` (what can be taken up, were it lost now), `unacknowledged COUNT`, `deadline +30s`, `no deadline`,
+//! `reached LIMIT …` (which limits took effect so far, in the order of their table).
 //!
 //! *Placeholders:* `{any}` matches anything; `{name}` takes what it meets first and stands for it afterwards;
 //! `{key:SECRET,RECEIVING,ORIGINATING,ID}` is a dialback key; `{repeat:N,TEXT}` and `{hex:C080}` make bytes;

@@ -474,6 +474,12 @@ impl<'a> Player<'a> {
             "unacknowledged" => (self.stream.unacknowledged().to_string(), rest.to_owned()),
             "bidirectional" => (self.stream.is_bidirectional().to_string(), "true".into()),
             "unidirectional" => (self.stream.is_bidirectional().to_string(), "false".into()),
+            "reached" => {
+                let counts = self.config.memory.reached.iter();
+                let names = counts.filter(|(_, count)| *count > 0);
+                let found: Vec<&str> = names.map(|(limit, _)| limit.name()).collect();
+                (found.join(" "), rest.to_owned())
+            }
             "sends" => (self.grants(Direction::Outbound), sorted(rest)),
             "accepts" => (self.grants(Direction::Inbound), sorted(rest)),
             "deadline" => {

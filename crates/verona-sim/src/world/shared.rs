@@ -111,7 +111,9 @@ impl Shared {
                     self.signal(Signal::Wanted(pair, drain), outside);
                     return Brought::There;
                 }
-                Routed::Full(admitted, feeder) => return Brought::Full(Full { admitted, feeder }),
+                Routed::Full(admitted, feeder, _) => {
+                    return Brought::Full(Full { admitted, feeder });
+                }
                 Routed::NoComponent(stanza, domain) => (self.answer(&stanza, &domain), stanza),
                 Routed::Crowded(stanza) => {
                     outside

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use verona_proto::addr::{Domain, Shares};
 use verona_proto::discovery::DiscoveryError;
+use verona_proto::limits::{Limit, LimitCounts};
 
 use crate::resolver::PublishedCertificates;
 use crate::shared::lock;
@@ -27,6 +28,7 @@ pub(crate) struct LookUps {
     places: Arc<Places>,
     /// Ends them when it is dropped.
     under_way: Mutex<JoinSet<()>>,
+    reached: LimitCounts,
 }
 
 #[derive(Default)]
@@ -53,8 +55,9 @@ enum Look {
 }
 
 impl LookUps {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(reached: LimitCounts) -> Self {
         Self {
+            reached,
             places: Arc::default(),
             under_way: Mutex::default(),
         }
@@ -105,9 +108,13 @@ impl LookUps {
         };
         let mut under_way = lock(&self.under_way);
         while under_way.try_join_next().is_some() {}
+        let reached = self.reached.clone();
         under_way.spawn(async move {
             let found = timeout(within, look_up).await;
-            tell.send_replace(Some(found.unwrap_or_else(|_| Err(too_late()))));
+            tell.send_replace(Some(found.unwrap_or_else(|_| {
+                reached.reached(Limit::AttestationSeconds);
+                Err(too_late())
+            })));
             drop(place);
         });
     }

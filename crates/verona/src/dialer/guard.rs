@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use verona_proto::addr::Domain;
 use verona_proto::federation::Errand;
-use verona_proto::limits::{Limits, seconds, size};
+use verona_proto::limits::{Limit, LimitCounts, Limits, seconds, size};
 use verona_proto::policy::DomainPattern;
 
 use super::pace::Pace;
@@ -26,6 +26,7 @@ pub(crate) struct Guard {
     /// Our own listeners, once they are bound.
     listeners: Mutex<Vec<SocketAddr>>,
     pace: Pace,
+    reached: LimitCounts,
 }
 
 /// What the operator allows.
@@ -45,8 +46,9 @@ impl Rules {
 }
 
 impl Guard {
-    pub(crate) fn new(config: &Config, limits: &Limits) -> Self {
+    pub(crate) fn new(config: &Config, limits: &Limits, reached: LimitCounts) -> Self {
         Self {
+            reached,
             rules: RwLock::new(Rules::new(config)),
             listeners: Mutex::default(),
             pace: Pace::new(
@@ -95,8 +97,14 @@ impl Guard {
         }
         let turn = self.pace.reserve(address.ip(), errand);
         match turn {
-            Ok(at) => tokio::time::sleep_until(at).await,
+            Ok(at) => {
+                if at > tokio::time::Instant::now() {
+                    self.reached.reached(Limit::DialsPerAddressMax);
+                }
+                tokio::time::sleep_until(at).await;
+            }
             Err(busy) => {
+                self.reached.reached(Limit::DialWaitSeconds);
                 return Err(Refusal {
                     address,
                     why: Why::TooMany(busy),

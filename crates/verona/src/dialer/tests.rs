@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-use verona_proto::limits::Limits;
+use verona_proto::limits::{Limit, LimitCounts, Limits};
 use verona_proto::policy::DomainPattern;
 
 use super::*;
@@ -41,6 +41,7 @@ fn way<'a>(guard: &'a Guard, remote: &'a Domain, errand: Errand) -> Way<'a> {
         errand,
         each: Duration::from_secs(10),
         until: Instant::now() + Duration::from_secs(60),
+        reached: LimitCounts::default(),
     }
 }
 
@@ -206,6 +207,24 @@ async fn what_the_operator_allows_is_dialled() {
             "{to} {remote}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_has_its_time_and_no_more() {
+    //= LIM-14
+    let guard = Guard::of(&[], &[], &Limits::default());
+    let recorder = Recorder::default();
+    let remote = domain("capulet.lit");
+    let way = way(&guard, &remote, Errand::Own);
+    let begun = Instant::now();
+    let targets = vec![target("9.9.9.9:5269"), target("9.9.9.10:5269")];
+    let failed = way
+        .reach(targets, |address| recorder.dial(address, false))
+        .await
+        .unwrap_err();
+    assert_eq!(failed.len(), 2);
+    assert_eq!(begun.elapsed(), Duration::from_millis(10_250));
+    assert_eq!(way.reached.count(Limit::ConnectSeconds), 2);
 }
 
 /// How many of `moments` lie within the fullest second.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use verona_proto::addr::Domain;
+use verona_proto::limits::Limit;
 
 /// The accounts. Numbers grow by one with each message.
 #[derive(Debug)]
@@ -69,8 +70,8 @@ pub(super) struct Group {
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The domain has as much in the journal as it may.
-    Full,
+    /// The domain has as much in the journal as it may, by this limit.
+    Full(Limit),
     /// The disk does not take anything at the moment.
     Broken,
 }
@@ -98,10 +99,10 @@ impl Book {
         let bytes = length(&record.stanza);
         let refusal = if self.failure.is_some() {
             Some(Refusal::Broken)
-        } else if used.entries >= self.bounds.entries
-            || used.bytes.saturating_add(bytes) > self.bounds.bytes
-        {
-            Some(Refusal::Full)
+        } else if used.entries >= self.bounds.entries {
+            Some(Refusal::Full(Limit::JournalEntriesMax))
+        } else if used.bytes.saturating_add(bytes) > self.bounds.bytes {
+            Some(Refusal::Full(Limit::JournalBytesMax))
         } else {
             None
         };
@@ -295,9 +296,10 @@ mod tests {
     fn a_domain_that_has_its_share_is_refused_and_another_is_not() {
         let mut book = book();
         assert_eq!(take(&mut book, 99), Ok(1));
-        assert_eq!(take(&mut book, 2), Err(Refusal::Full), "bytes");
+        let full = |limit| Err(Refusal::Full(limit));
+        assert_eq!(take(&mut book, 2), full(Limit::JournalBytesMax));
         assert_eq!((take(&mut book, 1), take(&mut book, 0)), (Ok(2), Ok(3)));
-        assert_eq!(take(&mut book, 0), Err(Refusal::Full), "entries");
+        assert_eq!(take(&mut book, 0), full(Limit::JournalEntriesMax));
         assert_eq!(book.take(&domain("capulet.lit"), record(100)), Ok(4));
         book.release(1);
         assert_eq!(take(&mut book, 2), Ok(5));

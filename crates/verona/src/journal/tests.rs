@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use redb::StorageBackend;
 use tokio::time::timeout;
 use verona_proto::addr::{Domain, Hosts, Jid};
+use verona_proto::limits::Limit;
 use verona_proto::stanza::{Admitted, Stanza, StanzaKind, originate};
 
 use super::book::Bounds;
@@ -308,7 +309,7 @@ async fn a_domain_that_has_its_share_is_refused() {
     let (journal, _recovered) = opened(Disk::default().store(), 1);
     let kept = journal.keep(message(ROOM, "1")).unwrap();
     let (_, refusal) = journal.keep(message(ROOM, "2")).unwrap_err();
-    assert_eq!(refusal, Refusal::Full);
+    assert_eq!(refusal, Refusal::Full(Limit::JournalEntriesMax));
     drop(kept);
     journal.keep(message(ROOM, "3")).unwrap();
     assert_eq!(journal.status().refused, 1);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use verona_proto::addr::Domain;
 use verona_proto::federation::Errand;
-use verona_proto::limits::seconds;
+use verona_proto::limits::{Limit, LimitCounts, seconds};
 
 use crate::shared::Shared;
 use crate::tls::valid_until;
@@ -73,7 +73,8 @@ impl Posh {
                     tls: &tls,
                 };
                 let port = config.s2s.https_port.unwrap_or(url::HTTPS);
-                look_up(way, port, seconds(shared.limits().attestation_seconds)).await
+                let within = seconds(shared.limits().attestation_seconds);
+                look_up(way, port, within, &shared.memory.reached).await
             }
         };
         self.memory.get(domain, errand, fetch).await
@@ -87,11 +88,17 @@ impl fmt::Debug for Posh {
 }
 
 /// Asks the domain's web server, and where that refers to, once.
-async fn look_up(way: Way<'_>, port: u16, within: Duration) -> Result<Fingerprints, PoshFailure> {
+async fn look_up(
+    way: Way<'_>,
+    port: u16,
+    within: Duration,
+    reached: &LimitCounts,
+) -> Result<Fingerprints, PoshFailure> {
     let domain = way.domain;
     let (list, until) = tokio::time::timeout(within, ask(way, port))
         .await
         .map_err(|_| {
+            reached.reached(Limit::AttestationSeconds);
             let waited = within.as_secs();
             PoshFailure::passing(format!(
                 "the web server of {domain} did not come up with its POSH document within {waited} s"

@@ -15,6 +15,7 @@ use hickory_resolver::proto::op::{DnsRequestOptions, Query};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{NameServerPool, PoolContext, TlsConfig};
 use tokio::time::Instant;
+use verona_proto::limits::{Limit, LimitCounts};
 
 use super::anchors::TrustAnchors;
 use super::guard::{Guard, Seen};
@@ -30,6 +31,7 @@ pub(super) struct Client {
     options: DnsRequestOptions,
     seen: Arc<Seen>,
     memory: Arc<Mutex<Memory>>,
+    reached: LimitCounts,
 }
 
 /// How answers are taken.
@@ -77,7 +79,18 @@ impl Client {
             options: request,
             seen,
             memory: Arc::default(),
+            reached: LimitCounts::default(),
         })
+    }
+
+    /// The same, counting elsewhere how often the time was over.
+    pub(super) fn counting(self, reached: LimitCounts) -> Self {
+        Self { reached, ..self }
+    }
+
+    /// The time for an answer is over.
+    pub(super) fn late(&self) {
+        self.reached.reached(Limit::DnsSeconds);
     }
 
     /// Whether answers are validated.
@@ -108,7 +121,13 @@ impl Client {
         };
         let step = match told(asking).await {
             (Err(NetError::Timeout), Some(why)) => Step::Failed(why.about(name, self.validates())),
-            (answer, _) => judge(name, kind, self.validates(), answer),
+            (answer, _) => {
+                // A question has its part of the time.
+                if matches!(answer, Err(NetError::Timeout)) {
+                    self.late();
+                }
+                judge(name, kind, self.validates(), answer)
+            }
         };
         lock(&self.memory).put(key, &step);
         step

@@ -32,6 +32,7 @@ use verona_proto::discovery::{
     TARGETS_MAX, Target, plan, targets,
 };
 use verona_proto::grounds::Assurance;
+use verona_proto::limits::LimitCounts;
 
 pub use anchors::{TrustAnchors, TrustAnchorsError};
 
@@ -96,6 +97,15 @@ impl Resolver {
                 cause: format!("the DNS resolver cannot be made: {cause}"),
             })?;
         Ok(Self { client, timeout })
+    }
+
+    /// The same, counting elsewhere how often the time was over (`dns_seconds`).
+    #[must_use]
+    pub fn counting(self, reached: LimitCounts) -> Self {
+        Self {
+            client: self.client.counting(reached),
+            ..self
+        }
     }
 
     /// Whether answers are validated by DNSSEC.
@@ -245,6 +255,7 @@ impl Resolver {
     }
 
     fn too_late(&self) -> DiscoveryError {
+        self.client.late();
         DiscoveryError::temporary(format!(
             "DNS did not answer within {} s",
             self.timeout.as_secs_f32()

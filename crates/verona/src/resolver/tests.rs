@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::Record;
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
+use verona_proto::limits::{Limit, LimitCounts};
 use verona_sim::name_server::message::UDP_BYTES_MAX;
 use verona_sim::name_server::{Act, NameServer, Transport};
 
@@ -515,7 +516,9 @@ async fn a_flood_of_servers_comes_by_tcp_and_is_cut() {
 #[tokio::test]
 async fn silence_ends_at_the_deadline() {
     let dns = Dns::new(&[(XMPP, Reply::Silence), (XMPPS, Reply::Silence)]).await;
+    let reached = LimitCounts::default();
     let resolver = Resolver::new(&[dns.address], Duration::from_millis(300)).unwrap();
+    let resolver = resolver.counting(reached.clone());
     let start = Instant::now();
     let error = resolver
         .discover(&Domain::parse("capulet.lit").unwrap(), true)
@@ -523,6 +526,7 @@ async fn silence_ends_at_the_deadline() {
         .unwrap_err();
     assert_eq!(error.kind, DiscoveryErrorKind::Temporary);
     assert!(error.text.contains("did not answer"), "{error}");
+    assert!(reached.count(Limit::DnsSeconds) > 0);
     assert!(
         start.elapsed() < Duration::from_millis(900),
         "{:?}",

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use verona::config::Conflict;
 use verona::{Attachment, Engine};
+use verona_proto::limits::Limit;
 
 use crate::world::{OURS, Peer, ROOMS, WAIT, config, domain, errors, message};
 
@@ -93,6 +94,8 @@ async fn who_stays_away_is_waited_for_so_long_and_no_longer() {
         .map(|(_, count)| count)
         .sum();
     assert_eq!(bounced, 11);
+    let limit = Limit::ComponentReconnectSeconds;
+    assert_eq!(engine.handle().limit_reached(limit), 1);
 }
 
 //= COMP-13

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use verona::status::LinkTransport;
+use verona_proto::limits::Limit;
 
 use super::*;
 
@@ -169,6 +170,9 @@ async fn who_says_nothing_meets_its_deadline() {
         );
     }
     quiet(&engine).await;
+    let reached = |limit| engine.handle().limit_reached(limit);
+    assert_eq!(reached(Limit::NegotiationSeconds), 1);
+    assert_eq!(reached(Limit::TlsHandshakeSeconds), 3);
 }
 
 /// The time for a negotiation begins with the connection, whatever it is spent on.

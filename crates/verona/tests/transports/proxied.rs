@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use verona::config::{Component, Conflict, ListenAddress};
 use verona::status::LinkTransport;
+use verona_proto::limits::Limit;
 
 use super::*;
 
@@ -199,6 +200,8 @@ async fn clients_are_counted_and_not_their_proxy() {
         assert_eq!(rest(&mut tcp).await, "", "{client} has one already");
     }
     assert_eq!(engine.handle().links().len(), 3);
+    let refused = engine.handle().limit_reached(Limit::StreamsPerAddressMax);
+    assert_eq!(refused, 3);
 }
 
 #[tokio::test]

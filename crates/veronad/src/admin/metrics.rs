@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use verona::status::{LinkRole, LinkTransport};
+use verona_proto::limits::Limit;
 
 use super::routes::{Admin, Refusal};
 
@@ -60,6 +61,7 @@ fn registry(admin: &Admin) -> Registry {
     certificates(admin, &mut registry);
     journal(admin, &mut registry);
     reloads(admin, &mut registry);
+    limits(admin, &mut registry);
     registry
 }
 
@@ -227,6 +229,21 @@ fn lost_streams(admin: &Admin, registry: &mut Registry) {
     );
 }
 
+fn limits(admin: &Admin, registry: &mut Registry) {
+    let family = Family::<LimitLabels, Counter>::default();
+    // All of them from the start, and never another one.
+    for limit in Limit::ALL {
+        let count = admin.handle.limit_reached(*limit);
+        let limit = limit.name();
+        family.get_or_create(&LimitLabels { limit }).inc_by(count);
+    }
+    registry.register(
+        "limit_reached",
+        "How often each limit took effect (docs/limits.md)",
+        family,
+    );
+}
+
 fn components(admin: &Admin, registry: &mut Registry) {
     let hosted = admin.handle.hosted();
     let served = hosted.iter().filter(|(_, has_component)| *has_component);
@@ -323,6 +340,11 @@ struct OutcomeLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -15,7 +15,7 @@ use crate::dialback::{
     Answer, Dialback, DialbackError, IdSeen, Verdict, write_answer, write_request,
 };
 use crate::grounds::{Assurance, Identity, Proof};
-use crate::limits::{seconds, size};
+use crate::limits::{Limit, seconds, size};
 use crate::policy::{BidiPolicy, Federate, IdentityMethod, TlsPolicy, Weaker};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
 use crate::trust::Unproven;
@@ -329,6 +329,7 @@ impl Open {
         }
         //= LIM-10
         if self.authorizations.pairs() >= size(policy.limits.pairs_per_stream_max) {
+            context.reached(Limit::PairsPerStreamMax);
             return Refuse(
                 StanzaCondition::ResourceConstraint,
                 "too many domain pairs on one stream",
@@ -351,6 +352,7 @@ impl Open {
         if !inbound.verifies(&pair)
             && inbound.verifying() >= size(policy.limits.verifications_per_stream_max)
         {
+            context.reached(Limit::VerificationsPerStreamMax);
             return Refuse(
                 StanzaCondition::ResourceConstraint,
                 "too many keys await their verdict",

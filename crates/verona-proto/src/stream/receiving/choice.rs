@@ -18,6 +18,7 @@ use crate::addr::Domain;
 use crate::authorizations::Authorizations;
 use crate::dialback::{Answer, Dialback, DialbackError, write_answer};
 use crate::grounds::Identity;
+use crate::limits::Limit;
 use crate::ns;
 use crate::policy::{IdentityMethod, TlsPolicy};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
@@ -132,6 +133,7 @@ impl AwaitChoice {
                 self.sasl_failures += 1;
                 //= SASL-21
                 if self.sasl_failures > context.policy.limits.sasl_failures_max {
+                    context.reached(Limit::SaslFailuresMax);
                     return Err(StreamError::peer(
                         StreamCondition::PolicyViolation,
                         "too many failed authentications",

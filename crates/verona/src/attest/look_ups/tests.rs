@@ -29,13 +29,16 @@ fn found(host: &str) -> Found {
 struct Counted {
     look_ups: Arc<LookUps>,
     begun: Arc<AtomicUsize>,
+    reached: LimitCounts,
 }
 
 impl Counted {
     fn new() -> Self {
+        let reached = LimitCounts::default();
         Self {
-            look_ups: Arc::new(LookUps::new()),
+            look_ups: Arc::new(LookUps::new(reached.clone())),
             begun: Arc::default(),
+            reached,
         }
     }
 
@@ -135,6 +138,16 @@ async fn slow_neighbours_and_slow_sites_do_not_take_all_places() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_takes_too_long_is_given_up_and_counted() {
+    //= LIM-14
+    let dns = Counted::new();
+    assert!(dns.ask("quick.lit", WITHIN / 2).await.is_ok());
+    assert_eq!(dns.reached.count(Limit::AttestationSeconds), 0);
+    assert!(dns.ask("slow.lit", WITHIN * 2).await.is_err());
+    assert_eq!(dns.reached.count(Limit::AttestationSeconds), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_finds_no_place_waits_for_one() {
     let dns = Counted::new();
     let waiting: Vec<_> = (0..3 * LOOK_UPS_PER_SITE_MAX)
@@ -150,7 +163,7 @@ async fn who_finds_no_place_waits_for_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_under_way_ends_with_the_engine() {
-    let look_ups = LookUps::new();
+    let look_ups = LookUps::new(LimitCounts::default());
     let (guard, ended) = tokio::sync::oneshot::channel::<()>();
     let look_up = || async move {
         let _guard = guard;

@@ -17,6 +17,7 @@ impl Guard {
                 configured: configured.to_vec(),
             }),
             listeners: Mutex::default(),
+            reached: LimitCounts::default(),
             pace: Pace::new(
                 size(limits.dials_per_address_max),
                 seconds(limits.dial_wait_seconds),
@@ -165,6 +166,10 @@ async fn a_busy_address_makes_wait_and_then_refuses() {
         }
     }
     assert_eq!(refused, 100 - 55);
+    let reached = |limit| guard.reached.count(limit);
+    assert_eq!(reached(Limit::DialWaitSeconds), 100 - 55);
+    // Of six of ours one waited, and of 55 of strangers 50.
+    assert_eq!(reached(Limit::DialsPerAddressMax), 1 + 50);
     // Whom the operator named is not kept waiting.
     let named = domain("busy.lit");
     for _ in 0..100 {
