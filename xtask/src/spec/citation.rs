@@ -66,18 +66,18 @@ pub(super) fn read(tree: &Tree, findings: &mut Vec<Finding>) -> Vec<Citation> {
 }
 
 fn read_rust(source: &Source, citations: &mut Vec<Citation>, findings: &mut Vec<Finding>) {
-    let is_tester = in_src(&source.path).is_none_or(|(name, inside)| {
-        TESTERS.contains(&name) || (name == "veronad" && inside.starts_with("demo/"))
-    });
     for (line, text) in numbered(&source.text) {
         let Some(ids) = text.trim_start().strip_prefix(MARK) else {
             continue;
         };
-        let place = match is_tester || source.is_test || is_in_test(source, line) {
-            true => Place::Test,
-            false => Place::Code,
-        };
-        cite(ids, place, &source.path, line, citations, findings);
+        cite(
+            ids,
+            place_of(source, line),
+            &source.path,
+            line,
+            citations,
+            findings,
+        );
     }
     if source.path.starts_with(KIT) {
         read_cases(source, citations, findings);
@@ -96,6 +96,17 @@ fn read_cases(source: &Source, citations: &mut Vec<Citation>, findings: &mut Vec
                 cite(id, Place::Test, &source.path, at, citations, findings);
             }
         }
+    }
+}
+
+/// What a line of a Rust file is part of.
+pub(super) fn place_of(source: &Source, line: usize) -> Place {
+    let is_tester = in_src(&source.path).is_none_or(|(name, inside)| {
+        TESTERS.contains(&name) || (name == "veronad" && inside.starts_with("demo/"))
+    });
+    match is_tester || source.is_test || is_in_test(source, line) {
+        true => Place::Test,
+        false => Place::Code,
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 mod check;
 mod citation;
+mod limits;
 pub(crate) mod mutants;
 mod page;
 mod requirement;
@@ -30,6 +31,8 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     let tree = Tree::read(root)?;
     let (ledger, mut findings) = Ledger::read(&tree);
     print!("{}", table(&ledger));
+    println!("{}", limits::summary(&tree));
+    limits::check(&tree, &mut findings);
     let page = page::write(&ledger);
     let committed = tree.texts.get(PAGE).map_or("", String::as_str);
     if page::without_lines(committed) != page::without_lines(&page) {
@@ -50,7 +53,8 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
 /// When the tree cannot be read or the page cannot be written.
 pub(crate) fn write(root: &Path) -> Result<bool> {
     let tree = Tree::read(root)?;
-    let (ledger, findings) = Ledger::read(&tree);
+    let (ledger, mut findings) = Ledger::read(&tree);
+    limits::check(&tree, &mut findings);
     std::fs::write(root.join(PAGE), page::write(&ledger))
         .with_context(|| format!("writing {PAGE}"))?;
     print!("{}", table(&ledger));
