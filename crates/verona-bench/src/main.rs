@@ -41,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Stanzas from peers to a component and back: CPU, throughput.
     Relay(Usual),
+    /// A message to a component and back: how long it takes.
+    Latency(Usual),
     /// The memory of idle links, and of streams that have proven nothing.
     Idle(Usual),
     /// Complete link set-ups for each second of the accepting server's CPU.
@@ -89,6 +91,7 @@ struct Usual {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Relay(usual) => measure(&usual, "relay", work::relay::run),
+        Command::Latency(usual) => measure(&usual, "latency", work::latency::run),
         Command::Idle(usual) => measure(&usual, "idle", work::idle::run),
         Command::Setup(usual) => measure(&usual, "setup", work::setup::run),
         Command::Bare(usual) => measure(&usual, "bare", work::bare::run),

@@ -2,6 +2,7 @@
 //! Why one thread and nothing parsed: whatever it costs is taken from the server on the same machine, so it must be little.
 
 mod count;
+pub(crate) mod echo;
 mod stanza;
 mod wire;
 

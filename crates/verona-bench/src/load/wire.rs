@@ -49,6 +49,11 @@ impl Wire {
         &mut self.tcp
     }
 
+    /// For whoever waits by it.
+    pub(super) fn descriptor(&self) -> &mio::net::TcpStream {
+        &self.tcp
+    }
+
     /// How many stanzas have ever come.
     pub(super) fn received(&self) -> u64 {
         self.messages.found()

@@ -2,6 +2,7 @@
 //! Why generated: a figure that was copied by hand is one that nobody can repeat.
 
 mod goals;
+mod latency;
 mod plot;
 
 use std::fmt::Write as _;
@@ -23,6 +24,9 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     }
     if let Some(work) = results.works.get("bare") {
         bare(work, &mut page);
+    }
+    if let Some(work) = results.works.get("latency") {
+        latency::write(work, folder, &mut page)?;
     }
     if let Some(work) = results.works.get("idle") {
         idle(work, folder, &mut page)?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod idle;
+pub(crate) mod latency;
 pub(crate) mod relay;
 pub(crate) mod setup;
 
