@@ -43,6 +43,8 @@ enum Command {
     Relay(Usual),
     /// A message to a component and back: how long it takes.
     Latency(Usual),
+    /// What a stanza costs with many pairs and many domains.
+    Growth(Usual),
     /// The memory of idle links, and of streams that have proven nothing.
     Idle(Usual),
     /// Complete link set-ups for each second of the accepting server's CPU.
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Relay(usual) => measure(&usual, "relay", work::relay::run),
         Command::Latency(usual) => measure(&usual, "latency", work::latency::run),
+        Command::Growth(usual) => measure(&usual, "growth", work::growth::run),
         Command::Idle(usual) => measure(&usual, "idle", work::idle::run),
         Command::Setup(usual) => measure(&usual, "setup", work::setup::run),
         Command::Bare(usual) => measure(&usual, "bare", work::bare::run),

@@ -31,12 +31,14 @@ pub(crate) struct Load {
 /// One direction of what goes through the server in one run.
 #[derive(Clone, Copy)]
 pub(crate) struct Flow<'a> {
-    /// Written by turns, without end. Inbound, the first is the first peer's, and so on.
+    /// Written by turns, without end. Inbound, the first is the first peer's, and so on, and round again.
     blocks: &'a [Block],
     /// How many blocks in all.
     times: u64,
     /// Stanzas that may be under way.
     window: u64,
+    /// Stanzas a second, where it is not as many as go.
+    pace: Option<f64>,
 }
 
 /// How far one direction is.
@@ -81,6 +83,11 @@ impl Load {
         let mut going = Course::new(&outbound);
         let before = self.counted();
         let start = Instant::now();
+        let mut moved = start;
+        let wait = match (inbound.pace, outbound.pace) {
+            (None, None) => STALLED_AFTER,
+            (Some(_), _) | (_, Some(_)) => TICK,
+        };
         loop {
             let counted = self.counted();
             coming.received = counted.0 - before.0;
@@ -92,21 +99,24 @@ impl Load {
                 coming.received <= coming.goal && going.received <= going.goal,
                 "more came than was sent: errors, or something twice ({coming}, {going})"
             );
-            self.feed(inbound, &mut coming, |load, index| {
-                load.mouths.get(index).copied()
+            let since = start.elapsed();
+            self.feed(inbound, &mut coming, since, |load, index| {
+                load.mouths.get(index % load.mouths.len()).copied()
             })?;
-            self.feed(outbound, &mut going, |_, _| Some(0))?;
-            self.turn()
-                .with_context(|| format!("inbound {coming}, outbound {going}"))?;
+            self.feed(outbound, &mut going, since, |_, _| Some(0))?;
+            match self.turn(wait)? {
+                true => moved = Instant::now(),
+                false if moved.elapsed() < STALLED_AFTER => {}
+                false => {
+                    bail!("nothing moves for {STALLED_AFTER:?}: inbound {coming}, outbound {going}")
+                }
+            }
         }
     }
 
-    /// Waits for what happens next, and takes it.
-    fn turn(&mut self) -> Result<()> {
-        self.poll.poll(&mut self.events, Some(STALLED_AFTER))?;
-        if self.events.is_empty() {
-            bail!("nothing moves for {STALLED_AFTER:?}");
-        }
+    /// Waits for what happens next, and takes it. Says whether anything did.
+    fn turn(&mut self, wait: Duration) -> Result<bool> {
+        self.poll.poll(&mut self.events, Some(wait))?;
         for event in &self.events {
             let Some(wire) = self.wires.get_mut(event.token().0) else {
                 continue;
@@ -118,7 +128,7 @@ impl Load {
                 wire.read(&mut self.buffer)?;
             }
         }
-        Ok(())
+        Ok(!self.events.is_empty())
     }
 
     /// Sends by turns while the next may send.
@@ -126,11 +136,17 @@ impl Load {
         &mut self,
         flow: Flow<'_>,
         course: &mut Course,
+        since: Duration,
         wire_of: impl Fn(&Self, usize) -> Option<usize>,
     ) -> Result<()> {
         while course.sent < course.goal {
             let index = usize::try_from(course.turn)? % flow.blocks.len();
             let block = flow.blocks.get(index).context("no block")?;
+            if flow.pace.is_some_and(|pace| {
+                (course.sent + block.stanzas) as f64 > pace * since.as_secs_f64()
+            }) {
+                break;
+            }
             let wire = wire_of(self, index).context("no such peer")?;
             let wire = self.wires.get_mut(wire).context("no such connection")?;
             let under_way = course.sent.saturating_sub(course.received);
@@ -160,6 +176,15 @@ impl<'a> Flow<'a> {
             blocks,
             times: stanzas.div_ceil(each),
             window,
+            pace: None,
+        }
+    }
+
+    /// The same, with so many stanzas a second and no more.
+    pub(crate) fn paced(self, pace: f64) -> Self {
+        Self {
+            pace: Some(pace),
+            ..self
         }
     }
 
@@ -195,5 +220,7 @@ impl std::fmt::Display for Course {
 
 /// A server that takes longer for anything has lost something.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
+/// With a pace, how long it may be until what is due is sent.
+const TICK: Duration = Duration::from_millis(1);
 /// What one read takes: several records of TLS.
 const READ_BYTES: usize = 128 * 1024;

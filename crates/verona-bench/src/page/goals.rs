@@ -33,6 +33,9 @@ pub(super) fn write(results: &Results, page: &mut String) {
     if let Some(work) = results.works.get("latency") {
         latency(work, &mut goals);
     }
+    if let Some(work) = results.works.get("growth") {
+        growth(work, &mut goals);
+    }
     if goals.is_empty() {
         return;
     }
@@ -97,6 +100,24 @@ fn latency(work: &Work, goals: &mut Vec<Goal>) {
         let what = format!("p99 of the round trip at low load, as a multiple of that of {kind}");
         goals.push(Goal::most(&what, ratio, wanted));
     }
+}
+
+fn growth(work: &Work, goals: &mut Vec<Goal>) {
+    for way in ["in", "out"] {
+        let of = |case: &str| work.median(&format!("{way}-{case}"), "verona", "cpu");
+        let ratio = of("10000-pairs")
+            .zip(of("40-pairs"))
+            .map(|(many, few)| many / few);
+        let what =
+            format!("{way}: CPU of a stanza with 10,000 pairs as a multiple of that with 40");
+        goals.push(Goal::most(&what, ratio, 1.3));
+    }
+    let start = work.median("start-10000", "verona", "seconds");
+    goals.push(Goal::most(
+        "seconds to start with 10,000 domains",
+        start,
+        2.0,
+    ));
 }
 
 impl Goal {

@@ -2,6 +2,7 @@
 //! Why generated: a figure that was copied by hand is one that nobody can repeat.
 
 mod goals;
+mod growth;
 mod latency;
 mod plot;
 
@@ -33,6 +34,9 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     }
     if let Some(work) = results.works.get("setup") {
         setup(work, folder, &mut page)?;
+    }
+    if let Some(work) = results.works.get("growth") {
+        growth::write(work, &mut page);
     }
     let file = folder.with_extension("md");
     fs::write(&file, page).with_context(|| format!("writing {}", file.display()))

@@ -42,17 +42,30 @@ impl Call<'_> {
         let mut talk = Conversation::connect(self.server)?;
         self.negotiate(&mut talk)
             .with_context(|| format!("{} calls {}", self.from, self.to))
-            .and_then(|(is_bidi, is_managed)| {
-                let (tcp, tls, early) = talk.into_parts();
-                Ok(Standing {
-                    tcp,
-                    tls: tls.context("there is no TLS")?,
-                    early,
-                    ours: self.from.to_owned(),
-                    is_bidi,
-                    is_managed,
-                })
-            })
+            .and_then(|(is_bidi, is_managed)| self.standing(talk, is_bidi, is_managed))
+    }
+
+    fn standing(&self, talk: Conversation, is_bidi: bool, is_managed: bool) -> Result<Standing> {
+        let (tcp, tls, early) = talk.into_parts();
+        Ok(Standing {
+            tcp,
+            tls: tls.context("there is no TLS")?,
+            early,
+            ours: self.from.to_owned(),
+            is_bidi,
+            is_managed,
+        })
+    }
+
+    /// The same, and then proves further domains on the same connection, each by the certificate (XEP-0344).
+    pub(crate) fn make_for(&self, more: &[String]) -> Result<Standing> {
+        let mut talk = Conversation::connect(self.server)?;
+        let (is_bidi, is_managed) = self.negotiate(&mut talk)?;
+        for from in more {
+            self.prove(&mut talk, from)
+                .with_context(|| format!("proving {from} after {}", self.from))?;
+        }
+        self.standing(talk, is_bidi, is_managed)
     }
 
     /// A stream that comes as far as the features, in the clear.
@@ -141,18 +154,24 @@ impl Call<'_> {
                 Ok((is_bidi, is_managed))
             }
             Proof::Dialback => {
-                talk.say(&format!(
-                    "<db:result from='{}' to='{}'>a key that is good</db:result>",
-                    self.from, self.to
-                ))?;
-                talk.hear(&["<db:result"])?;
-                let verdict = talk.hear(&[">"])?;
-                if !verdict.contains("'valid'") && !verdict.contains("\"valid\"") {
-                    bail!("the key was not taken: {verdict}");
-                }
+                self.prove(talk, self.from)?;
                 Ok((is_bidi, false))
             }
         }
+    }
+
+    /// Shows a key for a domain, and hears that it is good.
+    fn prove(&self, talk: &mut Conversation, from: &str) -> Result<()> {
+        talk.say(&format!(
+            "<db:result from='{from}' to='{}'>a key that is good</db:result>",
+            self.to
+        ))?;
+        talk.hear(&["<db:result"])?;
+        let verdict = talk.hear(&[">"])?;
+        if !verdict.contains("'valid'") && !verdict.contains("\"valid\"") {
+            bail!("the key was not taken: {verdict}");
+        }
+        Ok(())
     }
 
     fn open(&self, talk: &mut Conversation) -> Result<String> {

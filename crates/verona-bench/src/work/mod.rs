@@ -2,6 +2,7 @@
 //! Why they share so little: each is to be read alone by whoever doubts its figure.
 
 pub(crate) mod bare;
+pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod relay;

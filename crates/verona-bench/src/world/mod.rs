@@ -129,6 +129,11 @@ pub(crate) fn peer(number: usize) -> String {
     format!("p{number}.montague.lit")
 }
 
+/// A further domain of that peer's, for which its certificate is good too.
+pub(crate) fn further(number: usize, of_it: usize) -> String {
+    format!("p{number}x{of_it}.montague.lit")
+}
+
 /// Each has an address of its own, as other servers have.
 fn peer_address(number: usize) -> SocketAddr {
     let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
