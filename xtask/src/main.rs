@@ -95,7 +95,7 @@ cargo xtask soak    what takes long: both sides dialling at once, 1,000 times wi
                     certificates replaced under traffic; half an hour of chaos; 50 power losses; and the
                     measurements
 cargo xtask bench   what verona costs beside other servers, by turns in one run; writes docs/benchmarks.md.
-                    bench WORK does one alone: bare, relay, latency, setup, idle, growth; `--quick` to try it
+                    bench WORK does one alone: bare, relay, latency, cold, setup, idle, growth; `--quick` to try it
 cargo xtask bench eyeballs   how much later a first stanza arrives because of a dead IPv6 address
 cargo xtask bench slow-peer  what a peer that never reads costs the others
 cargo xtask help    this text

@@ -43,6 +43,8 @@ enum Command {
     Relay(Usual),
     /// A message to a component and back: how long it takes.
     Latency(Usual),
+    /// The first stanza where there is no link: how many round trips it waits.
+    Cold(Usual),
     /// What a stanza costs with many pairs and many domains.
     Growth(Usual),
     /// The memory of idle links, and of streams that have proven nothing.
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Relay(usual) => measure(&usual, "relay", work::relay::run),
         Command::Latency(usual) => measure(&usual, "latency", work::latency::run),
+        Command::Cold(usual) => measure(&usual, "cold", work::cold::run),
         Command::Growth(usual) => measure(&usual, "growth", work::growth::run),
         Command::Idle(usual) => measure(&usual, "idle", work::idle::run),
         Command::Setup(usual) => measure(&usual, "setup", work::setup::run),

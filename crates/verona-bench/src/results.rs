@@ -26,6 +26,17 @@ pub(crate) struct Work {
     pub(crate) load_before: f64,
     pub(crate) is_quick: bool,
     pub(crate) rows: Vec<Row>,
+    /// What is better shown than counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) diagrams: Vec<Diagram>,
+}
+
+/// What went over a wire in one case.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Diagram {
+    pub(crate) case: String,
+    pub(crate) kind: String,
+    pub(crate) text: String,
 }
 
 /// One thing that was measured, as often as it was.
@@ -79,6 +90,26 @@ impl Work {
         if let Some(row) = row {
             row.figures.entry(name.to_owned()).or_default().push(figure);
         }
+    }
+
+    /// Keeps a diagram in the place of an earlier one.
+    pub(crate) fn show(&mut self, case: &str, kind: &str, text: String) {
+        let is_other = |one: &Diagram| one.case != case || one.kind != kind;
+        self.diagrams.retain(is_other);
+        self.diagrams.push(Diagram {
+            case: case.to_owned(),
+            kind: kind.to_owned(),
+            text,
+        });
+    }
+
+    /// The diagram of a case, if it has one.
+    pub(crate) fn diagram(&self, case: &str, kind: &str) -> Option<&str> {
+        let is_it = |one: &&Diagram| one.case == case && one.kind == kind;
+        self.diagrams
+            .iter()
+            .find(is_it)
+            .map(|one| one.text.as_str())
     }
 
     /// The median of what was measured, if it was.

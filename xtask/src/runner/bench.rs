@@ -9,7 +9,9 @@ use super::stage::Outcome;
 use super::tally::Tally;
 
 /// In the order in which they are done.
-const WORKS: &[&str] = &["bare", "relay", "latency", "setup", "idle", "growth"];
+const WORKS: &[&str] = &[
+    "bare", "relay", "latency", "cold", "setup", "idle", "growth",
+];
 
 /// For the longest, with all servers and five rounds, tripled.
 const WORK_MAX: Duration = Duration::from_secs(2 * 60 * 60);

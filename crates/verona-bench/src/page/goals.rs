@@ -33,6 +33,17 @@ pub(super) fn write(results: &Results, page: &mut String) {
     if let Some(work) = results.works.get("latency") {
         latency(work, &mut goals);
     }
+    if let Some(work) = results.works.get("cold") {
+        for (case, kind, wanted) in [
+            ("starttls-external-first", "prosody", 7.0),
+            ("direct-tls-external-first", "prosody", 5.0),
+            ("starttls-external-again", "verona", 4.0),
+        ] {
+            let trips = work.median(case, kind, "round_trips");
+            let what = format!("round trips before the first stanza leaves, {case}, {kind}");
+            goals.push(Goal::most(&what, trips, wanted));
+        }
+    }
     if let Some(work) = results.works.get("growth") {
         growth(work, &mut goals);
     }

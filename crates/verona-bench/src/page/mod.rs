@@ -1,6 +1,7 @@
 //! The page of results and its plots, made of the file of results alone.
 //! Why generated: a figure that was copied by hand is one that nobody can repeat.
 
+mod cold;
 mod goals;
 mod growth;
 mod latency;
@@ -28,6 +29,9 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     }
     if let Some(work) = results.works.get("latency") {
         latency::write(work, folder, &mut page)?;
+    }
+    if let Some(work) = results.works.get("cold") {
+        cold::write(work, &mut page);
     }
     if let Some(work) = results.works.get("idle") {
         idle(work, folder, &mut page)?;

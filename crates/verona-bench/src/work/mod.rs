@@ -2,6 +2,7 @@
 //! Why they share so little: each is to be read alone by whoever doubts its figure.
 
 pub(crate) mod bare;
+pub(crate) mod cold;
 pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod latency;
@@ -66,6 +67,7 @@ impl Terms {
             load_before: system::load_average(),
             is_quick: self.is_quick,
             rows: Vec::new(),
+            diagrams: Vec::new(),
         }
     }
 }

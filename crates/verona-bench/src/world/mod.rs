@@ -2,6 +2,7 @@
 //! Why all of them at once: they take turns within one run, so that a noisy minute meets every one.
 
 mod configuration;
+mod far;
 mod servers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,8 @@ use verona_interop::dns::{NameServer, Service};
 use verona_interop::namespace;
 
 use crate::talk::{self, Answers, Call, Proof, Standing};
-pub(crate) use servers::{Kind, Server, Tuning};
+pub(crate) use far::{Far, FarSettings};
+pub(crate) use servers::{Kind, SECRET, Server, Tuning};
 
 /// All that servers need, and what the generator shows them.
 pub(crate) struct World {
@@ -38,6 +40,18 @@ pub(crate) struct World {
 impl World {
     /// Furnishes the namespace for so many peers.
     pub(crate) fn set(dir: &Path, peers: usize) -> Result<Self> {
+        let services: Vec<Service> = (0..peers)
+            .map(|number| Service {
+                domain: peer(number),
+                address: peer_address(number),
+                direct_tls: false,
+            })
+            .collect();
+        Self::with(dir, &services)
+    }
+
+    /// Furnishes the namespace with these servers, which are somebody else's to start.
+    pub(crate) fn with(dir: &Path, services: &[Service]) -> Result<Self> {
         namespace::furnish(dir)?;
         let authority = Authority::new()?;
         authority.write(&dir.join("ca.pem"))?;
@@ -46,20 +60,13 @@ impl World {
             Purposes::ServerAndClient,
             Some(&authority),
         )?;
-        let services: Vec<Service> = (0..peers)
-            .map(|number| Service {
-                domain: peer(number),
-                address: peer_address(number),
-                direct_tls: false,
-            })
-            .collect();
         let server = server(&ours, &dir.join("ca.pem"))?;
         Ok(Self {
             client: client(Some(&ours))?,
             nameless: client(None)?,
             answers: Answers::start(&server)?,
             server,
-            _names: NameServer::start_at(dir, namespace::NAME_SERVER, &services)?,
+            _names: NameServer::start_at(dir, namespace::NAME_SERVER, services)?,
             authority,
             dir: dir.to_owned(),
         })
@@ -73,6 +80,11 @@ impl World {
     /// A certificate for these names.
     pub(crate) fn issue(&self, names: &[&str]) -> Result<Issued> {
         Issued::for_names(names, Purposes::ServerAndClient, Some(&self.authority))
+    }
+
+    /// A certificate that nobody vouches for.
+    pub(crate) fn issue_by_itself(name: &str) -> Result<Issued> {
+        Issued::new(name, Purposes::ServerAndClient, None)
     }
 
     /// Connections with a server for this many peers over which stanzas may go both ways: the peers call, and where that
