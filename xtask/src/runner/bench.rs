@@ -1,5 +1,5 @@
 //! The benchmarks: built for release, one work after the other, each of which renews its part of the page.
-//! Why apart from the tests: they take an hour, and their verdict is a page to read.
+//! Why apart from the tests: they take twenty minutes of a machine to themselves, and their verdict is a page to read.
 
 use std::time::Duration;
 

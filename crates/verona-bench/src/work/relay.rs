@@ -112,7 +112,7 @@ impl Case {
                         let each = ran.cpu.as_secs_f64().max(0.01) / number as f64;
                         let wanted = match terms.is_quick {
                             true => 0.3,
-                            false => 1.0,
+                            false => 0.5,
                         };
                         number = ((wanted / each) as u64).clamp(TRIED, STANZAS_MAX);
                         break;
