@@ -57,8 +57,8 @@ const INTRODUCTION: &str = "\
 
 A component of verona's sends a message to a domain with which there is no link; it counts until the far component has it.
 The line between the servers takes 100 ms each way, a connection's handshake included, and DNS is at hand. Round trips are
-those before the message itself leaves. *Met before*: the link of the first message has ended, nothing else was forgotten; where the far side keeps one of its own
-there is no such figure.
+those before the message itself leaves. *Met before*: the link of the first message has ended, nothing else was forgotten;
+where the far side keeps one of its own there is no such figure.
 
 ";
 

@@ -239,7 +239,8 @@ fn figure(figure: Option<f64>) -> String {
         Some(figure) if figure < 0.1 => format!("{figure:.4}"),
         Some(figure) if figure < 1.0 => format!("{figure:.3}"),
         Some(figure) if figure < 10.0 => format!("{figure:.2}"),
-        Some(figure) => format!("{figure:.1}"),
+        Some(figure) if figure < 1000.0 => format!("{figure:.1}"),
+        Some(figure) => format!("{figure:.0}"),
     }
 }
 

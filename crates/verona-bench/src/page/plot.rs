@@ -60,7 +60,7 @@ fn svg(title: &str, bars: &[(String, f64)]) -> Option<String> {
             text,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{figure:.3}</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             LEFT - 6.0,
             y + 14.0,
             escaped(name),
@@ -69,6 +69,7 @@ fn svg(title: &str, bars: &[(String, f64)]) -> Option<String> {
             BAR - 6.0,
             end + 5.0,
             y + 14.0,
+            super::figure(Some(*figure)),
         );
     }
     text.push_str("</svg>\n");
