@@ -105,7 +105,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     ),
     (
         "rustix",
-        &["verona"],
+        &["verona", "verona-bench"],
         "asking the system is the engine's: the protocol has none",
     ),
     ("axum", &["veronad"], "HTTP belongs to the daemon"),
