@@ -104,6 +104,7 @@ fn against(place: &Place, report: &mut Report, is_built: bool, servers: Servers)
             ("interop matrix", interop::matrix),
             ("interop crossing", |place| interop::crossing(place, "20")),
             ("rotation", |place| interop::rotation(place, "20")),
+            ("chaos", |place| interop::chaos(place, "1")),
             ("power loss", |place| interop::power_loss(place, "2")),
             ("journal", |place| interop::journal(place, "15")),
         ],
