@@ -321,7 +321,7 @@ impl Carriage {
     }
 
     /// Of what stayed ([`Keep::InFlight`]) the peer has handled the next `count` stanzas, and nothing behind them. The
-    /// queues are given back: nothing of them is uncertain.
+    /// queues are given back: nothing of them is uncertain, unless nothing was handled of what was counted.
     pub fn resolve(mut self, count: usize) -> (Settled, Vec<Left>) {
         // What was sent before acknowledgements began arrived before whatever they cover. If they cover nothing, it is as
         // far as it came.
@@ -333,7 +333,13 @@ impl Carriage {
             }
         };
         let settled = self.acknowledged(count, written);
-        (settled, self.end(0, Keep::Nothing))
+        // What was sent before that and waits for an answer no count says anything of.
+        let uncounted = self.in_flight.iter().rev().find(|stanza| {
+            let custody = &stanza.departure;
+            matches!(custody, Departure::Leaves(Custody::Answered, _))
+        });
+        let up_to = uncounted.map_or(0, |stanza| stanza.end.min(self.ended_at));
+        (settled, self.end(up_to, Keep::Nothing))
     }
 
     /// What stayed ([`Keep::InFlight`]) will never be known: the queues are given back as they are.

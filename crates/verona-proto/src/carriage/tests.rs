@@ -108,6 +108,14 @@ fn what_waits_for_an_answer_is_uncertain_until_there_is_one() {
     let (settled, left) = carriage.resolve(1);
     assert_eq!(settled.delivered, 2);
     assert_eq!(left.first().unwrap().drain.unacknowledged(), 0);
+
+    // One of nothing says nothing of what was sent before the counting.
+    let (mut carriage, _feeder) = early_and_counted();
+    assert!(carriage.end(200, Keep::InFlight).is_empty());
+    let (settled, left) = carriage.resolve(0);
+    assert_eq!(settled.delivered, 0);
+    let left = left.first().unwrap();
+    assert_eq!((left.uncertain, left.drain.unacknowledged()), (1, 2));
 }
 
 #[test]
