@@ -631,7 +631,6 @@ impl Connection {
                         }
                     }
                     exit = self.outputs(stream).await;
-                    self.held.has_read(counted, self.shared.safe_up_to());
                 }
                 written = write(&mut writer, &outgoing), if writing => {
                     match written {
@@ -694,6 +693,10 @@ impl Connection {
                         exit = self.outputs(stream).await;
                     }
                 }
+            }
+            // Whatever had it read: what came early is read when a command or a time has come.
+            if stream.counted() != counted {
+                self.held.has_read(counted, self.shared.safe_up_to());
             }
         }
     }
