@@ -290,7 +290,7 @@ impl Carriage {
     /// The connection is over, and everything up to `written` may have reached the peer. Queues of which nothing is on
     /// its way are given back; the others too, unless what arrived will be known (`keep`): those stay.
     pub fn end(&mut self, written: u64, keep: Keep) -> Vec<Left> {
-        self.put_all_back();
+        self.pause();
         self.turns.clear();
         self.ended_at = written;
         // What left us unnoticed is no loss to be told of: without acknowledgements written is delivered.
@@ -367,7 +367,7 @@ impl Carriage {
             return;
         };
         if self.turn.as_ref().is_some_and(|turn| turn.key == key) {
-            self.put_all_back();
+            self.pause();
         }
         self.departing.insert(key);
     }
@@ -399,8 +399,9 @@ impl Carriage {
         self.lanes.iter().map(|lane| &lane.pair)
     }
 
-    /// What was pulled from the queue whose turn it is, and not from here, waits in its queue again.
-    fn put_all_back(&mut self) {
+    /// Nothing is pulled for a while: what was taken from a queue for its turn, and not pulled from here, waits in the queue
+    /// again.
+    pub fn pause(&mut self) {
         if let Some(turn) = self.turn.take() {
             if let Some(lane) = lane_mut(&mut self.lanes, turn.key) {
                 lane.drain.put_back(turn.stanzas.len());
@@ -499,7 +500,7 @@ pub enum Keep {
 /// A driver that panics tells nothing: but what it had not taken from here, it had not written.
 impl Drop for Carriage {
     fn drop(&mut self) {
-        self.put_all_back();
+        self.pause();
     }
 }
 

@@ -562,6 +562,8 @@ impl Connection {
             // After a write that failed nothing leaves us any more: what is written then would only fail again.
             if outgoing.is_empty() && !unflushed && self.offered.is_none() {
                 self.fill(stream, 0);
+                // To send may have settled something, which nothing else would say.
+                exit = self.outputs(stream).await.or(exit);
                 outgoing = stream.transmit().split();
                 if outgoing.is_empty() {
                     // An idle connection holds no buffer.
@@ -791,7 +793,8 @@ impl Connection {
             };
             let begin = at(stream, self.bytes_written);
             if !stream.is_open() {
-                return;
+                // What had its turn waits where it is seen to wait.
+                return self.carriage.pause();
             }
             let Some((pair, stanza)) = self.carriage.pull() else {
                 return stream.drained(now);

@@ -236,7 +236,10 @@ impl ComponentLink {
         // A component that says nothing holds no memory for what it once said.
         if rest > 0 {
             pending.advance(pending.len() - rest);
-            self.pending = pending;
+            self.pending = match pending.capacity() > rest * 4 + PENDING_KEPT {
+                true => BytesMut::from(pending.as_ref()),
+                false => pending,
+            };
         }
     }
 
@@ -611,6 +614,8 @@ impl ComponentLink {
 
 /// The end of our stream.
 const END: &str = "</stream:stream>";
+/// So much may be kept beyond what is needed for the beginning of an element.
+const PENDING_KEPT: usize = 4096;
 
 #[cfg(test)]
 mod tests;

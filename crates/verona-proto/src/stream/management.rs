@@ -127,6 +127,8 @@ pub(super) enum Management {
         claims: u32,
         offered: Offered,
         until: Instant,
+        /// What was sent so far.
+        early: Early,
     },
     /// Both directions are counted.
     Active(Active),
@@ -139,8 +141,12 @@ pub(super) enum Early {
     /// The peer is not expected to ask, or nothing that was sent before waits for its answer.
     #[default]
     Settled,
-    /// So many stanzas may be on their way. A peer that has not asked by then is not expected to.
-    Expected { stanzas: u64, until: Instant },
+    /// So much may be on its way. A peer that has not asked by then is not expected to.
+    Expected {
+        stanzas: u64,
+        bytes: usize,
+        until: Instant,
+    },
 }
 
 impl Early {
@@ -403,6 +409,7 @@ impl Context {
         let until = now + seconds(limits.close_seconds);
         let expected = Early::Expected {
             stanzas: 0,
+            bytes: 0,
             until: now + seconds(limits.acknowledgement_seconds),
         };
         let name = self.stream_id.clone();
@@ -485,17 +492,17 @@ impl Context {
     }
 
     /// A stanza was written.
-    pub(super) fn count_sent(&mut self, now: Instant) {
+    pub(super) fn count_sent(&mut self, length: usize, now: Instant) {
         let max = self.policy.limits.unacknowledged_stanzas_max;
         if let Management::Offered {
-            early: Early::Expected { stanzas, .. },
+            early: Early::Expected { stanzas, bytes, .. },
             ..
         } = &mut self.management
         {
             *stanzas += 1;
+            *bytes = bytes.saturating_add(length);
             // So much to a peer that has not asked: it must not fill the queue of one that never will.
-            if *stanzas >= max {
-                self.reached(Limit::UnacknowledgedStanzasMax);
+            if *stanzas >= max || *bytes >= EARLY_BYTES_MAX {
                 self.expect_no_management();
             }
             return;
@@ -797,14 +804,17 @@ impl Context {
         authorized: Authorized,
         now: Instant,
     ) -> Result<(), StreamError> {
-        let (offered, claims, h) = match (&self.management, authorized, h) {
+        let (offered, claims, early, h) = match (&self.management, authorized, h) {
             (
                 Management::Offered {
-                    offered, claims, ..
+                    offered,
+                    claims,
+                    early,
+                    ..
                 },
                 Authorized::Yes,
                 Some(h),
-            ) if *claims < CLAIMS_MAX => (*offered, *claims, h),
+            ) if *claims < CLAIMS_MAX => (*offered, *claims, *early, h),
             //= SM-14
             (
                 Management::Off
@@ -830,6 +840,7 @@ impl Context {
             claims: claims + 1,
             offered,
             until: now + seconds(self.policy.limits.acknowledgement_seconds),
+            early,
         };
         self.event(Event::ResumeRequested { id, h });
         Ok(())
@@ -837,13 +848,14 @@ impl Context {
 
     /// The federation has found the stream that the peer wants to take up, or not.
     pub(super) fn on_claim_settled(&mut self, found: Option<Ticket>, now: Instant) {
-        let (id, offered, claims) = match &self.management {
+        let (id, offered, claims, early) = match &self.management {
             Management::Claimed {
                 id,
                 offered,
                 claims,
+                early,
                 ..
-            } => (id.clone(), *offered, *claims),
+            } => (id.clone(), *offered, *claims, *early),
             Management::Off
             | Management::Wanted { .. }
             | Management::Offered { .. }
@@ -862,7 +874,7 @@ impl Context {
             held_until: Some(now + seconds(self.policy.limits.close_seconds)),
             claims,
             id: self.stream_id.clone(),
-            early: Early::Settled,
+            early,
         };
     }
 
@@ -1002,7 +1014,6 @@ impl Context {
                 early: Early::Expected { until, .. },
                 ..
             } if *until <= now => {
-                self.reached(Limit::AcknowledgementSeconds);
                 self.expect_no_management();
                 Ok(())
             }
@@ -1074,6 +1085,8 @@ fn unanswered() -> StreamError {
 const CLAIMS_MAX: u32 = 8;
 /// A count is behind another one if the difference, modulo 2³², is in the upper half (SM-08).
 const HALF: u32 = 1 << 31;
+/// What waits for an answer of a peer that has not asked for acknowledgements is far less than a queue may hold.
+const EARLY_BYTES_MAX: usize = 256 * 1024;
 /// The peer is asked after so many stanzas …
 const ASK_STANZAS: u32 = 50;
 /// … and after this time.

@@ -331,7 +331,11 @@ impl Stream {
         // An idle stream holds no memory for what was once read.
         if rest > 0 {
             inbox.advance(inbox.len() - rest);
-            self.inbox = inbox;
+            // Nor for what stood in front of a few bytes.
+            self.inbox = match inbox.capacity() > rest * 4 + INBOX_KEPT {
+                true => BytesMut::from(inbox.as_ref()),
+                false => inbox,
+            };
         }
     }
 
@@ -915,3 +919,5 @@ impl Phase {
 
 /// The peer's closing tag, as every server that we know writes it.
 const CLOSE: &[u8] = b"</stream:stream>";
+/// So much may be kept beyond what is needed for the beginning of an element.
+const INBOX_KEPT: usize = 4096;

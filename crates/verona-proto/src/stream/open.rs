@@ -298,7 +298,7 @@ impl Open {
         context.last_stanza = now;
         self.probe.sent(context, now);
         let custody = context.management.custody();
-        context.count_sent(now);
+        context.count_sent(stanza.bytes().len(), now);
         Ok(custody)
     }
 

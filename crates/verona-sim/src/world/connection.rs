@@ -211,6 +211,7 @@ impl Connection {
         self.stream.unhandled(unhandled);
         if self.outgoing.is_empty() && self.transport == Transport::Xml {
             self.fill(0, shared, outside);
+            self.outputs(shared, outside);
             self.outgoing = self.stream.transmit().split();
             match self.outgoing.is_empty() {
                 true => self.acknowledge(shared, outside),
