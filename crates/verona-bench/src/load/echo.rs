@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::stanza::blocks;
 use super::wire::Wire;
-use super::{READ_BYTES, STALLED_AFTER};
+use super::{QUIET, READ_BYTES, SETTLED_WITHIN, STALLED_AFTER};
 use crate::talk::Standing;
 
 /// One peer and the component behind the server.
@@ -100,6 +100,7 @@ impl Echo {
             let now = Instant::now();
             self.send(course, &mut run, now)?;
             if run.under_way.is_empty() && course.is_over(now) {
+                self.settle()?;
                 return Ok(run.took);
             }
             ensure!(
@@ -108,7 +109,12 @@ impl Echo {
                 run.sent,
                 run.took.len()
             );
-            self.turn(course.wait(&run, now))?;
+            let may_send =
+                run.under_way.len() < UNDER_WAY_MAX && self.peer.first().is_some_and(Wire::is_free);
+            self.turn(match may_send {
+                true => course.wait(&run, now),
+                false => IDLE,
+            })?;
             let came = usize::try_from(self.came_back() - before)?;
             let now = Instant::now();
             for _ in run.took.len()..came {
@@ -125,7 +131,8 @@ impl Echo {
     /// Sends what is due, and the component's answers.
     fn send(&mut self, course: &Course, run: &mut Run, now: Instant) -> Result<()> {
         let mouth = self.peer.first_mut().context("no peer")?;
-        let due = course.due(run, now).min(AT_ONCE);
+        let room = UNDER_WAY_MAX.saturating_sub(run.under_way.len());
+        let due = course.due(run, now).min(AT_ONCE).min(room);
         if due > 0 && mouth.is_free() {
             mouth.send(self.there.get(..due * BYTES).context("too many at once")?)?;
             for _ in 0..due {
@@ -142,8 +149,15 @@ impl Echo {
         Ok(())
     }
 
-    /// Waits until something can be read or written, or as long as this.
-    fn turn(&mut self, wait: Duration) -> Result<()> {
+    /// Answers what is still asked: the next run may be long in coming.
+    fn settle(&mut self) -> Result<()> {
+        let until = Instant::now() + SETTLED_WITHIN;
+        while self.turn(QUIET)? && Instant::now() < until {}
+        self.peer.iter_mut().try_for_each(Wire::show_life)
+    }
+
+    /// Waits until something can be read or written, or as long as this. Says whether anything could.
+    fn turn(&mut self, wait: Duration) -> Result<bool> {
         let mut ready = [PollFlags::empty(); WIRES_MAX];
         {
             let mut waits: Vec<PollFd<'_>> = std::iter::once(&self.component)
@@ -170,7 +184,7 @@ impl Echo {
                 wire.read(&mut self.buffer)?;
             }
         }
-        Ok(())
+        Ok(ready.iter().any(|ready| !ready.is_empty()))
     }
 
     /// How many answers have ever come to the peer.
@@ -223,7 +237,7 @@ impl Course {
                 let due = run.start + Duration::from_secs_f64(run.sent as f64 / pace);
                 due.saturating_duration_since(now)
             }
-            Self::Paced { .. } | Self::Windowed { .. } => Duration::from_millis(100),
+            Self::Paced { .. } | Self::Windowed { .. } => IDLE,
         }
     }
 }
@@ -234,7 +248,11 @@ const BYTES: usize = 200;
 const AT_ONCE: usize = 80;
 /// Under way where as many go as can.
 const WINDOW: usize = 512;
+/// Under way at most: what is due beyond that waits here, and counts from when it was due. Servers return what is too much.
+const UNDER_WAY_MAX: usize = 2_048;
 /// The component's, and the peer's in either direction.
 const WIRES_MAX: usize = 3;
+/// When nothing is to be sent: what comes ends the wait.
+const IDLE: Duration = Duration::from_millis(100);
 /// A sleep ends so much later than asked for at most, on a machine that is not busy.
 const OVERSLEPT: Duration = Duration::from_micros(200);

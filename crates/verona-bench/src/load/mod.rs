@@ -93,7 +93,9 @@ impl Load {
             coming.received = counted.0 - before.0;
             going.received = counted.1 - before.1;
             if coming.is_done() && going.is_done() {
-                return Ok(start.elapsed());
+                let took = start.elapsed();
+                self.settle()?;
+                return Ok(took);
             }
             ensure!(
                 coming.received <= coming.goal && going.received <= going.goal,
@@ -112,6 +114,13 @@ impl Load {
                 }
             }
         }
+    }
+
+    /// Answers what is still asked, for others have their turn now, and a server ends a connection that does not answer.
+    fn settle(&mut self) -> Result<()> {
+        let until = Instant::now() + SETTLED_WITHIN;
+        while self.turn(QUIET)? && Instant::now() < until {}
+        self.wires.iter_mut().try_for_each(Wire::show_life)
     }
 
     /// Waits for what happens next, and takes it. Says whether anything did.
@@ -222,5 +231,8 @@ impl std::fmt::Display for Course {
 const STALLED_AFTER: Duration = Duration::from_secs(20);
 /// With a pace, how long it may be until what is due is sent.
 const TICK: Duration = Duration::from_millis(1);
+/// When nothing comes for so long, nothing more is asked.
+const QUIET: Duration = Duration::from_millis(20);
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// What one read takes: several records of TLS.
 const READ_BYTES: usize = 128 * 1024;

@@ -19,6 +19,8 @@ pub(super) struct Wire {
     /// Where both sides acknowledge: the server's questions.
     questions: Option<Count>,
     asks: bool,
+    /// The end of what came: should that be the end, it may say why.
+    last: Vec<u8>,
 }
 
 impl Wire {
@@ -31,6 +33,7 @@ impl Wire {
             messages: Count::of("</message>"),
             questions: None,
             asks: false,
+            last: Vec::new(),
         })
     }
 
@@ -64,6 +67,18 @@ impl Wire {
         match &self.tls {
             Some(tls) => !tls.wants_write(),
             None => self.waiting.is_empty(),
+        }
+    }
+
+    /// White space between stanzas: a server that was not told what arrived may wonder whether anybody is there. One that
+    /// was told (XEP-0198) knows.
+    pub(super) fn show_life(&mut self) -> Result<()> {
+        match &mut self.tls {
+            Some(tls) if !self.asks => {
+                tls.writer().write_all(b" ")?;
+                self.flush()
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -118,7 +133,10 @@ impl Wire {
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
         loop {
             let length = match self.tcp.read(buffer) {
-                Ok(0) => bail!("the server has ended a connection"),
+                Ok(0) => bail!(
+                    "the server has ended a connection, and said last: {}",
+                    String::from_utf8_lossy(&self.last)
+                ),
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("reading from the server"),
@@ -145,6 +163,7 @@ impl Wire {
                 let text = reader.fill_buf()?;
                 let length = text.len();
                 self.messages.take(text);
+                keep_last(&mut self.last, text);
                 asked |= self
                     .questions
                     .as_mut()
@@ -159,6 +178,7 @@ impl Wire {
 
     fn on_text(&mut self, text: &[u8]) -> Result<()> {
         self.messages.take(text);
+        keep_last(&mut self.last, text);
         let questions = self.questions.as_mut();
         let asked = questions.is_some_and(|questions| questions.take(text) > 0);
         self.answer(asked)
@@ -175,3 +195,14 @@ impl Wire {
         self.flush()
     }
 }
+
+fn keep_last(last: &mut Vec<u8>, text: &[u8]) {
+    last.clear();
+    last.extend_from_slice(
+        text.get(text.len().saturating_sub(LAST_BYTES)..)
+            .unwrap_or(text),
+    );
+}
+
+/// Room for an error of a stream with its text.
+const LAST_BYTES: usize = 300;
