@@ -11,9 +11,9 @@ use super::command::Run;
 use super::stage::Outcome;
 use super::tally::Tally;
 
-/// The most that a stanza of 200 bytes may cost, by the way that it takes: what was counted, and a sixth more for other
+/// The most that a stanza of 200 bytes may cost, by the way that it takes: what was counted (10,734 and 13,125), and a sixth more for other
 /// compilers and for libraries that choose their code by the processor.
-const MOST: &[(&str, u64)] = &[("in", 0), ("out", 0)];
+const MOST: &[(&str, u64)] = &[("in", 12_500), ("out", 15_300)];
 
 /// The first of these runs pays for what is done once; the difference is what stanzas cost.
 const STANZAS: [u64; 2] = [1000, 3000];
