@@ -303,7 +303,6 @@ impl Switchboard {
     }
 }
 
-/// How a stanza gets into an outbox.
 /// The outbox of a pair is full.
 fn full(pair: DomainPair, stanza: Stanza, feeder: Feeder, measure: Measure) -> Routed {
     let limit = match measure {
@@ -317,6 +316,7 @@ fn full(pair: DomainPair, stanza: Stanza, feeder: Feeder, measure: Measure) -> R
     )
 }
 
+/// How a stanza gets into an outbox.
 type Push = fn(&Feeder, Stanza, Instant) -> Result<(), Refused>;
 
 /// What became of a stanza.
