@@ -19,7 +19,7 @@ use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
 use verona_proto::stanza::{Admitted, Destination, Stanza, StanzaKind};
 use verona_proto::stream::{
     Check, Command, Event, Input, Memory, Output, Purpose, Role, Secured, Stream, StreamConfig,
-    StreamError, StreamIds,
+    StreamError, StreamIds, Ticket,
 };
 
 use crate::choices::Choices;
@@ -358,6 +358,21 @@ impl Play {
                 2 => {
                     let error = StreamError::policy(StreamCondition::PolicyViolation, "<enough>&");
                     self.tell(Input::Command(Command::Close(error)));
+                }
+                // The federation has found what the peer asks for, or not; it may never have asked.
+                3 => {
+                    let found = choices.flag().then(|| Ticket {
+                        id: "peer".to_owned(),
+                        handled: u32::from(choices.byte()),
+                        acknowledged: 0,
+                        sent: 0,
+                    });
+                    self.tell(Input::Command(Command::Resume(found)));
+                }
+                4 => {
+                    let count = u32::from(choices.byte() % 3).min(self.stream.counted());
+                    self.stream.unhandled(count);
+                    self.settle();
                 }
                 _ => self.hear(b" "),
             },

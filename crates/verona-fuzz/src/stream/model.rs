@@ -144,7 +144,8 @@ impl Model {
             ("stream", ns::STREAM, _) if self.has_written_success => {
                 self.proven.extend(self.header.clone());
             }
-            ("stream", ns::STREAM, _) => self.header = names(),
+            // Another one inside the stream is an element like others.
+            ("stream", ns::STREAM, _) if self.header.is_none() => self.header = names(),
             ("bidi", ns::BIDI, _) if self.role == Role::Receiving => self.bidi = true,
             ("success", ns::SASL, _) if self.has_written_auth => {
                 self.consented.extend(self.dialled.clone());

@@ -8,7 +8,7 @@ use crate::choices::Choices;
 
 /// One element or header, of addresses and ids that matter. `key` is one that we sent.
 pub(super) fn anything(choices: &mut Choices<'_>, key: &str) -> String {
-    let word = choices.below(16);
+    let word = choices.below(20);
     let from = any_domain(choices);
     let to = any_domain(choices);
     match word {
@@ -77,7 +77,28 @@ pub(super) fn anything(choices: &mut Choices<'_>, key: &str) -> String {
             ];
             choices.one_of(&texts).to_owned()
         }
+        15..=18 => management(choices),
         _ => String::from_utf8_lossy(choices.bytes()).into_owned(),
+    }
+}
+
+/// An element of stream management (XEP-0198), with counts that are right, wrong, or no numbers.
+fn management(choices: &mut Choices<'_>) -> String {
+    let namespace = choices.one_of(&[ns::MANAGEMENT, ns::MANAGEMENT, "urn:xmpp:sm:2"]);
+    let h = choices.one_of(&["0", "1", "2", "3", "4294967295", "4294967296", "-1", ""]);
+    let id = any_id(choices);
+    let takes = format!("<resumption xmlns='{}'/>", ns::RESUMPTION);
+    let inner = choices.one_of(&["", takes.as_str(), "<x/>"]);
+    match choices.below(9) {
+        0 => format!("<enable xmlns='{namespace}'/>"),
+        1 => format!("<enable xmlns='{namespace}' resume='true'>{inner}</enable>"),
+        2 => format!("<enabled xmlns='{namespace}' id='{id}' resume='true' max='{h}'/>"),
+        3 => format!("<enabled xmlns='{namespace}'/>"),
+        4 => format!("<resume xmlns='{namespace}' previd='{id}' h='{h}'/>"),
+        5 => format!("<resumed xmlns='{namespace}' previd='{id}' h='{h}'/>"),
+        6 => format!("<failed xmlns='{namespace}' h='{h}'>{inner}</failed>"),
+        7 => format!("<r xmlns='{namespace}'>{inner}</r>"),
+        _ => format!("<a xmlns='{namespace}' h='{h}'/>"),
     }
 }
 
@@ -110,7 +131,9 @@ fn stanza(choices: &mut Choices<'_>, from: &str, to: &str) -> String {
 
 fn bidi(choices: &mut Choices<'_>) -> String {
     let namespace = choices.one_of(&[ns::BIDI, ns::BIDI, ns::BIDI_FEATURE, "urn:foo"]);
-    let inner = choices.one_of(&["", "<multiplex xmlns='urn:verona:multiplex:0'/>", "x"]);
+    let takes = format!("<resumption xmlns='{}'/>", ns::RESUMPTION);
+    let multiplex = "<multiplex xmlns='urn:verona:multiplex:0'/>";
+    let inner = choices.one_of(&["", multiplex, takes.as_str(), "x"]);
     format!("<bidi xmlns='{namespace}'>{inner}</bidi>")
 }
 
@@ -149,6 +172,15 @@ fn features(choices: &mut Choices<'_>) -> String {
     }
     if which & 128 != 0 {
         said.push_str(&format!("<bidi xmlns='{}'/>", ns::BIDI));
+    }
+    match choices.below(4) {
+        0 => {}
+        1 => said.push_str(&format!("<sm xmlns='{}'/>", ns::MANAGEMENT)),
+        _ => said.push_str(&format!(
+            "<sm xmlns='{}'/><resumption xmlns='{}'/>",
+            ns::MANAGEMENT,
+            ns::RESUMPTION
+        )),
     }
     said + "</stream:features>"
 }

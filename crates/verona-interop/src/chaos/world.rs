@@ -231,7 +231,11 @@ impl World {
         let links = Links::start(chance)?;
         for side in Side::ALL {
             let certificates = dir.join(format!("{}-certs", side.word()));
-            for domain in side.all_domains().iter().chain([&side.hall()]) {
+            for domain in side
+                .all_domains()
+                .iter()
+                .chain([&side.hall(), &extra(side)])
+            {
                 Issued::new(domain, Purposes::ServerAndClient, Some(&authority))?
                     .write_together(&certificates, domain)?;
             }
@@ -441,6 +445,11 @@ fn start_verona(dir: &Path, program: &Path, side: Side, text: &str) -> Result<Ve
         .with_context(|| format!("starting the {} verona", side.word()))
 }
 
+/// A domain that is hosted now and then.
+fn extra(side: Side) -> String {
+    format!("extra.{}", side.site())
+}
+
 fn configuration(dir: &Path, side: Side, size: Size, has_extra: bool) -> String {
     let ip = SocketAddr::from((side.ip(), 0)).ip();
     let mut text = format!(
@@ -487,8 +496,7 @@ name = "{hall}"
         ));
     }
     if has_extra {
-        let site = side.site();
-        text.push_str(&format!("\n[[domain]]\nname = \"extra.{site}\"\n"));
+        text.push_str(&format!("\n[[domain]]\nname = \"{}\"\n", extra(side)));
     }
     // The last domain of the far side is looked for in DNS.
     let others = side.other().domains();
