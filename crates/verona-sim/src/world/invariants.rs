@@ -103,7 +103,9 @@ pub(crate) fn resumption(
     };
     match event {
         Event::Managed { id: Some(id), .. } => outside.ledger.know(shared.index, id),
-        Event::Resumed { id, h: Some(_) } => outside.ledger.resolve(shared.index, id),
+        Event::Resumed { id, h: Some(_) } => {
+            outside.ledger.resolve(shared.index, id, outside.now);
+        }
         Event::Resumed { id, h: None } => {
             let name = &shared.name;
             if outside.ledger.give_up(id, shared.index, peer, outside.now) {

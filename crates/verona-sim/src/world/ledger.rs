@@ -319,13 +319,25 @@ impl Ledger {
             })
     }
 
-    /// A server has come to know what had arrived on a stream.
-    pub(crate) fn resolve(&mut self, server: usize, stream: &str) {
-        for entry in &mut self.entries {
-            let settles = |doubt: &Doubt| doubt.servers[0] == server && doubt.stream == stream;
-            for doubt in &mut entry.doubt {
-                if doubt.as_ref().is_some_and(settles) {
-                    *doubt = None;
+    /// A server has come to know what had arrived on a stream. What it had given up before stays uncertain.
+    pub(crate) fn resolve(&mut self, server: usize, stream: &str, now: Moment) {
+        let settles = |doubt: &Doubt| doubt.servers[0] == server && doubt.stream == stream;
+        for number in 0..self.entries.len() {
+            for is_error in [false, true] {
+                let key = Key {
+                    number: u32::try_from(number).unwrap_or(u32::MAX),
+                    is_error,
+                };
+                let Some(entry) = self.entries.get(number) else {
+                    continue;
+                };
+                if !entry.doubt[key.side()].as_ref().is_some_and(settles) {
+                    continue;
+                }
+                let uncertain = self.is_uncertain(key, now);
+                if let Some(entry) = self.entries.get_mut(number) {
+                    entry.uncertain[key.side()] |= uncertain;
+                    entry.doubt[key.side()] = None;
                 }
             }
         }

@@ -248,7 +248,7 @@ impl Server {
                 if let Some(ticket) = &found {
                     let (index, id) = (self.shared.index, &ticket.id);
                     let until = outside.now + micros(self.shared.limits.resume_seconds);
-                    outside.ledger.resolve(index, id);
+                    outside.ledger.resolve(index, id, outside.now);
                     outside.ledger.keeps(index, id, until);
                 }
                 self.send(stream, ConnectionCommand::Resume(found), outside)
