@@ -80,9 +80,16 @@ impl Server {
 
     /// The body of the next message, or the text of the error that comes in its place.
     pub(crate) async fn hear(&mut self) -> Heard {
-        let stanza = timeout(WAIT, self.bot.receive())
-            .await
-            .expect("nothing came");
+        let Ok(stanza) = timeout(WAIT, self.bot.receive()).await else {
+            let handle = self.engine.handle();
+            panic!(
+                "nothing came to {}\n{:#?}\n{:#?}\n{:#?}",
+                self.me,
+                handle.links(),
+                handle.queues().await,
+                handle.peers()
+            );
+        };
         let bytes = String::from_utf8(stanza.bytes().to_vec()).unwrap();
         let inside = |tag: &str| {
             let (_, rest) = bytes.split_once(&format!("<{tag}"))?;

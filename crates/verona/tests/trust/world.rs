@@ -57,6 +57,8 @@ impl World {
         limits.retry_seconds_min = 0;
         limits.retry_seconds_max = 0;
         limits.verification_retry_seconds = 0;
+        // A server that said that it goes down is left alone for up to half of this (ERR-08), and is back at once here.
+        limits.outbox_age_seconds = 12;
         let certificates = certificate.map(|certificate| (domain(name), certificate.pem()));
         Config {
             domains: vec![HostedDomain {
