@@ -400,6 +400,8 @@ impl<'a> World<'a> {
                 server.forget(&mut self.outside);
                 for end in self.outside.network.ends_of(index) {
                     self.outside.network.crashed(end);
+                    // What the system had taken is sent all the same, and may come behind what the next life sends.
+                    super::connection::note_adrift(end, &mut self.outside);
                     self.outside.close(end);
                 }
             }
