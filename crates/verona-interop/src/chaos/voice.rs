@@ -369,6 +369,14 @@ impl Ears {
                     let _ = self.answers.send(Heard::Pong(ping));
                 }
             }
+            // The other server asks whether anybody is here.
+            ("iq", "get", None) if element.children == ["ping"] => {
+                let pong = format!(
+                    "<iq from='{}' to='{}' type='result' id='{}'/>",
+                    element.to, element.from, element.id
+                );
+                let _ = self.answers.send(Heard::Answer(pong));
+            }
             // A server says why it ends the connection.
             ("error", ..) => {}
             _ => ledger.surprise(format!("{}: {element:?}", self.wishes.domain)),
