@@ -141,7 +141,7 @@ pub(super) enum Early {
     /// The peer is not expected to ask, or nothing that was sent before waits for its answer.
     #[default]
     Settled,
-    /// So much may be on its way. A peer that has not asked by then is not expected to.
+    /// So much may be on its way. A peer that says a stanza first is not expected to ask any more.
     Expected {
         stanzas: u64,
         bytes: usize,
@@ -528,6 +528,12 @@ impl Context {
         if is_due {
             self.ask(now);
         }
+    }
+
+    /// The peer said a stanza: whoever asks for acknowledgements has done so before.
+    pub(super) fn received(&mut self) {
+        self.expect_no_management();
+        self.management.received();
     }
 
     /// The peer is not expected to ask for acknowledgements any more: what was written is delivered. If it asks all the
@@ -1014,7 +1020,8 @@ impl Context {
                 early: Early::Expected { until, .. },
                 ..
             } if *until <= now => {
-                self.expect_no_management();
+                // A peer that is merely slow has said nothing yet: what it has not read is not delivered.
+                *until = now + seconds(self.policy.limits.acknowledgement_seconds);
                 Ok(())
             }
             Management::Offered { .. } => Ok(()),

@@ -7,6 +7,7 @@ pub(super) mod authority;
 mod dialback;
 mod reloading;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use reloading::ANSWERS_FOR;
@@ -219,11 +220,12 @@ impl Open {
         context: &mut Context,
     ) -> Result<(), StreamError> {
         if let Some(answer) = self.answer_for_departed(&stanza, context) {
-            context.management.received();
+            context.received();
             context.outputs.extend(answer.map(Output::Deliver));
             return Ok(());
         }
-        let hosts = &context.config.hosts;
+        let config = Arc::clone(&context.config);
+        let hosts = &config.hosts;
         // The policy of whoever sent the stanza, not of whoever the header named.
         let strictness = |from: &Domain| context.policy_for(from).to;
         match stanza {
@@ -233,7 +235,7 @@ impl Open {
                     .admit(hosts, strictness, stanza)
                     .map_err(rejected)?;
                 context.stanzas_in = context.stanzas_in.saturating_add(1);
-                context.management.received();
+                context.received();
                 if self.probe.is_answer(admitted.stanza()) {
                     return Ok(());
                 }
@@ -262,7 +264,7 @@ impl Open {
                 self.authorizations
                     .admits(hosts, strictness, stanza.from(), stanza.to())
                     .map_err(rejected)?;
-                context.management.received();
+                context.received();
                 let why = Undelivered::new(reason, stanza.to(), "");
                 if let Some(answer) = bounce(hosts, &stanza, &why) {
                     context.outputs.push_back(Output::Deliver(answer));
