@@ -225,7 +225,7 @@ impl ComponentTask {
             let next = times.into_iter().flatten().min();
             alarm.set(next.unwrap_or_else(|| tokio::time::Instant::now() + NOTHING_DUE));
             tokio::select! {
-                read = read(&mut reader, &mut incoming), if reading && throttled.is_none() => {
+                read = read(&mut reader, &mut incoming, throttle.room()), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) | Err(_) => self.link.handle(ComponentInput::Eof, now()),
                         Ok(count) => {

@@ -15,17 +15,21 @@ thread_local! {
     static SHARED: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
 
-/// Waits until there is something to read, and appends it to `incoming`, [`READ_BYTES`] at most; 0 means the end. Giving up
-/// the wait loses nothing.
+/// Waits until there is something to read, and appends it to `incoming`, `most` bytes and [`READ_BYTES`] at most; 0 means
+/// the end. Giving up the wait loses nothing.
 pub(crate) async fn read<R: AsyncRead + Unpin>(
     reader: &mut R,
     incoming: &mut BytesMut,
+    most: usize,
 ) -> io::Result<usize> {
     std::future::poll_fn(|context| {
         let mut shared = SHARED
             .take()
             .unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
-        let mut buffer = ReadBuf::new(&mut shared);
+        // Nothing at all would be taken for the end.
+        let room = most.clamp(1, READ_BYTES).min(shared.len());
+        let (room, _) = shared.split_at_mut(room);
+        let mut buffer = ReadBuf::new(room);
         let polled = Pin::new(&mut *reader).poll_read(context, &mut buffer);
         let read = polled.map_ok(|()| {
             incoming.extend_from_slice(buffer.filled());
@@ -50,14 +54,17 @@ mod tests {
         let mut incoming = BytesMut::new();
         for (text, expected) in [("one", 3), ("two", 3), ("", 0)] {
             let mut reader = text.as_bytes();
-            assert_eq!(read(&mut reader, &mut incoming).await.unwrap(), expected);
+            let read = read(&mut reader, &mut incoming, READ_BYTES).await;
+            assert_eq!(read.unwrap(), expected);
         }
         assert_eq!(incoming, "onetwo");
-        let long = vec![b'x'; READ_BYTES + 1];
+        let long = vec![b'x'; READ_BYTES + 13];
         let mut reader = long.as_slice();
         incoming.clear();
-        assert_eq!(read(&mut reader, &mut incoming).await.unwrap(), READ_BYTES);
-        assert_eq!(read(&mut reader, &mut incoming).await.unwrap(), 1);
+        for (most, expected) in [(usize::MAX, READ_BYTES), (0, 1), (7, 7), (7, 5)] {
+            let read = read(&mut reader, &mut incoming, most).await;
+            assert_eq!(read.unwrap(), expected);
+        }
         assert_eq!(incoming, long);
     }
 }

@@ -32,6 +32,13 @@ impl Throttle {
         self.full_at.saturating_duration_since(now) > BURST
     }
 
+    /// How much the next read may take: what is in the bucket, or a little, so that few bytes are not read one by one.
+    pub(crate) fn room(&self) -> usize {
+        let left = BURST.saturating_sub(self.full_at.saturating_duration_since(Instant::now()));
+        let bytes = left.as_nanos() * u128::from(self.bytes_per_second) / NANOS_PER_SECOND;
+        usize::try_from(bytes).unwrap_or(usize::MAX).max(READ_LEAST)
+    }
+
     /// Until when nothing is to be read; `None` while there is something in the bucket.
     pub(crate) fn until(&self) -> Option<Instant> {
         let empty_until = self.full_at.checked_sub(BURST)?;
@@ -44,6 +51,8 @@ const BURST: Duration = Duration::from_secs(1);
 /// One read is paid for within this, however low the limit: a clock must not overflow.
 const COST_MAX: Duration = Duration::from_secs(3600);
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
+/// A read may take so much though less is in the bucket.
+const READ_LEAST: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -85,6 +94,18 @@ mod tests {
             let (fair, burst) = (60_000, 1000);
             assert!(read <= fair + burst + 2 * piece, "{piece}: {read}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_takes_what_is_there_or_a_little() {
+        //= LIM-11
+        let mut throttle = Throttle::new(64 * 1024);
+        assert_eq!(throttle.room(), 64 * 1024);
+        throttle.spend(40 * 1024);
+        assert_eq!(throttle.room(), 24 * 1024);
+        throttle.spend(20 * 1024);
+        assert_eq!(throttle.room(), READ_LEAST);
+        assert_eq!(Throttle::new(u64::MAX).room(), usize::MAX);
     }
 
     #[tokio::test(start_paused = true)]

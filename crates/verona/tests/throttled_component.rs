@@ -47,9 +47,9 @@ async fn a_fast_component_is_slowed_down_and_loses_nothing() {
         let got = tokio::time::timeout(Duration::from_secs(30), capulet.receive()).await;
         assert_eq!(got.unwrap().id(), Some(n.to_string()));
     }
-    // 192 KiB at 64 KiB a second, the first 64 at once, the last read (as much at most) not waited for.
+    // 192 KiB at 64 KiB a second, the first 64 at once, the last read not waited for.
     assert!(
-        began.elapsed() >= Duration::from_millis(900),
+        began.elapsed() >= Duration::from_millis(1500),
         "{:?}",
         began.elapsed()
     );
