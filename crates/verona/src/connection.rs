@@ -614,7 +614,7 @@ impl Connection {
             );
             let counted = stream.counted();
             tokio::select! {
-                read = read(&mut reader, &mut incoming), if reading && throttled.is_none() => {
+                read = read(&mut reader, &mut incoming, self.throttle.room()), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) => stream.handle(Input::Eof, now()),
                         Err(error) => {
@@ -783,7 +783,7 @@ impl Connection {
     /// way already.
     fn fill(&mut self, stream: &mut Stream, unsent: usize) {
         if !stream.is_open() {
-            return;
+            return self.carriage.pause();
         }
         // It takes microseconds: one look at the clock does for all.
         let now = now();

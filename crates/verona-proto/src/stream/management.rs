@@ -146,6 +146,8 @@ pub(super) enum Early {
         stanzas: u64,
         bytes: usize,
         until: Instant,
+        /// How often something had been read of the peer when the first of it was sent.
+        reads: u64,
     },
 }
 
@@ -410,6 +412,7 @@ impl Context {
         let expected = Early::Expected {
             stanzas: 0,
             bytes: 0,
+            reads: self.reads,
             until: now + seconds(limits.acknowledgement_seconds),
         };
         let name = self.stream_id.clone();
@@ -495,10 +498,19 @@ impl Context {
     pub(super) fn count_sent(&mut self, length: usize, now: Instant) {
         let max = self.policy.limits.unacknowledged_stanzas_max;
         if let Management::Offered {
-            early: Early::Expected { stanzas, bytes, .. },
+            early:
+                Early::Expected {
+                    stanzas,
+                    bytes,
+                    reads,
+                    ..
+                },
             ..
         } = &mut self.management
         {
+            if *stanzas == 0 {
+                *reads = self.reads;
+            }
             *stanzas += 1;
             *bytes = bytes.saturating_add(length);
             // So much to a peer that has not asked: it must not fill the queue of one that never will.
@@ -1017,11 +1029,15 @@ impl Context {
                 .at(Cause::Established))
             }
             Management::Offered {
-                early: Early::Expected { until, .. },
+                early: Early::Expected { until, reads, .. },
                 ..
             } if *until <= now => {
-                // A peer that is merely slow has said nothing yet: what it has not read is not delivered.
-                *until = now + seconds(self.policy.limits.acknowledgement_seconds);
+                match *reads == self.reads {
+                    // Nothing came since, so it may be slow: what it has not read is not delivered. If it is gone, the
+                    // stream does not live long (STREAM-53).
+                    true => *until = now + seconds(self.policy.limits.acknowledgement_seconds),
+                    false => self.expect_no_management(),
+                }
                 Ok(())
             }
             Management::Offered { .. } => Ok(()),

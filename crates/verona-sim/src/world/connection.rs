@@ -499,12 +499,12 @@ impl Connection {
     /// Pulls stanzas while the write buffer has room. `unsent` bytes are on their way already.
     fn fill(&mut self, unsent: usize, shared: &Shared, outside: &mut Outside) {
         if !self.stream.is_open() {
-            return;
+            return self.carriage.pause();
         }
         while self.stream.transmit().len() < WRITE_BYTES {
             let begin = self.position(unsent);
             if !self.stream.is_open() {
-                return;
+                return self.carriage.pause();
             }
             let Some((pair, stanza)) = self.carriage.pull() else {
                 return self.stream.drained(outside.instant());
