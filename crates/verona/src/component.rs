@@ -113,6 +113,23 @@ struct ComponentTask {
     leaving: Option<Leaving>,
 }
 
+/// When a connection that ends does so, whatever is not said.
+#[derive(Clone, Copy)]
+struct Leave {
+    at: tokio::time::Instant,
+    /// The limit that says so; `None` where there is less time than that.
+    bound: Option<Limit>,
+}
+
+impl Leave {
+    fn soon() -> Self {
+        Self {
+            at: tokio::time::Instant::now() + SHUTDOWN_PATIENCE,
+            bound: None,
+        }
+    }
+}
+
 /// A stanza that is being written: from where to where in all that is written.
 #[derive(Debug)]
 struct InFlight {
@@ -158,20 +175,22 @@ impl ComponentTask {
         let mut stop = self.shared.stop.subscribe();
         let mut safe = self.shared.journal.as_ref().map(Journal::safe);
         // The end has a deadline of its own, which nothing that the component does or does not do puts off.
-        let mut leave_at = None;
+        let mut leave: Option<Leave> = None;
         let mut crowded_since = None;
         let mut throttle = Throttle::new(self.shared.limits().bytes_per_second_max);
         let mut alarm = Alarm::new(tokio::time::Instant::now());
         loop {
             if closing {
-                leave_at.get_or_insert_with(|| {
-                    tokio::time::Instant::now() + seconds(self.shared.limits().close_seconds)
+                leave.get_or_insert_with(|| Leave {
+                    at: tokio::time::Instant::now() + seconds(self.shared.limits().close_seconds),
+                    bound: Some(Limit::CloseSeconds),
                 });
             }
-            if leave_at.is_some_and(|at| at <= tokio::time::Instant::now()) {
-                // Whoever has to go now has less time.
-                if !*stop.borrow() && self.leaving.is_none() {
-                    self.shared.reached(Limit::CloseSeconds);
+            if let Some(Leave { bound, .. }) =
+                leave.filter(|leave| leave.at <= tokio::time::Instant::now())
+            {
+                if let Some(limit) = bound {
+                    self.shared.reached(limit);
                 }
                 return;
             }
@@ -220,7 +239,7 @@ impl ComponentTask {
                 stalled_at,
                 retry_at,
                 deadline.filter(|_| !closing),
-                leave_at,
+                leave.map(|leave| leave.at),
             ];
             let next = times.into_iter().flatten().min();
             alarm.set(next.unwrap_or_else(|| tokio::time::Instant::now() + NOTHING_DUE));
@@ -257,7 +276,7 @@ impl ComponentTask {
                         Some(ComponentCommand::Close(condition)) => {
                             // At shutdown others wait for the answers to what it did not take.
                             if condition == StreamCondition::SystemShutdown {
-                                leave_at = Some(tokio::time::Instant::now() + SHUTDOWN_PATIENCE);
+                                leave = Some(Leave::soon());
                             }
                             self.link.handle(ComponentInput::Close(condition), now());
                             closing |= self.outputs().await;
@@ -282,7 +301,7 @@ impl ComponentTask {
                 () = leaving::moment(self.leaving.as_ref()) => {
                     if let Some(condition) = self.may_leave() {
                         // Everything is said; its place may be another's in a moment.
-                        leave_at = Some(tokio::time::Instant::now() + SHUTDOWN_PATIENCE);
+                        leave = Some(Leave::soon());
                         self.link.handle(ComponentInput::Close(condition), now());
                         closing |= self.outputs().await;
                     }
