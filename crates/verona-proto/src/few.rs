@@ -71,6 +71,10 @@ impl<K: Ord, V> FewMap<K, V> {
 pub(crate) type FewSet<K> = FewMap<K, ()>;
 
 impl<K: Ord> FewSet<K> {
+    pub(crate) fn add(&mut self, key: K) {
+        self.insert(key, ());
+    }
+
     pub(crate) fn is_subset(&self, other: &Self) -> bool {
         self.keys().all(|key| other.contains_key(key))
     }

@@ -158,6 +158,7 @@ pub mod dane;
 pub mod dialback;
 pub mod discovery;
 pub mod federation;
+mod few;
 pub mod grounds;
 pub mod learned;
 pub mod limits;

@@ -12,6 +12,8 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("ns", 1, &[]),
     ("limits", 1, &[]),
     ("addr", 1, &[]),
+    // Tables for what a connection has (ADR 0018).
+    ("few", 1, &[]),
     // L2: what travels, and why it may.
     ("grounds", 2, &[]),
     ("dane", 2, &[]),

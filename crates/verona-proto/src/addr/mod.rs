@@ -3,14 +3,12 @@
 //! "Is it ours?" cannot be forgotten: only [`Hosts`] makes a [`DomainPair`], and without a pair nothing is authorised.
 
 mod domain;
-mod few;
 mod hosts;
 mod jid;
 mod recent;
 mod shares;
 
 pub use domain::{BadDomain, Domain};
-pub(crate) use few::{FewMap, FewSet};
 pub use hosts::{Direction, DomainPair, Hosts, LocalDomain, NotAPair, RemoteDomain};
 pub(crate) use jid::Parts;
 pub use jid::{BadJid, Jid};

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Granted;
-use crate::addr::{Direction, Domain, DomainPair, FewMap};
+use crate::addr::{Direction, Domain, DomainPair};
+use crate::few::FewMap;
 use crate::grounds::{Grounds, Proof};
 
 /// The inbound authorisations of one stream.

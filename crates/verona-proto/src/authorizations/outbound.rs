@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::{Granted, Unsolicited};
-use crate::addr::{Direction, Domain, DomainPair, FewMap};
+use crate::addr::{Direction, Domain, DomainPair};
 use crate::dialback::Answer;
+use crate::few::FewMap;
 use crate::grounds::{Consent, Grounds, Identity};
 
 /// The outbound authorisations of one stream.

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::StreamKey;
 use super::resumption::StreamEnd;
-use crate::addr::{Direction, Domain, DomainPair, FewSet};
+use crate::addr::{Direction, Domain, DomainPair};
 use crate::certificate::CertificateName;
+use crate::few::FewSet;
 use crate::stanza::condition::StreamCondition;
 use crate::stream::{Event, Fault, Granted};
 
@@ -299,11 +300,11 @@ impl Streams {
                 match direction {
                     Direction::Inbound => {
                         let remote = pair.remote().domain().clone();
-                        record.proven.insert(remote.clone(), ());
+                        record.proven.add(remote.clone());
                         self.towards.entry(remote).or_default().insert(stream);
                     }
                     Direction::Outbound => {
-                        record.granted.insert(pair.clone(), ());
+                        record.granted.add(pair.clone());
                         record.requested.remove(pair);
                         if record.answering.remove(pair) {
                             forget(&mut self.answering, pair, stream);
