@@ -198,9 +198,10 @@ impl ComponentTask {
             self.departures.look(self.bytes_written);
             if outgoing.is_empty() {
                 self.fill();
-                outgoing = self.link.transmit().split();
+                let transmit = self.link.transmit();
+                outgoing = transmit.split();
                 if outgoing.is_empty() {
-                    *self.link.transmit() = BytesMut::new();
+                    *transmit = BytesMut::new();
                 }
                 progress = tokio::time::Instant::now();
             }

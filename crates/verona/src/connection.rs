@@ -564,10 +564,12 @@ impl Connection {
                 self.fill(stream, 0);
                 // To send may have settled something, which nothing else would say.
                 exit = self.outputs(stream).await.or(exit);
-                outgoing = stream.transmit().split();
+                // Asked for once: what is written while it is asked for must not be dropped with the buffer.
+                let transmit = stream.transmit();
+                outgoing = transmit.split();
                 if outgoing.is_empty() {
                     // An idle connection holds no buffer.
-                    *stream.transmit() = BytesMut::new();
+                    *transmit = BytesMut::new();
                     // What is refused has nothing in front of it that must leave first.
                     self.acknowledge();
                 } else {

@@ -491,11 +491,9 @@ impl Federation {
             } = suspended;
             let (ticket, pair, role) = (ticket.clone(), pair.clone(), *role);
             let keeps_count = !*is_answered;
-            if keeps_count {
-                self.reached.reached(Limit::ResumeSeconds);
-            }
             self.resolve(name, Resolution::Unknown, now);
             if keeps_count {
+                self.reached.reached(Limit::ResumeSeconds);
                 // The peer may have noticed the loss later than we did, and waits as long as we did from then on.
                 let limits = &self.policy.for_peer(pair.remote().domain()).limits;
                 let until =
