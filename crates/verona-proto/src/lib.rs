@@ -45,7 +45,7 @@
 //! use verona_proto::dialback::{Secret, Secrets};
 //! use verona_proto::policy::Policy;
 //! use verona_proto::stanza::{Stanza, StanzaKind};
-//! use verona_proto::stream::{Event, Input, Memory, Output, Purpose, Secured, Stream, StreamConfig, StreamIds};
+//! use verona_proto::stream::{Event, Input, Memory, Output, Pace, Purpose, Secured, Stream, StreamConfig, StreamIds};
 //!
 //! /// What a server that hosts `domain` knows; two domains that it hosts would be two in `Hosts`.
 //! fn server(domain: &Domain) -> Arc<StreamConfig> {
@@ -92,7 +92,7 @@
 //!
 //! // Only `Hosts` makes a pair, so nobody can forget to ask whether a domain is ours.
 //! let pair = here.hosts.pair(Direction::Outbound, &capulet, &montague).expect("one is ours, one is not");
-//! let purpose = Purpose::Carry { pair, external: true, bidi: true, resume: Vec::new() };
+//! let purpose = Purpose::Carry { pair, external: true, bidi: true, pace: Pace::Stepwise, resume: Vec::new() };
 //! let mut opened = Stream::initiating(here, purpose, ids("c"), Some(certified(&montague, now)), now);
 //! let mut accepted = Stream::receiving(Arc::clone(&there), ids("m"), Some(certified(&capulet, now)), now);
 //!

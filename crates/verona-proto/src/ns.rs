@@ -36,6 +36,8 @@ pub const MULTIPLEX: &str = "urn:verona:multiplex:0";
 pub const MANAGEMENT: &str = "urn:xmpp:sm:3";
 /// Ours: a lost stream is taken up again, by either side (XEP-0198 §5 between servers).
 pub const RESUMPTION: &str = "urn:verona:resumption:0";
+/// What is asked for need not wait for what was asked for before (XEP-0305).
+pub const PIPELINING: &str = "urn:xmpp:features:pipelining";
 /// Delayed delivery (XEP-0203).
 pub const DELAY: &str = "urn:xmpp:delay";
 /// Ping (XEP-0199).

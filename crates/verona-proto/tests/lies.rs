@@ -20,8 +20,8 @@ use verona_proto::policy::{Multiplex, PeerPolicy, Policy, TlsPolicy};
 use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
 use verona_proto::stanza::{Destination, Stanza, StanzaKind};
 use verona_proto::stream::{
-    Command, Event, Input, Memory, Output, Purpose, Secured, Stream, StreamConfig, StreamError,
-    StreamIds,
+    Command, Event, Input, Memory, Output, Pace, Purpose, Secured, Stream, StreamConfig,
+    StreamError, StreamIds,
 };
 use verona_xml::{Element, Limits, Scan, Scanner};
 
@@ -266,6 +266,7 @@ impl Play {
                     pair: pair(&hosts, OURS[0], THEIRS[0]),
                     external: true,
                     bidi: true,
+                    pace: Pace::Stepwise,
                     resume: Vec::new(),
                 };
                 Stream::initiating(config, purpose, ids, None, now)

@@ -20,7 +20,7 @@ use verona_proto::policy::{Policy, Strictness};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
-    Event, Input, Memory, NotSent, Output, Purpose, Secured, Stream, StreamConfig, StreamIds,
+    Event, Input, Memory, NotSent, Output, Pace, Purpose, Secured, Stream, StreamConfig, StreamIds,
 };
 use verona_sim::transcript::{Transcript, files};
 
@@ -234,6 +234,7 @@ fn limits_are_told_and_kept() {
         pair,
         external: true,
         bidi: true,
+        pace: Pace::Stepwise,
         resume: Vec::new(),
     };
     let mut opened = Stream::initiating(

@@ -411,7 +411,7 @@ impl Connection {
         let ids = self.shared.stream_ids();
         Box::new(match dialled {
             Some(Dialled { target, purpose }) => {
-                Stream::initiating(config, purpose.clone(), ids, secured, begun).by_way_of(target)
+                Stream::initiating_by_way_of(target, config, purpose.clone(), ids, secured, begun)
             }
             None => Stream::receiving(config, ids, secured, begun),
         })
@@ -1120,6 +1120,7 @@ fn concerns_federation(event: &Event) -> bool {
         Event::Identified(_)
         | Event::Bidirectional
         | Event::Multiplexes
+        | Event::Pipelines
         | Event::OldBidiNamespace
         | Event::SaslFailed { .. }
         | Event::KeyReceived(_)

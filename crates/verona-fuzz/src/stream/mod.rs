@@ -18,8 +18,8 @@ use verona_proto::policy::{
 use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
 use verona_proto::stanza::{Admitted, Destination, Stanza, StanzaKind};
 use verona_proto::stream::{
-    Check, Command, Event, Input, Memory, Output, Purpose, Role, Secured, Stream, StreamConfig,
-    StreamError, StreamIds, Ticket,
+    Check, Command, Event, Input, Memory, Output, Pace, Purpose, Role, Secured, Stream,
+    StreamConfig, StreamError, StreamIds, Ticket,
 };
 
 use crate::choices::Choices;
@@ -242,6 +242,7 @@ impl Play {
                             pair,
                             external,
                             bidi,
+                            pace: Pace::Stepwise,
                             resume: Vec::new(),
                         }
                     }
@@ -543,6 +544,7 @@ impl Play {
             }
             Event::Identified(_)
             | Event::Multiplexes
+            | Event::Pipelines
             | Event::OldBidiNamespace
             | Event::Managed { .. }
             | Event::ResumeRequested { .. }

@@ -12,7 +12,7 @@ use crate::grounds::Assurance;
 use crate::learned::Topic;
 use crate::limits::Limit;
 use crate::stanza::{Reason, StanzaCondition, StreamCondition};
-use crate::stream::{Cause, Check, Fault, Purpose, StreamError, TheirWords, Ticket};
+use crate::stream::{Cause, Check, Fault, Pace, Purpose, StreamError, TheirWords, Ticket};
 
 /// One search for a stream to a remote domain.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) enum Aim {
         external: bool,
         /// Whether bidi is requested: not again after it made the peer hang up (BIDI-69).
         bidi: bool,
+        /// Whether the peer's answers are waited for: they are when it went wrong without.
+        pace: Pace,
     },
     /// To have a key checked (D-08).
     Verify(VerificationKey, Check),
@@ -190,7 +192,20 @@ impl Attempt {
         };
         let (sasl_failed, dialback_failed) = (failed_at(Cause::Sasl), failed_at(Cause::Dialback));
         let restart_failed = failed_at(Cause::Restart);
-        if let Aim::Carry { external, bidi } = &mut self.aim {
+        if let Aim::Carry {
+            external,
+            bidi,
+            pace,
+        } = &mut self.aim
+        {
+            //= STREAM-60
+            // Whatever it was: what was said ahead of its turn may be the cause, and is not what the peer is judged by.
+            if *pace == Pace::Ahead && !failed_at(Cause::Identity) {
+                *pace = Pace::Stepwise;
+                self.given_up
+                    .push((Topic::Pipelining, "it hung up where we did not wait for it"));
+                return self.connect_first(target, rest);
+            }
             //= SASL-20
             //= BIDI-47
             // The peer hung up at <auth/>: once more without it (P12).
@@ -287,13 +302,15 @@ impl Attempt {
     }
 
     fn restore_left_out(&mut self) -> bool {
-        let Aim::Carry { external, bidi } = &mut self.aim else {
+        let Aim::Carry { external, bidi, .. } = &mut self.aim else {
             return false;
         };
         match self.left_out.pop() {
             Some(Topic::External) => *external = true,
             Some(Topic::Bidi) => *bidi = true,
-            Some(Topic::OldBidiNamespace | Topic::Requests) | None => return false,
+            Some(Topic::OldBidiNamespace | Topic::Requests | Topic::Pipelining) | None => {
+                return false;
+            }
         }
         true
     }
@@ -361,10 +378,15 @@ impl Attempt {
     /// What the stream is opened for; `resume` is the lost one that it is to take up.
     pub(super) fn purpose(&self, resume: Vec<Ticket>) -> Purpose {
         match &self.aim {
-            Aim::Carry { external, bidi } => Purpose::Carry {
+            Aim::Carry {
+                external,
+                bidi,
+                pace,
+            } => Purpose::Carry {
                 pair: self.pair.clone(),
                 external: *external,
                 bidi: *bidi,
+                pace: *pace,
                 resume,
             },
             Aim::Verify(_, check) => Purpose::Verify {

@@ -29,6 +29,16 @@ pub(super) fn learn(learned: &Learned, record: &Record, event: &Event, now: Inst
                 learned.note(remote, Topic::External, Outcome::Refused, text, now);
             }
         }
+        //= STREAM-60
+        Event::Pipelines => {
+            // What it announced when it died of it the last time counts for nothing.
+            if let Some(remote) = dialled(record)
+                && learned.outcome(remote, Topic::Pipelining, now) != Some(Outcome::HangsUp)
+            {
+                let text = "it announced that it need not be waited for";
+                learned.note(remote, Topic::Pipelining, Outcome::Works, text, now);
+            }
+        }
         //= BIDI-76
         Event::KeyReceived(_) => {
             if let Some(remote) = dialled(record) {

@@ -262,6 +262,7 @@ impl Federation {
             Event::Identified(_)
             | Event::OldBidiNamespace
             | Event::Multiplexes
+            | Event::Pipelines
             | Event::SaslFailed { .. }
             | Event::Revoked { .. }
             | Event::Departed { .. }
@@ -467,7 +468,7 @@ impl Federation {
         let name = self.forget_live_lost_stream(stream, now);
         match (remains.lost, name) {
             (Some(lost), _) => self.suspend(lost, end, now),
-            (None, Some(name)) => self.refuse_claim(&name, now),
+            (None, Some(name)) => self.settle_claims_of(&name, now),
             (None, None) => {}
         }
         self.serve_expecting(expected, stream, now);

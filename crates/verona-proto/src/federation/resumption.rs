@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempt::{Aim, Attempt};
 use super::{AttemptKey, Command, Federation, Phase, Report, Route, StreamKey};
 use crate::addr::{Domain, DomainPair};
 use crate::carriage::{Carriage, Left};
@@ -405,6 +404,11 @@ impl Federation {
             (Role::Receiving, true) => now + PATIENCE,
             (Role::Initiating | Role::Receiving, false) => until,
         };
+        // Nothing of ours is in question: the peer asks if something of its is.
+        if end == StreamEnd::Clean && !waits {
+            self.remember(lost.ticket, lost.pair, lost.role, (now, until));
+            return self.settle_claims_of(&name, now);
+        }
         let pair = lost.pair.clone();
         self.lost.insert(Suspended {
             lost,
@@ -455,8 +459,8 @@ impl Federation {
         Some(name)
     }
 
-    /// A stream has ended and left nothing: whoever waits to take it up is told so at once.
-    pub(super) fn refuse_claim(&mut self, name: &Name, now: Instant) {
+    /// A stream has ended, and whoever waits to take it up is told at once how far we came, or that nothing is left.
+    pub(super) fn settle_claims_of(&mut self, name: &Name, now: Instant) {
         if let Some(claim) = self.lost.claims.remove(name) {
             self.settle_claim(name, claim, now);
         }
@@ -555,14 +559,11 @@ impl Federation {
                 if let Some(until) = self.backoff.until(&pair, now) {
                     return self.seek_lost_stream_later(name, until);
                 }
-                let aim = Aim::Carry {
-                    external: true,
-                    bidi: true,
-                };
+                let sought = self.carrying_attempt(&pair, now);
                 self.commands
                     .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
                 // Noted before it begins: it is wanted.
-                let key = self.add_attempt(Attempt::new(pair, aim), now);
+                let key = self.add_attempt(sought, now);
                 if let Some(suspended) = self.lost.suspended.get_mut(name) {
                     suspended.attempt = Some(key);
                 }

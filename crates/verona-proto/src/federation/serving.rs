@@ -13,6 +13,7 @@ use crate::limits::seconds;
 use crate::outbox::Drain;
 use crate::policy::{BidiPolicy, Federate, PeerPolicy, UseLearned};
 use crate::stanza::{Reason, Undelivered};
+use crate::stream::Pace;
 
 impl Federation {
     /// Finds a way for a queue: a stream that may carry it, one that may be asked, or an attempt.
@@ -36,8 +37,7 @@ impl Federation {
             return self.carry(pair, drain, stream);
         }
         let known = |topic| self.known(&policy, pair.remote().domain(), topic, now);
-        let (bidi, external) = (known(Topic::Bidi), known(Topic::External));
-        let requests = known(Topic::Requests);
+        let (bidi, requests) = (known(Topic::Bidi), known(Topic::Requests));
         let (streams, reached) = (&self.streams, &self.reached);
         if let Some(stream) = reuse::stream_for(&pair, streams, &policy, requests, reached) {
             self.commands.push_back(Command::Request {
@@ -73,26 +73,39 @@ impl Federation {
         match self.backoff.until(&pair, now) {
             Some(until) => self.wait(pair, Route::Resting { drain, until }, now),
             None => {
-                let hangs_up = |outcome| outcome == Some(Outcome::HangsUp);
-                let aim = Aim::Carry {
-                    //= SASL-20
-                    external: !hangs_up(external),
-                    //= BIDI-69
-                    bidi: !hangs_up(bidi),
-                };
-                let lessons = [(Topic::Bidi, bidi), (Topic::External, external)];
-                let left_out = lessons
-                    .into_iter()
-                    .filter(|(_, outcome)| hangs_up(*outcome))
-                    .map(|(topic, _)| topic)
-                    .collect();
-                let attempt = Attempt::new(pair.clone(), aim).leaving_out(left_out);
+                let attempt = self.carrying_attempt(&pair, now);
                 let attempt = self.attempt(attempt, now);
                 self.commands
                     .push_back(Command::Report(Report::Seeking { pair: pair.clone() }));
                 self.wait(pair, Route::Seeking { drain, attempt }, now);
             }
         }
+    }
+
+    /// An attempt to find a stream for a pair, as experience says that its peer takes it.
+    pub(super) fn carrying_attempt(&self, pair: &DomainPair, now: Instant) -> Attempt {
+        let remote = pair.remote().domain();
+        let policy = self.policy.for_peer(remote);
+        let known = |topic| (topic, self.known(&policy, remote, topic, now));
+        let hangs_up = |(_, outcome)| outcome == Some(Outcome::HangsUp);
+        let works = |(_, outcome)| outcome == Some(Outcome::Works);
+        let lessons = [known(Topic::Bidi), known(Topic::External)];
+        let [bidi, external] = lessons;
+        let left_out = lessons.into_iter().filter(|lesson| hangs_up(*lesson));
+        let left_out = left_out.map(|(topic, _)| topic).collect();
+        let aim = Aim::Carry {
+            //= SASL-20
+            external: !hangs_up(external),
+            //= BIDI-69
+            bidi: !hangs_up(bidi),
+            //= STREAM-60
+            // It took all of it before.
+            pace: match works(known(Topic::Pipelining)) && works(bidi) && works(external) {
+                true => Pace::Ahead,
+                false => Pace::Stepwise,
+            },
+        };
+        Attempt::new(pair.clone(), aim).leaving_out(left_out)
     }
 
     /// What experience says of a peer, where the operator lets it count.

@@ -354,6 +354,7 @@ impl Streams {
             | Event::ResumeRequested { .. }
             | Event::Resumed { .. }
             | Event::OldBidiNamespace
+            | Event::Pipelines
             | Event::SaslFailed { .. }
             | Event::KeyReceived(_)
             | Event::Revoked { .. }

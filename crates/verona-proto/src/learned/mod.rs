@@ -52,15 +52,18 @@ pub enum Topic {
     External,
     /// Further pairs on one stream, in both directions (XEP-0220 §2.6, XEP-0288 §2.2).
     Requests,
+    /// A whole negotiation without waiting for the answers (XEP-0305).
+    Pipelining,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Bidi,
         Self::OldBidiNamespace,
         Self::External,
         Self::Requests,
+        Self::Pipelining,
     ];
 
     /// Its name in files and on screens.
@@ -71,6 +74,7 @@ impl Topic {
             Self::OldBidiNamespace => "old_bidi_namespace",
             Self::External => "external",
             Self::Requests => "requests",
+            Self::Pipelining => "pipelining",
         }
     }
 

@@ -87,6 +87,11 @@ impl Offer {
             Offered::Acknowledgements => management::write_offer(out, false),
             Offered::Resumption => management::write_offer(out, true),
         }
+        //= STREAM-60
+        // Whoever knows us need not wait for this.
+        Tag::new(out, "pipelining")
+            .attribute("xmlns", ns::PIPELINING)
+            .empty();
         self.limits.write(out);
         end(out, "stream:features");
     }
@@ -101,6 +106,7 @@ pub(super) struct Features {
     pub(super) dialback: bool,
     pub(super) multiplex: bool,
     pub(super) management: Offered,
+    pub(super) pipelining: bool,
     pub(super) limits: Announced,
 }
 
@@ -127,6 +133,8 @@ impl Features {
                 //= DB-30
                 ("dialback", ns::DIALBACK_FEATURE) => features.dialback = true,
                 ("multiplex", ns::MULTIPLEX) => features.multiplex = true,
+                //= STREAM-60
+                ("pipelining", ns::PIPELINING) => features.pipelining = true,
                 //= STREAM-30
                 (_, _) => {}
             }

@@ -1,6 +1,10 @@
 //! Negotiation when we opened the stream: one type per wait.
 //!
 //! Everything learnt before TLS is dropped at TLS, because it lives in the types of the waits before (TLS-10).
+//!
+//! With a peer that is known to cope ([`Pace::Ahead`]) what comes next is on its way before its turn ([`Sent`]); the waits
+//! and what is decided in them are the same. Nothing goes ahead of the TLS handshake but what is in the clear anyway, and
+//! no stanza ahead of the last features.
 
 use std::time::Instant;
 
@@ -15,8 +19,9 @@ use super::management::{Management, Offered};
 use super::open::{Open, Opening};
 use super::verifying::Verifying;
 use super::{
-    Cause, Event, Flow, Output, Peer, Purpose, Role, Secured, StreamError, sasl, starttls,
+    Cause, Event, Flow, Output, Pace, Peer, Purpose, Role, Secured, StreamError, sasl, starttls,
 };
+use crate::addr::Domain;
 use crate::authorizations::Authorizations;
 use crate::grounds::{Assurance, Consent, Identity};
 use crate::limits::{Limit, seconds};
@@ -73,16 +78,43 @@ pub(super) struct AwaitSaslOutcome {
     secured: Secured,
     header: Header,
     agreed: Agreed,
+    /// The header behind it.
+    restart: Sent,
     deadline: Instant,
 }
 
 /// How far the connection has come.
 #[derive(Debug)]
 enum Stage {
-    Plain,
-    Secured(Secured),
+    Plain {
+        starttls: Sent,
+    },
+    Secured {
+        secured: Secured,
+        authentication: Authentication,
+    },
     //= BIDI-44
-    Authenticated { secured: Secured, agreed: Agreed },
+    Authenticated {
+        secured: Secured,
+        agreed: Agreed,
+    },
+}
+
+/// Whether what comes next in good order is written already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// It has its turn.
+    InTurn,
+    /// It went ahead of the peer's answer.
+    Ahead,
+}
+
+/// The same for `<bidi/>`, `<auth/>` and the header behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Authentication {
+    InTurn,
+    /// They went ahead, with bidi or without.
+    Ahead(Flow),
 }
 
 impl Agreed {
@@ -109,7 +141,7 @@ impl Agreed {
 impl Stage {
     fn cause(&self) -> Cause {
         match self {
-            Self::Plain | Self::Secured(_) => Cause::Stream,
+            Self::Plain { .. } | Self::Secured { .. } => Cause::Stream,
             Self::Authenticated { .. } => Cause::Restart,
         }
     }
@@ -137,11 +169,14 @@ impl Phase {
             Purpose::Carry { .. } => context.negotiation_deadline(now),
             Purpose::Verify { .. } => now + seconds(context.policy.limits.verification_seconds),
         };
-        write_header(&purpose, context);
+        //= BIDI-68
+        let stage = match secured {
+            Some(secured) => begin_secured(&purpose, secured, context, now),
+            None => begin_plain(&purpose, context),
+        };
         Self::Header(AwaitHeader {
             purpose,
-            //= BIDI-68
-            stage: secured.map_or(Stage::Plain, Stage::Secured),
+            stage,
             deadline,
         })
     }
@@ -183,13 +218,13 @@ impl Phase {
         }
     }
 
-    pub(super) fn on_secured(self, secured: Secured, context: &mut Context, _now: Instant) -> Self {
+    pub(super) fn on_secured(self, secured: Secured, context: &mut Context, now: Instant) -> Self {
         match self {
             Self::Secured(AwaitSecured { purpose, deadline }) => {
-                write_header(&purpose, context);
+                let stage = begin_secured(&purpose, secured, context, now);
                 Self::Header(AwaitHeader {
                     purpose,
-                    stage: Stage::Secured(secured),
+                    stage,
                     deadline,
                 })
             }
@@ -287,7 +322,7 @@ impl AwaitFeatures {
         let features = Features::read(element);
         // The latest features tell: before authentication a peer may take less.
         context.peer_limits = match &self.stage {
-            Stage::Plain | Stage::Secured(_) => features.limits.of_stranger(),
+            Stage::Plain { .. } | Stage::Secured { .. } => features.limits.of_stranger(),
             Stage::Authenticated { .. } => features.limits,
         };
         let Self {
@@ -297,11 +332,22 @@ impl AwaitFeatures {
             deadline,
         } = self;
         match stage {
-            Stage::Plain => on_plain(purpose, features, header, deadline, context, now),
-            Stage::Secured(secured) => on_secured(
+            Stage::Plain {
+                starttls: Sent::Ahead,
+            } => Ok(super::Phase::Initiating(Phase::Proceed(AwaitProceed {
+                purpose,
+                deadline,
+            }))),
+            Stage::Plain {
+                starttls: Sent::InTurn,
+            } => on_plain(purpose, features, header, deadline, context, now),
+            Stage::Secured {
+                secured,
+                authentication,
+            } => on_secured(
                 purpose,
                 features,
-                Some(secured),
+                (Some(secured), authentication),
                 header,
                 deadline,
                 context,
@@ -359,7 +405,10 @@ impl AwaitSaslOutcome {
             //= SASL-15
             //= SASL-18
             context.restart = Some(Restart::Now);
-            write_header(&self.purpose, context);
+            match self.restart {
+                Sent::InTurn => write_header(&self.purpose, context),
+                Sent::Ahead => {}
+            }
             return Ok(super::Phase::Initiating(Phase::Header(AwaitHeader {
                 purpose: self.purpose,
                 stage: Stage::Authenticated {
@@ -373,6 +422,15 @@ impl AwaitSaslOutcome {
             context.event(Event::SaslFailed {
                 text: sasl::read_failure(element),
             });
+            // It cannot make sense of the header that is on its way, so this stream is of no use.
+            if self.restart == Sent::Ahead {
+                return Err(StreamError::peer(
+                    StreamCondition::NotAuthorized,
+                    "the peer refused our certificate, which it took before",
+                )
+                .at(Cause::Sasl)
+                .quietly());
+            }
             //= SASL-20
             //= BIDI-46
             return request(
@@ -409,14 +467,89 @@ fn on_plain(
             deadline,
         })));
     }
-    on_secured(purpose, features, None, header, deadline, context, now)
+    let secured = (None, Authentication::InTurn);
+    on_secured(purpose, features, secured, header, deadline, context, now)
+}
+
+/// The header of a connection in the clear, and to a peer that is known to take it, `<starttls/>` with it.
+fn begin_plain(purpose: &Purpose, context: &mut Context) -> Stage {
+    write_header(purpose, context);
+    //= STREAM-60
+    let starttls = match (purpose.pace(), context.policy.tls) {
+        (Pace::Ahead, TlsPolicy::Required) => {
+            context.write(starttls::write_request);
+            Sent::Ahead
+        }
+        (Pace::Ahead, TlsPolicy::Optional) | (Pace::Stepwise, _) => Sent::InTurn,
+    };
+    Stage::Plain { starttls }
+}
+
+/// The header of a protected connection, and to a peer that is known to take it, all that leads to the next one: if its
+/// certificate is that of the peer.
+fn begin_secured(
+    purpose: &Purpose,
+    secured: Secured,
+    context: &mut Context,
+    now: Instant,
+) -> Stage {
+    write_header(purpose, context);
+    let authentication = match purpose {
+        Purpose::Carry {
+            pair,
+            external: true,
+            bidi,
+            pace: Pace::Ahead,
+            ..
+        } if secured.own_certificate
+            && context.policy.federate == Federate::Allow
+            && identity(Some(&secured), pair.remote().domain(), context, now).is_ok() =>
+        {
+            let flow = match (bidi, context.policy.bidi) {
+                (true, BidiPolicy::Auto) => Flow::Bidirectional,
+                (true, BidiPolicy::Off) | (false, _) => Flow::Unidirectional,
+            };
+            let multiplex = context.policy.multiplex != Multiplex::Off;
+            let management = Offered::Resumption.under(context.policy.management);
+            authenticate(
+                pair.local().domain(),
+                flow,
+                (multiplex, management),
+                context,
+            );
+            write_header(purpose, context);
+            Authentication::Ahead(flow)
+        }
+        Purpose::Carry { .. } | Purpose::Verify { .. } => Authentication::InTurn,
+    };
+    Stage::Secured {
+        secured,
+        authentication,
+    }
+}
+
+/// On which grounds the server at the other end is the one that we want.
+fn identity(
+    secured: Option<&Secured>,
+    remote: &Domain,
+    context: &Context,
+    now: Instant,
+) -> Result<Identity, Unproven> {
+    trust::dialled(
+        secured.map(|secured| &secured.certificate),
+        remote,
+        context.assurance,
+        &context.policy,
+        context.before(remote, now),
+        now,
+    )
 }
 
 /// Features on the stream as it will stay: ask for bidi, and prove ourselves.
 fn on_secured(
     purpose: Purpose,
     features: Features,
-    secured: Option<Secured>,
+    (secured, authentication): (Option<Secured>, Authentication),
     header: Header,
     deadline: Instant,
     context: &mut Context,
@@ -428,15 +561,7 @@ fn on_secured(
         Some(secured) => context.certified(&secured.certificate, remote, now),
         None => Err(Unproven::Unencrypted),
     };
-    let identity = trust::dialled(
-        secured.as_ref().map(|secured| &secured.certificate),
-        remote,
-        context.assurance,
-        &context.policy,
-        context.before(remote, now),
-        now,
-    )
-    .map_err(unproven);
+    let identity = identity(secured.as_ref(), remote, context, now).map_err(unproven);
     context.event(Event::Identified(Peer {
         local: pair.local().domain().clone(),
         remote: Some(pair.remote().domain().clone()),
@@ -483,6 +608,9 @@ fn on_secured(
     if multiplexes {
         context.event(Event::Multiplexes);
     }
+    if features.pipelining {
+        context.event(Event::Pipelines);
+    }
     match features.bidi {
         Some(BidiSeen::OldNamespace) => context.event(Event::OldBidiNamespace),
         Some(BidiSeen::Standard) | None => {}
@@ -490,19 +618,15 @@ fn on_secured(
     //= BIDI-07
     //= BIDI-08
     //= BIDI-81
-    let flow =
-        match features.bidi.is_some() && bidi_wanted && context.policy.bidi == BidiPolicy::Auto {
-            true => {
-                let limits = Announced {
-                    max_bytes: Some(context.policy.limits.stanza_bytes_max),
-                    idle_seconds: None,
-                };
-                let multiplex = features.multiplex && multiplexes;
-                context.write(|out| bidi::write_request(out, limits, multiplex, management));
-                Flow::Bidirectional
-            }
-            false => Flow::Unidirectional,
-        };
+    let flow = match authentication {
+        Authentication::InTurn if bidi_wanted && context.policy.bidi == BidiPolicy::Auto => {
+            offered_flow(&features)
+        }
+        Authentication::InTurn => Flow::Unidirectional,
+        // What it does not offer it does not agree to, asked or not.
+        Authentication::Ahead(Flow::Bidirectional) => offered_flow(&features),
+        Authentication::Ahead(Flow::Unidirectional) => Flow::Unidirectional,
+    };
     let agreed = Agreed {
         flow,
         identity,
@@ -510,23 +634,62 @@ fn on_secured(
         dialback: features.dialback,
         management,
     };
-    match secured {
+    let extras = (features.multiplex && multiplexes, management);
+    let local = pair.local().domain();
+    let (secured, restart) = match (secured, authentication) {
+        // Whether it offers it or not: the answer comes.
+        (Some(secured), Authentication::Ahead(_)) => (secured, Sent::Ahead),
         //= SASL-06
-        Some(secured) if features.external && secured.own_certificate && external => {
-            //= BIDI-09
-            //= SASL-01
-            context.write(|out| sasl::write_auth(out, pair.local().domain()));
-            Ok(super::Phase::Initiating(Phase::SaslOutcome(
-                AwaitSaslOutcome {
-                    purpose,
-                    secured,
-                    header,
-                    agreed,
-                    deadline,
-                },
-            )))
+        (Some(secured), Authentication::InTurn)
+            if features.external && secured.own_certificate && external =>
+        {
+            authenticate(local, flow, extras, context);
+            (secured, Sent::InTurn)
         }
-        secured @ (Some(_) | None) => request(purpose, secured, &header, agreed, context, now),
+        (secured @ (Some(_) | None), Authentication::InTurn | Authentication::Ahead(_)) => {
+            request_bidi(flow, extras, context);
+            return request(purpose, secured, &header, agreed, context, now);
+        }
+    };
+    Ok(super::Phase::Initiating(Phase::SaslOutcome(
+        AwaitSaslOutcome {
+            purpose,
+            secured,
+            header,
+            agreed,
+            restart,
+            deadline,
+        },
+    )))
+}
+
+/// Which ways stanzas may flow, where both are wanted.
+fn offered_flow(features: &Features) -> Flow {
+    match features.bidi {
+        Some(BidiSeen::Standard | BidiSeen::OldNamespace) => Flow::Bidirectional,
+        None => Flow::Unidirectional,
+    }
+}
+
+/// Asks for bidi, if it is wanted, and shows who we are.
+fn authenticate(local: &Domain, flow: Flow, extras: (bool, Offered), context: &mut Context) {
+    request_bidi(flow, extras, context);
+    //= BIDI-09
+    //= SASL-01
+    context.write(|out| sasl::write_auth(out, local));
+}
+
+/// Asks for bidi, if it is wanted; says with it whether we cope with many pairs, and take up lost streams.
+fn request_bidi(flow: Flow, (multiplex, management): (bool, Offered), context: &mut Context) {
+    match flow {
+        Flow::Bidirectional => {
+            let limits = Announced {
+                max_bytes: Some(context.policy.limits.stanza_bytes_max),
+                idle_seconds: None,
+            };
+            context.write(|out| bidi::write_request(out, limits, multiplex, management));
+        }
+        Flow::Unidirectional => {}
     }
 }
 

@@ -86,6 +86,8 @@ pub enum Purpose {
         external: bool,
         /// Whether bidi may be requested; not after it made the peer hang up (BIDI-69).
         bidi: bool,
+        /// Whether the peer's answers are waited for.
+        pace: Pace,
         /// The lost streams to take up again.
         resume: Vec<Ticket>,
     },
@@ -98,12 +100,32 @@ pub enum Purpose {
     },
 }
 
+/// How a stream that we open is negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// What is asked for waits for the features that offer it.
+    #[default]
+    Stepwise,
+    /// What is sure to come next is sent at once, within what is protected alike: `<starttls/>` with the first header,
+    /// then `<bidi/>`, `<auth/>` and the header behind them with the second one (XEP-0305). For a peer that offered all
+    /// of it the last time, and said that it copes.
+    Ahead,
+}
+
 impl Purpose {
     /// The pair of the stream's header.
     #[must_use]
     pub fn pair(&self) -> &DomainPair {
         match self {
             Self::Carry { pair, .. } | Self::Verify { pair, .. } => pair,
+        }
+    }
+
+    /// Whether the peer's answers are waited for.
+    pub(super) fn pace(&self) -> Pace {
+        match self {
+            Self::Carry { pace, .. } => *pace,
+            Self::Verify { .. } => Pace::Stepwise,
         }
     }
 }

@@ -42,7 +42,7 @@ use verona_xml::{Element, Head, Scan, Scanner};
 pub use crate::authorizations::{Flow, Granted, Role};
 pub use context::{Attestations, Memory, StreamConfig, StreamIds};
 pub use error::{Cause, Fault, StreamError, TheirWords, Wire};
-pub use input::{Check, Command, Input, Purpose, Secured};
+pub use input::{Check, Command, Input, Pace, Purpose, Secured};
 pub use management::{ResumePoint, Ticket};
 pub use open::ANSWERS_FOR;
 pub use output::{Event, KeyCheck, Output, Peer};
@@ -84,23 +84,50 @@ impl Stream {
         secured: Option<Secured>,
         now: Instant,
     ) -> Self {
-        let policy = config.policy.for_peer(purpose.pair().remote().domain());
-        let mut context = Context::new(Role::Initiating, config, ids, policy, now);
-        context.principal = Some(purpose.pair().clone());
-        let phase = initiating::Phase::start(purpose, secured, &mut context, now);
-        Self::new(Phase::Initiating(phase), context)
+        let context = Self::dialling(&purpose, config, ids, now);
+        Self::begin(purpose, secured, context, now)
     }
 
     /// The same, on a connection to this endpoint: how sure the way to it is counts for who may be there, and one whose
     /// certificate DNS names must show it (DNS-15).
     #[must_use]
-    pub fn by_way_of(mut self, target: &Target) -> Self {
-        self.context.assurance = target.assurance;
+    pub fn initiating_by_way_of(
+        target: &Target,
+        config: Arc<StreamConfig>,
+        purpose: Purpose,
+        ids: StreamIds,
+        secured: Option<Secured>,
+        now: Instant,
+    ) -> Self {
+        let mut context = Self::dialling(&purpose, config, ids, now);
+        context.assurance = target.assurance;
         //= DNS-15
         if !target.tlsa.records().is_empty() {
-            self.context.policy.tls = TlsPolicy::Required;
+            context.policy.tls = TlsPolicy::Required;
         }
-        self
+        Self::begin(purpose, secured, context, now)
+    }
+
+    fn dialling(
+        purpose: &Purpose,
+        config: Arc<StreamConfig>,
+        ids: StreamIds,
+        now: Instant,
+    ) -> Context {
+        let policy = config.policy.for_peer(purpose.pair().remote().domain());
+        let mut context = Context::new(Role::Initiating, config, ids, policy, now);
+        context.principal = Some(purpose.pair().clone());
+        context
+    }
+
+    fn begin(
+        purpose: Purpose,
+        secured: Option<Secured>,
+        mut context: Context,
+        now: Instant,
+    ) -> Self {
+        let phase = initiating::Phase::start(purpose, secured, &mut context, now);
+        Self::new(Phase::Initiating(phase), context)
     }
 
     /// A connection was accepted: we are the receiving entity. `secured` when TLS came first (XEP-0368).

@@ -45,6 +45,8 @@ pub enum Event {
     Bidirectional,
     /// The peer announced that it copes with many pairs and reverse requests (house rule: only veronas do).
     Multiplexes,
+    /// The server that we dialled announced that what we say need not wait for its answers (XEP-0305).
+    Pipelines,
     /// The peer offers bidi under the namespace of the request, and only there (BIDI-04).
     OldBidiNamespace,
     /// SASL EXTERNAL was refused; dialback follows on the same stream (SASL-20).

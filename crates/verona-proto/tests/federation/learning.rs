@@ -85,6 +85,106 @@ fn a_peer_that_hung_up_at_auth_is_not_asked_again() {
     );
 }
 
+/// A peer with which a whole negotiation went well, and which need not be waited for.
+fn met(topics: &[Topic]) -> World {
+    let world = World::new();
+    for topic in topics {
+        let peer = domain("capulet.lit");
+        world
+            .learned
+            .note(&peer, *topic, Outcome::Works, "", world.now);
+    }
+    world
+}
+
+const SAID_ALL: [Topic; 3] = [Topic::Pipelining, Topic::External, Topic::Bidi];
+
+#[test]
+fn a_peer_that_took_all_of_it_before_is_not_waited_for() {
+    //= STREAM-60
+    for left_out in 0..=SAID_ALL.len() {
+        let mut topics = SAID_ALL.to_vec();
+        let is_ahead = left_out == topics.len();
+        if !is_ahead {
+            topics.remove(left_out);
+        }
+        let mut world = met(&topics);
+        world.want(PAIR, &["1"]);
+        let suffix = if is_ahead { " ahead" } else { "" };
+        assert_eq!(
+            world.discovered(1, &["192.0.2.1:5269"]),
+            [format!(
+                "connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit{suffix}"
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_peer_announces_that_it_need_not_be_waited_for_and_who_only_claims_to_be_it_does_not() {
+    //= STREAM-60
+    let mut world = World::new();
+    world.accept(3, "capulet.lit");
+    world.event(3, Event::Pipelines);
+    assert_eq!(world.knows(Topic::Pipelining), None);
+    world.want(PAIR, &["1"]);
+    world.reach(1, 7, "capulet.lit");
+    world.event(7, Event::Pipelines);
+    assert_eq!(world.knows(Topic::Pipelining), Some(Outcome::Works));
+}
+
+#[test]
+fn a_peer_that_hangs_up_where_it_is_not_waited_for_is_asked_step_by_step_at_once_and_for_a_day() {
+    //= STREAM-60
+    let mut world = met(&SAID_ALL);
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, Some(7));
+    assert_eq!(
+        world.failed(7, Cause::Sasl),
+        ["connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit"]
+    );
+    assert_eq!(
+        world.knows(Topic::Pipelining),
+        Some(Outcome::Works),
+        "it may be down for all we know"
+    );
+    world.connected(1, Some(8));
+    world.identified(8, "capulet.lit");
+    // What it says of itself counts for less than what it does.
+    world.event(8, Event::Pipelines);
+    world.granted(8, Direction::Outbound, PAIR);
+    assert_eq!(world.knows(Topic::Pipelining), Some(Outcome::HangsUp));
+    assert_eq!(
+        world.knows(Topic::External),
+        Some(Outcome::Works),
+        "it took our certificate in its turn"
+    );
+    world.event(8, Event::Pipelines);
+    assert_eq!(world.knows(Topic::Pipelining), Some(Outcome::HangsUp));
+    world.write_all(PAIR);
+    world.end(8, &[PAIR]);
+    world.want(PAIR, &["2"]);
+    assert_eq!(
+        world.discovered(2, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 2 to carry montague.lit~capulet.lit"]
+    );
+}
+
+#[test]
+fn a_server_that_is_not_the_one_that_we_want_is_not_asked_once_more() {
+    //= STREAM-60
+    let mut world = met(&SAID_ALL);
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, Some(7));
+    let said = world.failed(7, Cause::Identity);
+    assert!(
+        !said.iter().any(|command| command.starts_with("connect")),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn a_stanza_that_overtakes_its_stream_header_costs_one_connection() {
     //= BIDI-77

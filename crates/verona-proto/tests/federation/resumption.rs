@@ -123,10 +123,19 @@ fn nothing_on_its_way_is_told_to_the_peer_if_something_was_lately() {
         NOTHING,
         "it ended in good order"
     );
-    assert_eq!(world.federation.suspended(), 1, "and can be asked for");
-    assert_eq!(world.pass(119), NOTHING);
-    assert_eq!(world.pass(1), ["settled 0"; 0]);
-    assert_eq!(world.federation.suspended(), 0);
+    assert_eq!(world.federation.suspended(), 0, "nothing waits");
+    world.want(PAIR, &["2"]);
+    assert_eq!(
+        world.discovered(2, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 2 to carry montague.lit~capulet.lit"],
+        "nor is anything asked for"
+    );
+    // But the peer may have something in question.
+    world.accept_bidi(9, PAIR);
+    assert_eq!(world.claim(9, "s7", 10), ["settled 0", "resume 9 s7 h=7"]);
+    world.pass(120);
+    world.accept_bidi(11, CONFERENCE);
+    assert_eq!(world.claim(11, "s7", 10), ["resume 11 nothing"]);
 }
 
 #[test]

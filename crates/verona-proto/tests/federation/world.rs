@@ -21,7 +21,7 @@ use verona_proto::policy::{PeerPolicy, Policy};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
-    Cause, Check, Event, Fault, Granted, KeyCheck, Peer, Purpose, Role, StreamError, Ticket,
+    Cause, Check, Event, Fault, Granted, KeyCheck, Pace, Peer, Purpose, Role, StreamError, Ticket,
 };
 use verona_proto::trust::Unproven;
 
@@ -492,6 +492,7 @@ pub(crate) fn aim(purpose: &Purpose) -> String {
             pair,
             external,
             bidi,
+            pace,
             resume,
         } => {
             let mut text = format!("carry {pair}");
@@ -502,6 +503,10 @@ pub(crate) fn aim(purpose: &Purpose) -> String {
                 if !wanted {
                     write!(text, " without {name}").unwrap();
                 }
+            }
+            match pace {
+                Pace::Stepwise => {}
+                Pace::Ahead => text.push_str(" ahead"),
             }
             text
         }

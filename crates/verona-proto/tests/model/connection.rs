@@ -10,7 +10,7 @@ use verona_proto::learned::Learned;
 use verona_proto::stanza::condition::StanzaCondition;
 use verona_proto::stanza::{Destination, Stanza, StanzaKind};
 use verona_proto::stream::{
-    Check, Event, Granted, Input, Output, Purpose, Stream, StreamConfig, StreamIds,
+    Check, Event, Granted, Input, Output, Pace, Purpose, Stream, StreamConfig, StreamIds,
 };
 
 use crate::names::{Name, Pair, Pairs};
@@ -75,6 +75,7 @@ impl Connection {
                     pair: domains(&hosts, pair),
                     external,
                     bidi,
+                    pace: Pace::Stepwise,
                     resume: Vec::new(),
                 };
                 Stream::initiating(Arc::clone(config), purpose, ids, None, at)

@@ -9,7 +9,7 @@
 //! | `disconnect` | the connection shall end |
 //! | `attest DOMAIN` | what DNS and the web say of the peer's certificate shall be found out |
 //! | `identified LOCAL~REMOTE certified` or `… uncertified` | who is there, and whether its certificate says so |
-//! | `bidirectional`, `multiplexes`, `sasl failed`, `irregular` | |
+//! | `bidirectional`, `multiplexes`, `pipelines`, `sasl failed`, `irregular` | |
 //! | `verify SENDER → TARGET id=ID key=KEY` | a key must be checked elsewhere |
 //! | `vouched ORIGINATING → RECEIVING valid` or `… invalid` | we answered for a key |
 //! | `granted inbound SENDER → TARGET GROUNDS` or `granted outbound …` | |
@@ -103,6 +103,7 @@ fn words(event: &Event) -> String {
         ),
         Event::Bidirectional => "bidirectional".into(),
         Event::Multiplexes => "multiplexes".into(),
+        Event::Pipelines => "pipelines".into(),
         Event::Managed { id, .. } => {
             format!("managed {}", id.as_deref().unwrap_or("without a name"))
         }

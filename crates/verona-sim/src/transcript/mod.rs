@@ -33,7 +33,7 @@
 //! *Stream:* `ROLE` is `initiating`, `receiving` or `verifying`. Keys: `hosts`, `pair=LOCAL~REMOTE` (unless
 //! receiving), `check=ID/KEY` (verifying), `secured=CERTIFICATE` (TLS came first), `own=no` (we have no certificate),
 //! `ids` (of our headers, in order), `secret`, `issued=KEY,…` (keys that we made on other streams within the last 90 s; others
-//! are not vouched for), `met=ID,…` (ids of earlier streams to the same peer), `learned=DOMAIN:TOPIC:OUTCOME,…`, `external=no`, `request=no` (what an earlier failure taught), `proven=DOMAIN:certificate|dane,…` (what peers proved before),
+//! are not vouched for), `met=ID,…` (ids of earlier streams to the same peer), `learned=DOMAIN:TOPIC:OUTCOME,…`, `external=no`, `request=no` (what an earlier failure taught), `pace=ahead` (nor is the peer waited for), `proven=DOMAIN:certificate|dane,…` (what peers proved before),
 //! `attestations=yes` (DNS and the web can be asked about certificates), `way=dns|dnssec|configured|redirect` (how we came
 //! to the server), `tlsa=yes` (DNSSEC names its certificate); and the policy: `tls`
 //! (`required`, `optional`, `unavailable`), `weaker`, `identity`, `bidi`, `bidi-offer`, `experience` (`use`, `ignore`), `multiplex`, `management` (`off`, `acknowledgements`, `auto`; here it is `off` unless
@@ -60,7 +60,7 @@
 //!
 //! Everything written and every event must be in the transcript, in order; the two orders are compared each for itself.
 //! Elements are compared by what they mean, not by how they are written; our `<limits/>` may stand in features and in
-//! `<bidi/>` without being shown. Every transcript is played with each `>` line
+//! `<bidi/>` without being shown, and so may `<pipelining/>` in features. Every transcript is played with each `>` line
 //! at once, with all `>` lines between two commands at once, byte by byte, and cut at random places: all must end in
 //! the same. While the stream lives it must have a deadline, and a tick at a deadline must move it.
 

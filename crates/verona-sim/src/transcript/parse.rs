@@ -13,7 +13,7 @@ use verona_proto::policy::{
     BidiOffer, BidiPolicy, DomainPattern, Federate, IdentityMethod, ManagementPolicy, Multiplex,
     PeerPolicy, PeerRule, Policy, Strictness, TlsPolicy, UseLearned, Weaker,
 };
-use verona_proto::stream::{Attestations, Check, Ticket};
+use verona_proto::stream::{Attestations, Check, Pace, Ticket};
 
 use super::text::Names;
 use super::{Mistake, Transcript};
@@ -85,6 +85,7 @@ pub(super) enum Role {
         pair: DomainPair,
         external: bool,
         bidi: bool,
+        pace: Pace,
         resume: Vec<Ticket>,
     },
     Receiving,
@@ -235,6 +236,11 @@ fn setup(line: usize, text: &str, names: Names) -> Result<Setup, String> {
             pair: pair.ok_or_else(missing)?,
             external,
             bidi,
+            pace: match keys.remove("pace").as_deref() {
+                None | Some("stepwise") => Pace::Stepwise,
+                Some("ahead") => Pace::Ahead,
+                Some(other) => return Err(format!("there is no pace `{other}`")),
+            },
             resume: keys
                 .remove("resume")
                 .map(|text| list(&text, ticket))

@@ -567,11 +567,13 @@ fn stream(setup: &Setup, config: Arc<StreamConfig>, now: Instant) -> Stream {
             pair,
             external,
             bidi,
+            pace,
             resume,
         } => Purpose::Carry {
             pair: pair.clone(),
             external: *external,
             bidi: *bidi,
+            pace: *pace,
             resume: resume.clone(),
         },
         Role::Verifying { pair, checks } => Purpose::Verify {
@@ -579,7 +581,7 @@ fn stream(setup: &Setup, config: Arc<StreamConfig>, now: Instant) -> Stream {
             checks: checks.clone(),
         },
     };
-    Stream::initiating(config, purpose, ids, secured, now).by_way_of(&target(setup))
+    Stream::initiating_by_way_of(&target(setup), config, purpose, ids, secured, now)
 }
 
 /// Where the stream leads; of it only the way and what DNS says of the certificate count here.

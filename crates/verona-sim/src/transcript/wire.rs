@@ -126,15 +126,18 @@ pub(super) fn matches(wanted: &Element, found: &Element, names: &mut Names) -> b
 }
 
 /// Whether `child` may stand in the element although `wanted` does not show it: our limits beside other features
-/// (XEP-0478 §3.1, LIM-03) and in the request for bidi (§3.2, BIDI-65). Where a transcript shows limits, they are
-/// compared.
+/// (XEP-0478 §3.1, LIM-03) and in the request for bidi (§3.2, BIDI-65), and that we need not be waited for (XEP-0305 §3,
+/// STREAM-60). Where a transcript shows such a thing, it is compared.
 fn stands_beside(child: &Element, wanted: &Element) -> bool {
-    let announces = wanted.is("features", ns::STREAM) || wanted.is("bidi", ns::BIDI);
-    announces
-        && child.is("limits", ns::LIMITS)
-        && !wanted
-            .children()
-            .any(|wanted| wanted.is("limits", ns::LIMITS))
+    let features = wanted.is("features", ns::STREAM);
+    let allowed: &[(&str, &str)] = match (features, wanted.is("bidi", ns::BIDI)) {
+        (true, _) => &[("limits", ns::LIMITS), ("pipelining", ns::PIPELINING)],
+        (false, true) => &[("limits", ns::LIMITS)],
+        (false, false) => &[],
+    };
+    allowed.iter().any(|(name, namespace)| {
+        child.is(name, namespace) && !wanted.children().any(|wanted| wanted.is(name, namespace))
+    })
 }
 
 fn is_header(bytes: &[u8]) -> bool {

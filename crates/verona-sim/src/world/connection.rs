@@ -789,7 +789,7 @@ fn stream(
     let ids = shared.stream_ids(key);
     match dialled {
         Some(Dialled { target, purpose }) => {
-            Stream::initiating(config, purpose.clone(), ids, secured, begun).by_way_of(target)
+            Stream::initiating_by_way_of(target, config, purpose.clone(), ids, secured, begun)
         }
         None => Stream::receiving(config, ids, secured, begun),
     }
@@ -807,6 +807,7 @@ fn count_event(event: &Event, outside: &mut Outside) {
     let which = match event {
         Event::Bidirectional => "bidi",
         Event::Multiplexes => "multiplexing",
+        Event::Pipelines => "pipelining",
         Event::Granted(granted) => match (granted.grounds.by, granted.grounds.inverse) {
             ("sasl", false) => "granted by SASL",
             ("certificate", false) => "granted by certificate",
@@ -842,6 +843,7 @@ fn concerns_federation(event: &Event) -> bool {
         Event::Identified(_)
         | Event::Bidirectional
         | Event::Multiplexes
+        | Event::Pipelines
         | Event::OldBidiNamespace
         | Event::SaslFailed { .. }
         | Event::KeyReceived(_)

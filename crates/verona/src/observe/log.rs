@@ -52,6 +52,9 @@ pub(crate) fn stream(key: StreamKey, link: &Link, event: &Event) {
         Event::Multiplexes => {
             debug!(stream, role, %peer, "the peer takes many domain pairs on one stream")
         }
+        Event::Pipelines => {
+            debug!(stream, role, %peer, "the peer's answers need not be waited for the next time")
+        }
         Event::OldBidiNamespace => debug!(
             stream, role, %peer,
             "the peer offers bidi under the namespace of the request"

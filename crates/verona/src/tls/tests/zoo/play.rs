@@ -15,8 +15,8 @@ use verona_proto::discovery::Target;
 use verona_proto::grounds::{Assurance, Strength};
 use verona_proto::policy::{PeerPolicy, Policy};
 use verona_proto::stream::{
-    Attestations, Check, Command, Event, Input, Memory, Output, Purpose, Role, Secured, Stream,
-    StreamConfig, StreamError, StreamIds,
+    Attestations, Check, Command, Event, Input, Memory, Output, Pace, Purpose, Role, Secured,
+    Stream, StreamConfig, StreamError, StreamIds,
 };
 
 use super::super::*;
@@ -188,6 +188,7 @@ impl Ours {
                         pair,
                         external: true,
                         bidi: true,
+                        pace: Pace::Stepwise,
                         resume: Vec::new(),
                     },
                     Errand::Verify => Purpose::Verify {
@@ -199,7 +200,7 @@ impl Ours {
                     },
                 };
                 let target = Target::new("192.0.2.7:5269".parse().unwrap(), false, "a.host");
-                Stream::initiating(config, purpose, ids, None, now).by_way_of(&target)
+                Stream::initiating_by_way_of(&target, config, purpose, ids, None, now)
             }
         };
         Self {
