@@ -13,6 +13,7 @@ mod ledger;
 mod log;
 mod network;
 mod play;
+mod round_trips;
 mod storm;
 mod story;
 mod town;
