@@ -67,7 +67,8 @@ const WIRES: &str = "
 
 As verona, which calls, saw them: milliseconds since the component sent, the connection and who opened it, what went out
 (→) and came in (←) inside TLS or before it, and where TLS stood (=). TCP's own handshake is the first round trip of each
-connection, TLS 1.3 one more. Why none of the others is spared:
+connection, TLS 1.3 one more. Why none of the others is spared with a peer that is not known, or does not say that it need
+not be waited for (XEP-0305):
 
 - `<stream>` → `<features>`: what the features offer decides what may be asked for; the next word is another one if
   STARTTLS or EXTERNAL is not among them.
@@ -79,5 +80,9 @@ connection, TLS 1.3 one more. Why none of the others is spared:
   (RFC 6120 §4.3.5), and a stanza before it may end the stream.
 - `<db:result>` → `<db:result valid>`: the far side first asks the authoritative server about the key, on a connection of
   its own that takes as long as this one did; no answer can come before.
+
+A verona that was met before is not waited for where the answer is known: what is left is TCP, `<proceed/>` (behind
+`<starttls/>` nothing may follow in the clear), TLS, and the last features, before which no stanza may go. One that was met
+and is known by dialback alone is asked step by step: the key is made from the id in its header.
 
 ";

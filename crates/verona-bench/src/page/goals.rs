@@ -183,10 +183,6 @@ const REASONS: &[(&str, &str)] = &[
         "KiB for each of strangers-with-tls",
         "the same before anything is proven: rustls does not give back the buffer of 4 KiB that it reads into.",
     ),
-    (
-        "starttls-external-again, verona",
-        "a known peer is negotiated with step by step, as a stranger is: what it offered before is not relied on.",
-    ),
 ];
 
 impl std::fmt::Display for Goal {
