@@ -56,6 +56,18 @@ pub struct ResumePoint {
     pub role: Role,
     /// When a stanza went over it last.
     pub used: Instant,
+    /// How the peer's side of it ended.
+    pub their_side: TheirSide,
+}
+
+/// How the peer's side of a stream ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TheirSide {
+    /// It was cut off: there may be more that it sent.
+    #[default]
+    Cut,
+    /// It closed it, and all that it sent has been read (RFC 6120 §4.4).
+    Closed,
 }
 
 /// What the peer's features say of stream management.
@@ -141,7 +153,7 @@ pub(super) enum Early {
     /// The peer is not expected to ask, or nothing that was sent before waits for its answer.
     #[default]
     Settled,
-    /// So much may be on its way. A peer that says a stanza first is not expected to ask any more.
+    /// So much may be on its way.
     Expected {
         stanzas: u64,
         bytes: usize,
@@ -542,9 +554,9 @@ impl Context {
         }
     }
 
-    /// The peer said a stanza: whoever asks for acknowledgements has done so before.
+    /// The peer said a stanza. That says nothing of whether it will ask for acknowledgements: Prosody sends what waits
+    /// before it does.
     pub(super) fn received(&mut self) {
-        self.expect_no_management();
         self.management.received();
     }
 
