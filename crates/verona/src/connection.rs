@@ -1020,6 +1020,7 @@ impl Connection {
             pair: mark.pair,
             role: mark.role,
             used: mark.used,
+            their_side: mark.their_side,
             carriage,
         });
         drop(self.admission);

@@ -28,6 +28,10 @@ pub(super) struct Attempt {
     pub(super) given_up: Vec<(Topic, &'static str)>,
     /// What is left out because of an earlier experience: tried after all before the peer is called unreachable.
     left_out: Vec<Topic>,
+    /// What worked with the peer before: once more in the same way before it is given up, for connections break.
+    worked: Vec<Topic>,
+    /// What worked before and did not now: not relied on in the next attempt, unless it works until then.
+    pub(super) doubts: Vec<(Topic, &'static str)>,
     /// The lost stream that is to be taken up on the stream that is being sought.
     pub(super) takes_up: Vec<String>,
     /// The servers that sent us elsewhere: never dialled again (STREAM-51).
@@ -83,6 +87,18 @@ pub(super) struct Failure {
     pub(super) text: String,
     /// The peer's own word for it.
     pub(super) told: Option<StreamCondition>,
+    manner: Manner,
+}
+
+/// How a peer let go of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// It hung up, or said something that it may say about how we negotiate.
+    HungUp,
+    /// It said nothing for too long.
+    FellSilent,
+    /// It gave another reason.
+    Excused,
 }
 
 /// At which step.
@@ -114,15 +130,21 @@ impl Attempt {
             failure: None,
             given_up: Vec::new(),
             left_out: Vec::new(),
+            worked: Vec::new(),
+            doubts: Vec::new(),
             takes_up: Vec::new(),
             sent_by: Vec::new(),
             aside: Vec::new(),
         }
     }
 
-    /// The same, without what the peer hung up on before.
-    pub(super) fn leaving_out(self, left_out: Vec<Topic>) -> Self {
-        Self { left_out, ..self }
+    /// The same, without what the peer hung up on before, and relying on what worked.
+    pub(super) fn knowing(self, left_out: Vec<Topic>, worked: Vec<Topic>) -> Self {
+        Self {
+            left_out,
+            worked,
+            ..self
+        }
     }
 
     /// The servers are known, or there are none.
@@ -191,7 +213,8 @@ impl Attempt {
                 .is_some_and(|failure| failure.step == Step::Stream(cause))
         };
         let (sasl_failed, dialback_failed) = (failed_at(Cause::Sasl), failed_at(Cause::Dialback));
-        let restart_failed = failed_at(Cause::Restart);
+        let (stream_failed, restart_failed) = (failed_at(Cause::Stream), failed_at(Cause::Restart));
+        let manner = self.failure.as_ref().map(|failure| failure.manner);
         if let Aim::Carry {
             external,
             bidi,
@@ -199,20 +222,36 @@ impl Attempt {
         } = &mut self.aim
         {
             //= STREAM-60
-            // Whatever it was: what was said ahead of its turn may be the cause, and is not what the peer is judged by.
-            if *pace == Pace::Ahead && !failed_at(Cause::Identity) {
-                *pace = Pace::Stepwise;
-                self.given_up
-                    .push((Topic::Pipelining, "it hung up where we did not wait for it"));
-                return self.connect_first(target, rest);
+            // What was said ahead of its turn may be the cause, and is nothing that the peer is judged by.
+            if std::mem::take(pace) == Pace::Ahead {
+                let text = "it hung up where we did not wait for it";
+                match manner {
+                    Some(Manner::HungUp) if stream_failed || sasl_failed || restart_failed => {
+                        self.doubts.push((Topic::Pipelining, text));
+                        self.given_up.push((Topic::Pipelining, text));
+                        return self.connect_first(target, rest);
+                    }
+                    // Another server may be well.
+                    Some(Manner::FellSilent) => {
+                        self.doubts.push((Topic::Pipelining, text));
+                        let targets = rest.into_iter().chain([target]).collect();
+                        return self.connect(targets);
+                    }
+                    Some(Manner::HungUp) => self.doubts.push((Topic::Pipelining, text)),
+                    Some(Manner::Excused) | None => {}
+                }
             }
             //= SASL-20
             //= BIDI-47
             // The peer hung up at <auth/>: once more without it (P12).
             if sasl_failed && *external {
+                let text = "it hung up at our <auth/>";
+                if takes_out(&mut self.worked, Topic::External) {
+                    self.doubts.push((Topic::External, text));
+                    return self.connect_first(target, rest);
+                }
                 *external = false;
-                self.given_up
-                    .push((Topic::External, "it hung up at our <auth/>"));
+                self.given_up.push((Topic::External, text));
                 return self.connect_first(target, rest);
             }
             //= BIDI-69
@@ -220,9 +259,13 @@ impl Attempt {
             //= BIDI-77
             // Or a stanza of the peer's overtook its own stream header: a race of its, which bidi opens.
             if *bidi && (restart_failed || dialback_failed && bidi_requested) {
+                let text = "it hung up behind our <bidi/>";
+                if takes_out(&mut self.worked, Topic::Bidi) {
+                    self.doubts.push((Topic::Bidi, text));
+                    return self.connect_first(target, rest);
+                }
                 *bidi = false;
-                self.given_up
-                    .push((Topic::Bidi, "it hung up behind our <bidi/>"));
+                self.given_up.push((Topic::Bidi, text));
                 return self.connect_first(target, rest);
             }
         }
@@ -256,8 +299,12 @@ impl Attempt {
     /// Why the stream of this attempt is ending.
     pub(super) fn on_failed(&mut self, error: &StreamError) {
         self.note(Step::Stream(error.cause), error.text.clone());
-        if let (TheirWords::Said, Some(failure)) = (error.words, &mut self.failure) {
-            failure.told = Some(error.condition);
+        if let Some(failure) = &mut self.failure {
+            failure.manner = Manner::of(error);
+            match error.words {
+                TheirWords::Said => failure.told = Some(error.condition),
+                TheirWords::None => {}
+            }
         }
     }
 
@@ -401,6 +448,7 @@ impl Attempt {
             step: Step::Local,
             text: "the attempt ended".into(),
             told: None,
+            manner: Manner::Excused,
         })
     }
 
@@ -452,10 +500,61 @@ impl Attempt {
             .as_ref()
             .is_some_and(|failure| failure.step == Step::Invalid);
         if !keep {
-            let told = None;
-            self.failure = Some(Failure { step, text, told });
+            self.failure = Some(Failure {
+                step,
+                text,
+                told: None,
+                manner: Manner::HungUp,
+            });
         }
     }
+}
+
+impl Manner {
+    fn of(error: &StreamError) -> Self {
+        match (error.fault, error.words, error.condition) {
+            (Fault::Peer, TheirWords::None, StreamCondition::ConnectionTimeout) => Self::FellSilent,
+            (Fault::Peer, TheirWords::None, _) => Self::HungUp,
+            (Fault::Policy | Fault::Local, _, _) => Self::Excused,
+            (Fault::Peer, TheirWords::Said, condition) => Self::of_words(condition),
+        }
+    }
+
+    fn of_words(condition: StreamCondition) -> Self {
+        match condition {
+            StreamCondition::BadFormat
+            | StreamCondition::BadNamespacePrefix
+            | StreamCondition::InvalidNamespace
+            | StreamCondition::InvalidXml
+            | StreamCondition::NotAuthorized
+            | StreamCondition::NotWellFormed
+            | StreamCondition::RestrictedXml
+            | StreamCondition::UndefinedCondition
+            | StreamCondition::UnsupportedFeature
+            | StreamCondition::UnsupportedStanzaType => Self::HungUp,
+            StreamCondition::ConnectionTimeout => Self::FellSilent,
+            StreamCondition::Conflict
+            | StreamCondition::HostGone
+            | StreamCondition::HostUnknown
+            | StreamCondition::ImproperAddressing
+            | StreamCondition::InternalServerError
+            | StreamCondition::InvalidFrom
+            | StreamCondition::PolicyViolation
+            | StreamCondition::RemoteConnectionFailed
+            | StreamCondition::Reset
+            | StreamCondition::ResourceConstraint
+            | StreamCondition::SeeOtherHost
+            | StreamCondition::SystemShutdown
+            | StreamCondition::UnsupportedEncoding
+            | StreamCondition::UnsupportedVersion => Self::Excused,
+        }
+    }
+}
+
+/// Takes a topic out of a list; says whether it was there.
+fn takes_out(topics: &mut Vec<Topic>, topic: Topic) -> bool {
+    let position = topics.iter().position(|one| *one == topic);
+    position.map(|at| topics.swap_remove(at)).is_some()
 }
 
 impl Failure {

@@ -242,6 +242,8 @@ impl Federation {
                 self.stop_expecting(stream, now);
                 // The next server need not wait for this one's closing tag.
                 if let Some(key) = self.negotiating.remove(&stream) {
+                    // Nor need what was to be taken up on this one.
+                    self.lost.unask(stream, now);
                     self.on_negotiation_failed(key, &error, now);
                 }
             }
@@ -468,7 +470,7 @@ impl Federation {
         let name = self.forget_live_lost_stream(stream, now);
         match (remains.lost, name) {
             (Some(lost), _) => self.suspend(lost, end, now),
-            (None, Some(name)) => self.settle_claims_of(&name, now),
+            (None, Some(name)) => self.refuse_claim(&name, now),
             (None, None) => {}
         }
         self.serve_expecting(expected, stream, now);

@@ -18,7 +18,7 @@ use crate::addr::{Domain, DomainPair};
 use crate::carriage::{Carriage, Left};
 use crate::limits::{Limit, seconds, size};
 use crate::stanza::{Reason, Undelivered};
-use crate::stream::{Role, Ticket};
+use crate::stream::{Role, TheirSide, Ticket};
 
 /// What is left of a stream that can be taken up again.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct LostStream {
     pub role: Role,
     /// When a stanza went over it last.
     pub used: Instant,
+    /// How the peer's side of it ended.
+    pub their_side: TheirSide,
     /// The queues of which something is on its way.
     pub carriage: Carriage,
 }
@@ -153,7 +155,7 @@ impl LostStreams {
     }
 
     /// A stream is over that was to take up others: they are looked at again at once.
-    fn unask(&mut self, stream: StreamKey, now: Instant) {
+    pub(super) fn unask(&mut self, stream: StreamKey, now: Instant) {
         for name in self.asking.remove(&stream).unwrap_or_default() {
             if let Some(suspended) = self.suspended.get_mut(&name)
                 && suspended.asked == Some(stream)
@@ -335,6 +337,7 @@ impl Federation {
                 pair: pair.clone(),
                 role,
                 used: now,
+                their_side: TheirSide::Closed,
                 carriage: Carriage::new(Arc::new(|| {})),
             },
             until,
@@ -396,19 +399,23 @@ impl Federation {
         }
         let waits = lost.carriage.pairs().next().is_some();
         let recently = lost.used + RECENTLY > now;
+        // Where nothing is in question on either side, the peer asks if it sees that otherwise.
+        let (until, is_answered) = match (waits, lost.their_side) {
+            (false, TheirSide::Closed) => (self.remembered_until(&lost.pair, until), true),
+            (true, _) | (false, TheirSide::Cut) => (until, false),
+        };
         let seek_at = match (lost.role, waits) {
             (Role::Initiating, true) => now,
             // The peer may wait to be told.
-            (Role::Initiating, false) if recently && end == StreamEnd::Broken => now,
+            (Role::Initiating, false)
+                if recently && end == StreamEnd::Broken && lost.their_side == TheirSide::Cut =>
+            {
+                now
+            }
             // Whoever opened the stream comes first.
             (Role::Receiving, true) => now + PATIENCE,
             (Role::Initiating | Role::Receiving, false) => until,
         };
-        // Nothing of ours is in question: the peer asks if something of its is.
-        if end == StreamEnd::Clean && !waits {
-            self.remember(lost.ticket, lost.pair, lost.role, (now, until));
-            return self.settle_claims_of(&name, now);
-        }
         let pair = lost.pair.clone();
         self.lost.insert(Suspended {
             lost,
@@ -417,7 +424,7 @@ impl Federation {
             seek_at,
             attempt: None,
             asked: None,
-            is_answered: false,
+            is_answered,
         });
         if let Some(claim) = self.lost.claims.remove(&name) {
             return self.settle_claim(&name, claim, now);
@@ -426,6 +433,13 @@ impl Federation {
         if seek_at <= now {
             self.seek_lost_stream(&name, now);
         }
+    }
+
+    /// Until when it is worth knowing how far we came on a stream that can be taken up until `until`: the peer may have
+    /// noticed the loss later than we did, and waits as long as we did from then on.
+    fn remembered_until(&self, pair: &DomainPair, until: Instant) -> Instant {
+        let limits = &self.policy.for_peer(pair.remote().domain()).limits;
+        until + seconds(limits.acknowledgement_seconds) + seconds(limits.close_seconds)
     }
 
     /// Lets go of what is too much: of one pair, so that nobody drives out the streams of others, and altogether.
@@ -459,8 +473,8 @@ impl Federation {
         Some(name)
     }
 
-    /// A stream has ended, and whoever waits to take it up is told at once how far we came, or that nothing is left.
-    pub(super) fn settle_claims_of(&mut self, name: &Name, now: Instant) {
+    /// A stream has ended and left nothing: whoever waits to take it up is told so at once.
+    pub(super) fn refuse_claim(&mut self, name: &Name, now: Instant) {
         if let Some(claim) = self.lost.claims.remove(name) {
             self.settle_claim(name, claim, now);
         }
@@ -498,10 +512,7 @@ impl Federation {
             self.resolve(name, Resolution::Unknown, now);
             if keeps_count {
                 self.reached.reached(Limit::ResumeSeconds);
-                // The peer may have noticed the loss later than we did, and waits as long as we did from then on.
-                let limits = &self.policy.for_peer(pair.remote().domain()).limits;
-                let until =
-                    now + seconds(limits.acknowledgement_seconds) + seconds(limits.close_seconds);
+                let until = self.remembered_until(&pair, now);
                 self.remember(ticket, pair, role, (now, until));
             }
             return;

@@ -12,6 +12,7 @@ use super::{
 use crate::dialback::Verdict;
 use crate::discovery::{DiscoveryError, Target};
 use crate::grounds::Assurance;
+use crate::learned::Outcome;
 use crate::limits::{Limit, seconds, size};
 use crate::outbox::Drain;
 use crate::policy::DirectTls;
@@ -184,7 +185,15 @@ impl Federation {
         };
         let text = attempt.failure().text;
         self.report_target(key, &text);
-        let targets = self.attempts.get_mut(&key).and_then(Attempt::on_ended);
+        let targets = self.attempts.get_mut(&key).and_then(|attempt| {
+            let targets = attempt.on_ended();
+            let remote = attempt.pair.remote().domain();
+            for (topic, text) in attempt.doubts.drain(..) {
+                self.learned
+                    .note(remote, topic, Outcome::Refused, text, now);
+            }
+            targets
+        });
         self.proceed(key, targets, now);
     }
 

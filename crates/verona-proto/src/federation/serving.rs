@@ -91,8 +91,11 @@ impl Federation {
         let works = |(_, outcome)| outcome == Some(Outcome::Works);
         let lessons = [known(Topic::Bidi), known(Topic::External)];
         let [bidi, external] = lessons;
-        let left_out = lessons.into_iter().filter(|lesson| hangs_up(*lesson));
-        let left_out = left_out.map(|(topic, _)| topic).collect();
+        let of = |chosen: &dyn Fn((Topic, Option<Outcome>)) -> bool| -> Vec<Topic> {
+            let chosen = lessons.into_iter().filter(|lesson| chosen(*lesson));
+            chosen.map(|(topic, _)| topic).collect()
+        };
+        let (left_out, worked) = (of(&hangs_up), of(&works));
         let aim = Aim::Carry {
             //= SASL-20
             external: !hangs_up(external),
@@ -100,12 +103,15 @@ impl Federation {
             bidi: !hangs_up(bidi),
             //= STREAM-60
             // It took all of it before.
-            pace: match works(known(Topic::Pipelining)) && works(bidi) && works(external) {
+            pace: match works(known(Topic::Pipelining))
+                && works(external)
+                && (works(bidi) || policy.bidi == BidiPolicy::Off)
+            {
                 true => Pace::Ahead,
                 false => Pace::Stepwise,
             },
         };
-        Attempt::new(pair.clone(), aim).leaving_out(left_out)
+        Attempt::new(pair.clone(), aim).knowing(left_out, worked)
     }
 
     /// What experience says of a peer, where the operator lets it count.

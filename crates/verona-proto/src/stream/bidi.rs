@@ -103,7 +103,8 @@ pub(super) fn resumes(request: &Element) -> bool {
     request.child("resumption", ns::RESUMPTION).is_some()
 }
 
-/// Writes the request, with our limits (XEP-0478 §3.2). It says that we multiplex only to a peer that said so before.
+/// Writes the request, with our limits (XEP-0478 §3.2). It says that we multiplex only to a peer that
+/// said so, now or before.
 pub(super) fn write_request(
     out: &mut String,
     limits: Announced,

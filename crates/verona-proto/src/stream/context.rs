@@ -11,7 +11,7 @@ use bytes::BytesMut;
 
 use super::announced::Announced;
 use super::header::Version;
-use super::management::{Management, Offered};
+use super::management::{Management, Offered, TheirSide};
 use super::{Event, Output, Role, StreamError};
 use crate::addr::{Domain, DomainPair, Hosts};
 use crate::certificate::PeerCertificate;
@@ -126,6 +126,8 @@ pub(super) struct Context {
     pub(super) stream_id: Option<String>,
     /// When a stanza was sent or received last.
     pub(super) last_stanza: Instant,
+    /// How the peer's side ended, if it has.
+    pub(super) their_side: TheirSide,
     /// What the peer said of taking up lost streams.
     pub(super) peer_resumes: PeerResumes,
     /// When the peer sent anything, white space included.
@@ -201,6 +203,7 @@ impl Context {
             principal: None,
             stream_id: None,
             last_stanza: now,
+            their_side: TheirSide::default(),
             peer_resumes: PeerResumes::Unknown,
             last_read: now,
             reads: 0,

@@ -91,7 +91,7 @@ enum Stage {
     },
     Secured {
         secured: Secured,
-        authentication: Authentication,
+        authentication: Sent,
     },
     //= BIDI-44
     Authenticated {
@@ -100,21 +100,14 @@ enum Stage {
     },
 }
 
-/// Whether what comes next in good order is written already.
+/// Whether what comes next in good order is written already: `<starttls/>`; or `<bidi/>`, `<auth/>` and the header behind
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
     /// It has its turn.
     InTurn,
     /// It went ahead of the peer's answer.
     Ahead,
-}
-
-/// The same for `<bidi/>`, `<auth/>` and the header behind them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Authentication {
-    InTurn,
-    /// They went ahead, with bidi or without.
-    Ahead(Flow),
 }
 
 impl Agreed {
@@ -419,18 +412,16 @@ impl AwaitSaslOutcome {
             })));
         }
         if sasl::is_failure(element) {
-            context.event(Event::SaslFailed {
-                text: sasl::read_failure(element),
-            });
-            // It cannot make sense of the header that is on its way, so this stream is of no use.
+            let text = sasl::read_failure(element);
+            // It cannot make sense of the header that is on its way, so this stream is of no use; and it may be that
+            // which it refuses.
             if self.restart == Sent::Ahead {
-                return Err(StreamError::peer(
-                    StreamCondition::NotAuthorized,
-                    "the peer refused our certificate, which it took before",
-                )
-                .at(Cause::Sasl)
-                .quietly());
+                let text = format!("the peer took our certificate before, and not now: {text}");
+                return Err(StreamError::peer(StreamCondition::NotAuthorized, text)
+                    .at(Cause::Sasl)
+                    .quietly());
             }
+            context.event(Event::SaslFailed { text });
             //= SASL-20
             //= BIDI-46
             return request(
@@ -467,7 +458,7 @@ fn on_plain(
             deadline,
         })));
     }
-    let secured = (None, Authentication::InTurn);
+    let secured = (None, Sent::InTurn);
     on_secured(purpose, features, secured, header, deadline, context, now)
 }
 
@@ -505,10 +496,7 @@ fn begin_secured(
             && context.policy.federate == Federate::Allow
             && identity(Some(&secured), pair.remote().domain(), context, now).is_ok() =>
         {
-            let flow = match (bidi, context.policy.bidi) {
-                (true, BidiPolicy::Auto) => Flow::Bidirectional,
-                (true, BidiPolicy::Off) | (false, _) => Flow::Unidirectional,
-            };
+            let flow = wanted_flow(*bidi, context);
             let multiplex = context.policy.multiplex != Multiplex::Off;
             let management = Offered::Resumption.under(context.policy.management);
             authenticate(
@@ -518,9 +506,9 @@ fn begin_secured(
                 context,
             );
             write_header(purpose, context);
-            Authentication::Ahead(flow)
+            Sent::Ahead
         }
-        Purpose::Carry { .. } | Purpose::Verify { .. } => Authentication::InTurn,
+        Purpose::Carry { .. } | Purpose::Verify { .. } => Sent::InTurn,
     };
     Stage::Secured {
         secured,
@@ -549,7 +537,7 @@ fn identity(
 fn on_secured(
     purpose: Purpose,
     features: Features,
-    (secured, authentication): (Option<Secured>, Authentication),
+    (secured, authentication): (Option<Secured>, Sent),
     header: Header,
     deadline: Instant,
     context: &mut Context,
@@ -618,15 +606,22 @@ fn on_secured(
     //= BIDI-07
     //= BIDI-08
     //= BIDI-81
-    let flow = match authentication {
-        Authentication::InTurn if bidi_wanted && context.policy.bidi == BidiPolicy::Auto => {
-            offered_flow(&features)
-        }
-        Authentication::InTurn => Flow::Unidirectional,
-        // What it does not offer it does not agree to, asked or not.
-        Authentication::Ahead(Flow::Bidirectional) => offered_flow(&features),
-        Authentication::Ahead(Flow::Unidirectional) => Flow::Unidirectional,
+    let flow = match features.bidi {
+        Some(BidiSeen::Standard | BidiSeen::OldNamespace) => wanted_flow(bidi_wanted, context),
+        None => Flow::Unidirectional,
     };
+    //= STREAM-60
+    // It would answer what it did not offer as it likes, or not at all: the next connection waits for what it offers.
+    let as_before =
+        features.pipelining && features.external && flow == wanted_flow(bidi_wanted, context);
+    if authentication == Sent::Ahead && !as_before {
+        return Err(StreamError::peer(
+            StreamCondition::UnsupportedFeature,
+            "the peer does not offer what it offered before",
+        )
+        .at(Cause::Sasl)
+        .quietly());
+    }
     let agreed = Agreed {
         flow,
         identity,
@@ -636,17 +631,16 @@ fn on_secured(
     };
     let extras = (features.multiplex && multiplexes, management);
     let local = pair.local().domain();
-    let (secured, restart) = match (secured, authentication) {
-        // Whether it offers it or not: the answer comes.
-        (Some(secured), Authentication::Ahead(_)) => (secured, Sent::Ahead),
+    let secured = match (secured, authentication) {
+        (Some(secured), Sent::Ahead) => secured,
         //= SASL-06
-        (Some(secured), Authentication::InTurn)
+        (Some(secured), Sent::InTurn)
             if features.external && secured.own_certificate && external =>
         {
             authenticate(local, flow, extras, context);
-            (secured, Sent::InTurn)
+            secured
         }
-        (secured @ (Some(_) | None), Authentication::InTurn | Authentication::Ahead(_)) => {
+        (secured @ (Some(_) | None), Sent::InTurn | Sent::Ahead) => {
             request_bidi(flow, extras, context);
             return request(purpose, secured, &header, agreed, context, now);
         }
@@ -657,17 +651,19 @@ fn on_secured(
             secured,
             header,
             agreed,
-            restart,
+            restart: authentication,
             deadline,
         },
     )))
 }
 
-/// Which ways stanzas may flow, where both are wanted.
-fn offered_flow(features: &Features) -> Flow {
-    match features.bidi {
-        Some(BidiSeen::Standard | BidiSeen::OldNamespace) => Flow::Bidirectional,
-        None => Flow::Unidirectional,
+/// Which ways stanzas are to flow, if the peer takes bidi.
+fn wanted_flow(bidi: bool, context: &Context) -> Flow {
+    match (bidi, context.policy.bidi) {
+        (true, BidiPolicy::Auto) => Flow::Bidirectional,
+        (true, BidiPolicy::Off) | (false, BidiPolicy::Auto | BidiPolicy::Off) => {
+            Flow::Unidirectional
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub use crate::authorizations::{Flow, Granted, Role};
 pub use context::{Attestations, Memory, StreamConfig, StreamIds};
 pub use error::{Cause, Fault, StreamError, TheirWords, Wire};
 pub use input::{Check, Command, Input, Pace, Purpose, Secured};
-pub use management::{ResumePoint, Ticket};
+pub use management::{ResumePoint, TheirSide, Ticket};
 pub use open::ANSWERS_FOR;
 pub use output::{Event, KeyCheck, Output, Peer};
 
@@ -244,6 +244,7 @@ impl Stream {
             pair: self.context.principal.clone()?,
             role: self.context.role,
             used: self.context.last_stanza,
+            their_side: self.context.their_side,
         })
     }
 
@@ -707,6 +708,7 @@ impl Phase {
 
     fn on_close(self, context: &mut Context, now: Instant) -> Result<Self, StreamError> {
         let cause = self.cause();
+        context.their_side = TheirSide::Closed;
         match self {
             Self::Closing(_) | Self::Closed => {}
             //= STREAM-47

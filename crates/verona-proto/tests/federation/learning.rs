@@ -8,8 +8,8 @@ use verona_proto::dialback::Answer;
 use verona_proto::grounds::{Identity, Strength};
 use verona_proto::learned::{Outcome, Phase, Topic};
 use verona_proto::policy::{PeerPolicy, UseLearned};
-use verona_proto::stanza::condition::StanzaCondition;
-use verona_proto::stream::{Cause, Event, Peer};
+use verona_proto::stanza::condition::{StanzaCondition, StreamCondition};
+use verona_proto::stream::{Cause, Event, Peer, StreamError, TheirWords};
 use verona_proto::trust::Unproven;
 
 use crate::world::{CONFERENCE, PAIR, World, domain};
@@ -146,8 +146,8 @@ fn a_peer_that_hangs_up_where_it_is_not_waited_for_is_asked_step_by_step_at_once
     );
     assert_eq!(
         world.knows(Topic::Pipelining),
-        Some(Outcome::Works),
-        "it may be down for all we know"
+        Some(Outcome::Refused),
+        "it may be down for all we know, and is waited for"
     );
     world.connected(1, Some(8));
     world.identified(8, "capulet.lit");
@@ -172,13 +172,72 @@ fn a_peer_that_hangs_up_where_it_is_not_waited_for_is_asked_step_by_step_at_once
 }
 
 #[test]
+fn where_it_is_not_waited_for_and_says_nothing_the_next_server_is_tried_first() {
+    //= STREAM-60
+    let mut world = met(&SAID_ALL);
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269", "192.0.2.2:5269"]);
+    world.connected(1, Some(7));
+    let silent = StreamError::peer(StreamCondition::ConnectionTimeout, "nothing came");
+    assert_eq!(
+        world.event(7, Event::Failed(silent)),
+        ["connect 192.0.2.2:5269 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit"]
+    );
+    assert_eq!(world.knows(Topic::Pipelining), Some(Outcome::Refused));
+}
+
+#[test]
+fn where_it_is_not_waited_for_and_has_another_reason_nothing_is_held_against_it() {
+    //= STREAM-60
+    let mut world = met(&SAID_ALL);
+    world.want(PAIR, &["1"]);
+    world.discovered(1, &["192.0.2.1:5269"]);
+    world.connected(1, Some(7));
+    let mut busy = StreamError::peer(StreamCondition::ResourceConstraint, "too many connections");
+    busy.words = TheirWords::Said;
+    let said = world.event(7, Event::Failed(busy));
+    assert!(
+        !said.iter().any(|command| command.starts_with("connect")),
+        "{said:?}"
+    );
+    assert_eq!(world.knows(Topic::Pipelining), Some(Outcome::Works));
+}
+
+#[test]
+fn what_worked_before_is_not_given_up_for_one_connection_that_breaks() {
+    //= SASL-20
+    for (topic, cause, without) in [
+        (Topic::External, Cause::Sasl, "external"),
+        (Topic::Bidi, Cause::Restart, "bidi"),
+    ] {
+        let mut world = met(&[topic]);
+        world.want(PAIR, &["1"]);
+        world.discovered(1, &["192.0.2.1:5269"]);
+        world.connected(1, Some(7));
+        let again = "connect 192.0.2.1:5269 for 1 to carry montague.lit~capulet.lit";
+        assert_eq!(world.failed(7, cause), [again]);
+        assert_eq!(world.knows(topic), Some(Outcome::Refused), "for now");
+        // The second time it is no accident.
+        world.connected(1, Some(8));
+        assert_eq!(
+            world.failed(8, cause),
+            [format!("{again} without {without}")]
+        );
+        world.connected(1, Some(9));
+        world.granted(9, Direction::Outbound, PAIR);
+        assert_eq!(world.knows(topic), Some(Outcome::HangsUp));
+    }
+}
+
+#[test]
 fn a_server_that_is_not_the_one_that_we_want_is_not_asked_once_more() {
     //= STREAM-60
     let mut world = met(&SAID_ALL);
     world.want(PAIR, &["1"]);
     world.discovered(1, &["192.0.2.1:5269"]);
     world.connected(1, Some(7));
-    let said = world.failed(7, Cause::Identity);
+    let other = StreamError::policy(StreamCondition::NotAuthorized, "another").at(Cause::Identity);
+    let said = world.event(7, Event::Failed(other));
     assert!(
         !said.iter().any(|command| command.starts_with("connect")),
         "{said:?}"

@@ -8,7 +8,7 @@ use verona_proto::outbox::{self, OutboxLimit};
 use verona_proto::policy::{OnUncertain, PeerPolicy};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
-use verona_proto::stream::{Cause, Event, Fault, Role, StreamError};
+use verona_proto::stream::{Cause, Event, Fault, Role, StreamError, TheirSide};
 
 use crate::world::{CONFERENCE, PAIR, World, domain};
 
@@ -118,6 +118,7 @@ fn nothing_on_its_way_is_told_to_the_peer_if_something_was_lately() {
     connected(&mut world, &["1"]);
     world.write_all(PAIR);
     world.event(7, Event::Closed { cause: Cause::Idle });
+    world.their_side = TheirSide::Closed;
     assert_eq!(
         world.lose(7, "s7", Role::Initiating, &[PAIR], 0),
         NOTHING,
@@ -136,6 +137,49 @@ fn nothing_on_its_way_is_told_to_the_peer_if_something_was_lately() {
     world.pass(120);
     world.accept_bidi(11, CONFERENCE);
     assert_eq!(world.claim(11, "s7", 10), ["resume 11 nothing"]);
+}
+
+#[test]
+fn a_peer_that_noticed_the_end_later_asks_later() {
+    let mut world = World::new();
+    connected(&mut world, &["1"]);
+    world.write_all(PAIR);
+    world.event(7, Event::Closed { cause: Cause::Idle });
+    world.their_side = TheirSide::Closed;
+    world.lose(7, "s7", Role::Initiating, &[PAIR], 0);
+    let limits = PeerPolicy::default().limits;
+    world.pass(limits.resume_seconds + limits.acknowledgement_seconds);
+    world.accept_bidi(9, PAIR);
+    assert_eq!(world.claim(9, "s7", 10), ["settled 0", "resume 9 s7 h=7"]);
+}
+
+#[test]
+fn a_peer_that_was_cut_off_behind_our_closing_tag_is_told_how_far_we_came() {
+    let mut world = World::new();
+    connected(&mut world, &["1"]);
+    world.write_all(PAIR);
+    world.event(7, Event::Closed { cause: Cause::Idle });
+    assert_eq!(world.lose(7, "s7", Role::Initiating, &[PAIR], 0), NOTHING);
+    world.want(PAIR, &["2"]);
+    assert_eq!(
+        world.discovered(2, &["192.0.2.1:5269"]),
+        ["connect 192.0.2.1:5269 for 2 to carry montague.lit~capulet.lit resuming s7"]
+    );
+}
+
+#[test]
+fn the_next_connection_of_an_attempt_takes_up_what_the_failed_one_was_to() {
+    let mut world = World::new();
+    connected(&mut world, &["1"]);
+    world.lose(7, "s7", Role::Initiating, &[PAIR], 1);
+    world.discovered(2, &["192.0.2.1:5269"]);
+    world.connected(2, Some(8));
+    assert_eq!(
+        world.failed(8, Cause::Sasl),
+        [
+            "connect 192.0.2.1:5269 for 2 to carry montague.lit~capulet.lit resuming s7 without external"
+        ]
+    );
 }
 
 #[test]

@@ -21,7 +21,8 @@ use verona_proto::policy::{PeerPolicy, Policy};
 use verona_proto::stanza::condition::StreamCondition;
 use verona_proto::stanza::{Stanza, StanzaKind};
 use verona_proto::stream::{
-    Cause, Check, Event, Fault, Granted, KeyCheck, Pace, Peer, Purpose, Role, StreamError, Ticket,
+    Cause, Check, Event, Fault, Granted, KeyCheck, Pace, Peer, Purpose, Role, StreamError,
+    TheirSide, Ticket,
 };
 use verona_proto::trust::Unproven;
 
@@ -40,6 +41,8 @@ pub(crate) struct World {
     pub(crate) drains: BTreeMap<String, Drain>,
     /// What the operator was told of searches.
     pub(crate) reports: Vec<String>,
+    /// How the peer's side of a stream ends.
+    pub(crate) their_side: TheirSide,
     /// What each attempt wanted to be dialled last.
     pub(crate) dialled: BTreeMap<u64, Vec<Target>>,
     reached: LimitCounts,
@@ -69,6 +72,7 @@ impl World {
             now: Instant::now(),
             drains: BTreeMap::new(),
             reports: Vec::new(),
+            their_side: TheirSide::Cut,
             dialled: BTreeMap::new(),
             reached,
         }
@@ -252,6 +256,7 @@ impl World {
             pair: self.pair(opened_for),
             role,
             used: self.now,
+            their_side: self.their_side,
             carriage,
         };
         let remains = Remains {

@@ -706,6 +706,7 @@ impl Connection {
             pair: mark.pair,
             role: mark.role,
             used: mark.used,
+            their_side: mark.their_side,
             carriage,
         });
         let (name, key) = (&shared.name, self.key.0);
