@@ -234,7 +234,7 @@ fn is_header(bytes: &[u8]) -> bool {
 }
 
 impl Play {
-    fn new(role: Role, names: Vec<&'static str>, policy: PeerPolicy) -> Self {
+    fn new(role: Role, names: Vec<&'static str>, policy: PeerPolicy, pace: Pace) -> Self {
         let now = Instant::now();
         let hosts = Hosts::new(OURS.map(domain));
         let tls = policy.tls;
@@ -266,7 +266,7 @@ impl Play {
                     pair: pair(&hosts, OURS[0], THEIRS[0]),
                     external: true,
                     bidi: true,
-                    pace: Pace::Stepwise,
+                    pace,
                     resume: Vec::new(),
                 };
                 Stream::initiating(config, purpose, ids, None, now)
@@ -503,10 +503,11 @@ fn opening(role: Role, depth: usize) -> Vec<Act> {
             format!("<proceed xmlns='{}'/>", ns::TLS),
             format!(
                 "{header}<stream:features><mechanisms xmlns='{}'><mechanism>EXTERNAL</mechanism></mechanisms>\
-                 <bidi xmlns='{}'/><dialback xmlns='{}'/></stream:features>",
+                 <bidi xmlns='{}'/><dialback xmlns='{}'/><pipelining xmlns='{}'/></stream:features>",
                 ns::SASL,
                 ns::BIDI_FEATURE,
-                ns::DIALBACK_FEATURE
+                ns::DIALBACK_FEATURE,
+                ns::PIPELINING
             ),
             format!("<success xmlns='{}'/>", ns::SASL),
             format!("{header}<stream:features/>"),
@@ -626,10 +627,11 @@ proptest! {
         role in any_role(),
         names in any_certificate(),
         policy in any_policy(),
+        pace in prop::sample::select(vec![Pace::Stepwise, Pace::Ahead]),
         depth in 0_usize..8,
         acts in prop::collection::vec(any_act(), 1..24),
     ) {
-        let mut play = Play::new(role, names, policy);
+        let mut play = Play::new(role, names, policy, pace);
         for act in opening(role, depth).iter().chain(&acts) {
             if let Err(lie) = play.act(act) {
                 return Err(TestCaseError::fail(format!("{lie}, at {act:?}")));
@@ -646,7 +648,7 @@ proptest! {
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 0..6),
         cuts in prop::collection::vec(1_usize..80, 1..40),
     ) {
-        let mut play = Play::new(role, vec![THEIRS[0]], PeerPolicy::default());
+        let mut play = Play::new(role, vec![THEIRS[0]], PeerPolicy::default(), Pace::Stepwise);
         for act in opening(role, depth) {
             play.act(&act).map_err(TestCaseError::fail)?;
         }
@@ -703,7 +705,7 @@ proptest! {
     /// Rule 6, for a stranger who sends noise from the first byte.
     #[test]
     fn noise_is_refused(role in any_role(), noise in prop::collection::vec(any::<u8>(), 1..600)) {
-        let mut play = Play::new(role, vec![], PeerPolicy::default());
+        let mut play = Play::new(role, vec![], PeerPolicy::default(), Pace::Stepwise);
         play.stream.handle(Input::Bytes(&noise), play.now);
         let mut failed = false;
         while let Some(output) = play.stream.poll() {

@@ -92,7 +92,11 @@ struct Certificate {
 /// What we open the stream for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aim {
-    Carry { external: bool, bidi: bool },
+    Carry {
+        external: bool,
+        bidi: bool,
+        pace: Pace,
+    },
     Verify,
 }
 
@@ -148,6 +152,10 @@ impl Setup {
             how => Aim::Carry {
                 external: how != 3,
                 bidi: how != 4,
+                pace: match how {
+                    2 => Pace::Ahead,
+                    _ => Pace::Stepwise,
+                },
             },
         };
         let is_direct = choices.below(4) == 3;
@@ -236,13 +244,17 @@ impl Play {
             Role::Initiating => {
                 let pair = pair(&hosts, OURS[0], THEIRS[0]);
                 let purpose = match setup.purpose {
-                    Aim::Carry { external, bidi } => {
+                    Aim::Carry {
+                        external,
+                        bidi,
+                        pace,
+                    } => {
                         model.dialled = Some((OURS[0].to_owned(), THEIRS[0].to_owned()));
                         Purpose::Carry {
                             pair,
                             external,
                             bidi,
-                            pace: Pace::Stepwise,
+                            pace,
                             resume: Vec::new(),
                         }
                     }

@@ -169,6 +169,7 @@ fn features(choices: &mut Choices<'_>) -> String {
     }
     if which & 64 != 0 {
         said.push_str("<multiplex xmlns='urn:verona:multiplex:0'/>");
+        said.push_str(&format!("<pipelining xmlns='{}'/>", ns::PIPELINING));
     }
     if which & 128 != 0 {
         said.push_str(&format!("<bidi xmlns='{}'/>", ns::BIDI));
