@@ -2,6 +2,9 @@
 //!
 //! The rules of the configuration's `[defaults]` and `[[peer]]`, first match wins, key by key (contract §3).
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::addr::Domain;
 use crate::limits::Limits;
 
@@ -46,6 +49,50 @@ impl Policy {
             }
         }
         policy
+    }
+
+    /// The same for whoever keeps it for long.
+    pub(crate) fn in_force(self: &Arc<Self>, domain: &Domain) -> InForce {
+        match self.peers.iter().any(|rule| rule.domain.matches(domain)) {
+            true => InForce::Own(Box::new(self.for_peer(domain))),
+            false => InForce::defaults(self),
+        }
+    }
+}
+
+/// The policy in force on one stream. Nearly all have the defaults, and share them: half a KiB each, of ten thousand.
+#[derive(Clone, Debug)]
+pub(crate) enum InForce {
+    /// Those of the whole policy.
+    Defaults(Arc<Policy>),
+    /// One that a rule made.
+    Own(Box<PeerPolicy>),
+}
+
+impl InForce {
+    /// That of a peer nobody knows yet.
+    pub(crate) fn defaults(policy: &Arc<Policy>) -> Self {
+        Self::Defaults(Arc::clone(policy))
+    }
+
+    /// Here TLS is needed, whatever the rules say.
+    pub(crate) fn require_tls(&mut self) {
+        if self.tls != TlsPolicy::Required {
+            let mut own = PeerPolicy::clone(self);
+            own.tls = TlsPolicy::Required;
+            *self = Self::Own(Box::new(own));
+        }
+    }
+}
+
+impl Deref for InForce {
+    type Target = PeerPolicy;
+
+    fn deref(&self) -> &PeerPolicy {
+        match self {
+            Self::Defaults(policy) => &policy.defaults,
+            Self::Own(policy) => policy,
+        }
     }
 }
 
@@ -358,5 +405,24 @@ mod tests {
             policy.for_peer(&domain("notexample.net")).tls,
             TlsPolicy::Required
         );
+    }
+    #[test]
+    fn who_keeps_to_the_defaults_shares_them() {
+        let mut below = PeerRule::new(DomainPattern::Below(domain("example.net")));
+        below.tls = Some(TlsPolicy::Optional);
+        let policy = Arc::new(Policy {
+            defaults: PeerPolicy::default(),
+            peers: vec![below],
+        });
+        for name in ["example.net", "a.example.net"] {
+            let in_force = policy.in_force(&domain(name));
+            assert_eq!(*in_force, policy.for_peer(&domain(name)));
+            let shares = std::ptr::eq(&raw const *in_force, &raw const policy.defaults);
+            assert_eq!(shares, name == "example.net");
+        }
+        let mut dialled = policy.in_force(&domain("a.example.net"));
+        dialled.require_tls();
+        assert_eq!(dialled.tls, TlsPolicy::Required);
+        assert!(size_of::<InForce>() <= 16, "a stream holds one");
     }
 }

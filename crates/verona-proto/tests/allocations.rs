@@ -1,10 +1,15 @@
-//! What a stanza costs in allocations on its way through the machines: a number that is the same on every machine, so that a
-//! regression is seen without a clock.
+//! What a stanza costs in allocations on its way through the machines, and what a stream holds that is idle: numbers that are
+//! the same on every machine, so that a regression is seen without a clock.
 
 #[path = "relay/world.rs"]
 mod world;
 
-use world::Relay;
+use std::sync::Arc;
+use std::time::Instant;
+
+use verona_proto::addr::{Domain, Hosts};
+use verona_proto::stream::Stream;
+use world::{Relay, config, open_stream};
 
 const STANZAS: usize = 1000;
 
@@ -36,4 +41,25 @@ fn both_ways_write_what_they_read() {
     assert_eq!(relay.inward(123), 123 * 200);
     // With a question to the peer now and then.
     assert!((123 * 200..124 * 200).contains(&relay.outward(123)));
+}
+
+#[test]
+#[allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and needs some instant to begin with"
+)]
+fn an_idle_stream_holds_little() {
+    let ours = Domain::parse("echo.montague.lit").unwrap();
+    let config = config(Arc::new(Hosts::new([ours])));
+    // What all of them share is there.
+    drop(open_stream(Arc::clone(&config), Instant::now()));
+    let mut stream = None;
+    let held = allocation_counter::measure(|| {
+        stream = Some(Box::new(open_stream(config, Instant::now())));
+    });
+    assert!(stream.is_some_and(|stream| stream.is_open()));
+    let (itself, all) = (size_of::<Stream>(), held.bytes_current);
+    assert!(itself <= 1864, "{itself} bytes");
+    assert!(all <= 2750, "{all} bytes with all that it holds");
 }

@@ -19,7 +19,7 @@ use crate::dialback::{IssuedKeys, PeerStreamIds, Secrets};
 use crate::grounds::{Assurance, Identity, Strength};
 use crate::learned::{Learned, Outcome, Topic};
 use crate::limits::{Limit, LimitCounts, seconds};
-use crate::policy::{PeerPolicy, Policy, UseLearned};
+use crate::policy::{InForce, Policy, UseLearned};
 use crate::stanza::condition::StreamCondition;
 use crate::trust::{self, Unproven};
 
@@ -94,7 +94,7 @@ pub(super) struct Context {
     /// The configuration that came during the negotiation: it counts when the stream is open.
     pub(super) reload: Option<Arc<StreamConfig>>,
     /// The policy for the peer, as far as we know who it is.
-    pub(super) policy: PeerPolicy,
+    pub(super) policy: InForce,
     /// How sure the way is that led us to the peer; of no account on a stream that we accepted.
     pub(super) assurance: Assurance,
     pub(super) ids: StreamIds,
@@ -176,7 +176,7 @@ impl Context {
         role: Role,
         config: Arc<StreamConfig>,
         ids: StreamIds,
-        policy: PeerPolicy,
+        policy: InForce,
         now: Instant,
     ) -> Self {
         Self {
@@ -263,8 +263,8 @@ impl Context {
     }
 
     /// The policy for a domain that may differ from the one that the stream began with (BIDI-71).
-    pub(super) fn policy_for(&self, domain: &Domain) -> PeerPolicy {
-        self.config.policy.for_peer(domain)
+    pub(super) fn policy_for(&self, domain: &Domain) -> InForce {
+        self.config.policy.in_force(domain)
     }
 
     /// What experience says of a peer, where the operator lets it count.

@@ -53,7 +53,7 @@ use crate::certificate::Attestation;
 use crate::discovery::Target;
 use crate::limits::{Limit, Sender, size};
 use crate::ns;
-use crate::policy::TlsPolicy;
+use crate::policy::InForce;
 use crate::stanza::condition::StreamCondition;
 use crate::stanza::{BadStanza, Reason, Stanza};
 use closing::Closing;
@@ -103,7 +103,7 @@ impl Stream {
         context.assurance = target.assurance;
         //= DNS-15
         if !target.tlsa.records().is_empty() {
-            context.policy.tls = TlsPolicy::Required;
+            context.policy.require_tls();
         }
         Self::begin(purpose, secured, context, now)
     }
@@ -114,7 +114,7 @@ impl Stream {
         ids: StreamIds,
         now: Instant,
     ) -> Context {
-        let policy = config.policy.for_peer(purpose.pair().remote().domain());
+        let policy = config.policy.in_force(purpose.pair().remote().domain());
         let mut context = Context::new(Role::Initiating, config, ids, policy, now);
         context.principal = Some(purpose.pair().clone());
         context
@@ -138,7 +138,7 @@ impl Stream {
         secured: Option<Secured>,
         now: Instant,
     ) -> Self {
-        let policy = config.policy.defaults.clone();
+        let policy = InForce::defaults(&config.policy);
         let context = Context::new(Role::Receiving, config, ids, policy, now);
         let phase = receiving::Phase::start(secured, &context, now);
         Self::new(Phase::Receiving(phase), context)

@@ -18,7 +18,7 @@ use crate::addr::{Direction, Domain};
 use crate::certificate::Attestation;
 use crate::grounds::Identity;
 use crate::limits::Limit;
-use crate::policy::{Federate, Multiplex};
+use crate::policy::{Federate, InForce, Multiplex};
 use crate::stanza::condition::StreamCondition;
 use crate::trust::{self, Unproven};
 
@@ -299,7 +299,7 @@ impl AwaitHeader {
         //= TLS-10
         //= BIDI-45
         // What an earlier header claimed says nothing any more.
-        context.policy = context.config.policy.defaults.clone();
+        context.policy = InForce::defaults(&context.config.policy);
         if let Some(remote) = &addresses.remote {
             context.policy = context.policy_for(remote);
             //= ERR-05

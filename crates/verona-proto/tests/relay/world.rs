@@ -71,7 +71,7 @@ impl Relay {
         open_link(&mut link, now);
         let mut relay = Self {
             now,
-            stream: open_stream(hosts, now),
+            stream: open_stream(config(hosts), now),
             link,
             switchboard,
             inbound,
@@ -183,20 +183,25 @@ fn stanza(from: &str, to: &str) -> String {
     format!("{head}{body}{tail}")
 }
 
-/// A stream that capulet.lit opened, proven by its certificate, bidi and stream management on.
-fn open_stream(hosts: Arc<Hosts>, now: Instant) -> Stream {
-    const HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
-        xmlns:stream='http://etherx.jabber.org/streams' from='capulet.lit' to='echo.montague.lit' version='1.0'>";
-    const AUTH: &str = "<bidi xmlns='urn:xmpp:bidi'/>\
-        <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
-    let config = Arc::new(StreamConfig {
+/// What all streams share.
+pub(crate) fn config(hosts: Arc<Hosts>) -> Arc<StreamConfig> {
+    Arc::new(StreamConfig {
         hosts,
         policy: Arc::new(Policy::default()),
         secrets: Secrets::from(Secret::new("d14lb4ck43v3r")),
         tls_available: true,
         attestations: Attestations::Unavailable,
         memory: Memory::default(),
-    });
+    })
+}
+
+/// A stream that capulet.lit opened, proven by its certificate, bidi and stream management on. Nothing is left to be
+/// written.
+pub(crate) fn open_stream(config: Arc<StreamConfig>, now: Instant) -> Stream {
+    const HEADER: &str = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+        xmlns:stream='http://etherx.jabber.org/streams' from='capulet.lit' to='echo.montague.lit' version='1.0'>";
+    const AUTH: &str = "<bidi xmlns='urn:xmpp:bidi'/>\
+        <auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
     let secured = Secured {
         certificate: PeerCertificate {
             chain: Chain::Valid,
@@ -217,7 +222,7 @@ fn open_stream(hosts: Arc<Hosts>, now: Instant) -> Stream {
         while stream.poll().is_some() {}
     }
     assert!(stream.is_open() && stream.is_bidirectional(), "{stream:?}");
-    stream.transmit().clear();
+    drop(std::mem::take(stream.transmit()));
     stream
 }
 

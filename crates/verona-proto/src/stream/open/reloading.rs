@@ -15,7 +15,7 @@ use crate::authorizations::Granted;
 use crate::dialback::Verdict;
 use crate::grounds::{Assurance, Identity};
 use crate::limits::seconds;
-use crate::policy::{BidiPolicy, Federate, IdentityMethod, PeerPolicy, TlsPolicy};
+use crate::policy::{BidiPolicy, Federate, IdentityMethod, InForce, PeerPolicy, TlsPolicy};
 use crate::stanza::condition::{StanzaCondition, StreamCondition};
 use crate::stanza::{Admitted, BadStanza, Reason, Stanza, Undelivered, bounce};
 use crate::trust;
@@ -104,7 +104,7 @@ impl Open {
         };
         let policy = match &peer {
             Some(peer) => context.policy_for(peer),
-            None => context.config.policy.defaults.clone(),
+            None => InForce::defaults(&context.config.policy),
         };
         if policy.limits.idle_seconds != context.policy.limits.idle_seconds {
             self.idle = seconds(policy.limits.idle_seconds);
@@ -128,7 +128,7 @@ impl Open {
         }
         let policy = context.policy_for(remote);
         // Time changes what a proof is worth, too: but that is no matter of a reload.
-        if policy == before.policy.for_peer(remote) {
+        if *policy == before.policy.for_peer(remote) {
             return None;
         }
         if policy.federate == Federate::Deny {
