@@ -107,6 +107,8 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Scope {
                 space,
             });
         }
+        // It lives as long as its stream.
+        scope.declarations.shrink_to_fit();
         scope
     }
 }

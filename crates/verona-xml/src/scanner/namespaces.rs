@@ -1,10 +1,10 @@
 //! What a start tag means once it is whole: which namespaces its names are in, and whether it repeats itself.
 
 use super::content::Open;
-use super::start_tag::Attribute;
+use super::start_tag::{Attribute, StartTag};
 use super::{Ending, Scan, Scanner, Stage, State};
 use crate::error::Error;
-use crate::scope::{DeclaredBy, Resolved, Space};
+use crate::scope::{Bindings, DeclaredBy, Resolved, Space};
 use crate::tag::{HeadSpace, Span};
 
 impl Scanner {
@@ -164,6 +164,9 @@ impl Scanner {
         self.stream_name = self.tag.name.span.of(bytes).to_vec();
         self.scope = self.bindings.to_scope(bytes);
         self.stage = Stage::Stream;
+        // A stream of which nothing more is read, and most are, holds no room for tags.
+        self.bindings = Bindings::default();
+        self.tag = StartTag::default();
         let head = std::mem::take(&mut self.head);
         Ok(Scan::Header { len: self.at, head })
     }
