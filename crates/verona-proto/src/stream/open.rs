@@ -62,7 +62,7 @@ pub(super) struct Open {
     /// When the proof ends on which something is authorised here (BIDI-70).
     expires: Option<Instant>,
     /// The end that waits for the peer's last acknowledgements.
-    leaving: Option<Leaving>,
+    leaving: Option<Box<Leaving>>,
     /// Whether the peer does something with what it is sent.
     probe: Probe,
     /// Until when domains of ours that departed give answers here (BIDI-79).
@@ -596,10 +596,10 @@ impl Open {
             if !context.management.is_settled() {
                 context.ask(now);
             }
-            self.leaving = Some(Leaving {
+            self.leaving = Some(Box::new(Leaving {
                 end,
                 until: now + seconds(context.policy.limits.close_seconds),
-            });
+            }));
         }
         self.leave_if_settled(context, now)
     }

@@ -35,12 +35,15 @@ enum State {
     /// It was not asked.
     #[default]
     Unasked,
-    /// It was asked.
-    Asked {
-        id: String,
-        ours: Domain,
-        theirs: Domain,
-    },
+    /// It was asked; boxed, for nearly none is.
+    Asked(Box<Question>),
+}
+
+#[derive(Debug)]
+struct Question {
+    id: String,
+    ours: Domain,
+    theirs: Domain,
 }
 
 /// What a probe wants when its time has come.
@@ -66,15 +69,15 @@ impl Probe {
         let since = self.waits(context).filter(|_| may_ask(context))?;
         Some(match &self.state {
             State::Unasked => since.at + ASK_AFTER,
-            State::Asked { .. } => since.at + ANSWER_WITHIN,
+            State::Asked(_) => since.at + ANSWER_WITHIN,
         })
     }
 
     pub(super) fn due(&self, context: &Context, now: Instant) -> Due {
         match (&self.state, self.deadline(context)) {
             (State::Unasked, Some(at)) if at <= now => Due::Ask,
-            (State::Asked { .. }, Some(at)) if at <= now => Due::Gone,
-            (State::Unasked | State::Asked { .. }, _) => Due::Nothing,
+            (State::Asked(_), Some(at)) if at <= now => Due::Gone,
+            (State::Unasked | State::Asked(_), _) => Due::Nothing,
         }
     }
 
@@ -98,17 +101,17 @@ impl Probe {
         );
         context.transmit.extend_from_slice(ping.bytes());
         context.last_written = now;
-        self.state = State::Asked {
+        self.state = State::Asked(Box::new(Question {
             id,
             ours: ours.clone(),
             theirs: theirs.clone(),
-        };
+        }));
         self.wait(context, now);
     }
 
     /// Whether the stanza is the answer; then nobody else gets it. Any answer will do: an error is a sign of life too.
     pub(super) fn is_answer(&self, stanza: &Stanza) -> bool {
-        let State::Asked { id, ours, theirs } = &self.state else {
+        let State::Asked(asked) = &self.state else {
             return false;
         };
         let answers = match stanza.class() {
@@ -116,9 +119,9 @@ impl Probe {
             StanzaClass::Request | StanzaClass::Other => false,
         };
         answers
-            && stanza.from() == theirs
-            && stanza.to() == ours
-            && stanza.id().as_deref() == Some(id)
+            && *stanza.from() == asked.theirs
+            && *stanza.to() == asked.ours
+            && stanza.id().as_deref() == Some(&asked.id)
     }
 
     fn wait(&mut self, context: &Context, now: Instant) {
