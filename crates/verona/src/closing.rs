@@ -1,6 +1,5 @@
 //! An operator ends the links with a peer (`verona close`).
 
-use tokio::sync::mpsc::error::TrySendError;
 use verona_proto::addr::Domain;
 use verona_proto::stanza::StreamCondition;
 use verona_proto::stream::StreamError;
@@ -30,13 +29,11 @@ impl Handle {
                 StreamCondition::UndefinedCondition,
                 "the operator closes the link",
             );
-            let command = Box::new(ConnectionCommand::Close(error.quietly()));
             closed += 1;
             // One that has ended needs no telling; one that is busy is told when it is not.
-            if let Err(TrySendError::Full(command)) = handle.commands.try_send(command) {
-                let commands = handle.commands.clone();
-                tokio::spawn(async move { commands.send(command).await });
-            }
+            let _ = handle
+                .commands
+                .insist(ConnectionCommand::Close(error.quietly()));
         }
         closed
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
 use verona_proto::carriage::{Carriage, Counted, Keep, Left, TooLarge};
@@ -30,6 +30,7 @@ use crate::attest::{self, Shown};
 use crate::gate::Admission;
 use crate::held::Held;
 use crate::journal::{self, Journal};
+use crate::mailbox::{Inbox, Mailbox, mailbox};
 use crate::observe::log;
 use crate::read::read;
 use crate::shared::{Shared, lock, now};
@@ -67,8 +68,7 @@ pub(crate) enum ConnectionCommand {
 /// How others reach a connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionHandle {
-    /// Boxed, for a channel holds room for many, and few are ever sent.
-    pub(crate) commands: mpsc::Sender<Box<ConnectionCommand>>,
+    pub(crate) commands: Mailbox,
     pub(crate) link: Arc<Mutex<Link>>,
     pub(crate) abort: AbortHandle,
     /// Notes a queue that is sent to the connection, so that it is given back whatever becomes of the connection.
@@ -127,19 +127,17 @@ pub(crate) fn spawn(
         state: "connecting",
     }));
     let pairs_max = verona_proto::limits::size(shared.limits().pairs_per_stream_max);
-    let (sender, commands) = mpsc::channel(pairs_max.saturating_add(COMMANDS_BESIDE_CARRY));
+    let (sender, commands) = mailbox(pairs_max.saturating_add(COMMANDS_BESIDE_CARRY));
     let feeders: Feeders = Arc::default();
     // Before the stream takes the configuration that there is, so that no change is missed.
     let reloads = shared.reloads.subscribe();
-    let ready: Arc<Notify> = Arc::default();
     let mut connection = Box::new(Connection {
         shared: Arc::clone(shared),
         key,
         link: Arc::clone(&link),
-        commands,
         reloads,
-        carriage: Carriage::new(bell(&ready)),
-        ready,
+        carriage: Carriage::new(bell(&commands)),
+        commands,
         held: Held::default(),
         lost: None,
         bytes_written: 0,
@@ -147,7 +145,8 @@ pub(crate) fn spawn(
         transport: LinkTransport::Plain,
         admission: None,
         throttle: Throttle::new(shared.limits().bytes_per_second_max),
-        shown: Arc::default(),
+        shown: None,
+        attesting: None,
     });
     let (start, started) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
@@ -219,12 +218,11 @@ struct Connection {
     shared: Arc<Shared>,
     key: StreamKey,
     link: Arc<Mutex<Link>>,
-    commands: mpsc::Receiver<Box<ConnectionCommand>>,
+    /// Its bell rings too when a queue that was empty is not any more, and when the configuration has changed.
+    commands: Inbox,
     /// Turns when the configuration has changed.
     reloads: watch::Receiver<u64>,
     carriage: Carriage,
-    /// Notified when a queue that was empty is not any more.
-    ready: Arc<Notify>,
     held: Held,
     /// How far both sides came, when the stream is over.
     lost: Option<ResumePoint>,
@@ -235,8 +233,18 @@ struct Connection {
     transport: LinkTransport,
     admission: Option<Admission>,
     throttle: Throttle,
-    /// What the peer showed in the TLS handshake.
-    shown: Arc<Shown>,
+    /// What the peer showed in the TLS handshake, as long as somebody may have to look at it.
+    shown: Option<Box<Shown>>,
+    attesting: Option<Attesting>,
+}
+
+/// A task that asks about the peer's certificate. Nobody asks on for a connection that has ended.
+struct Attesting(AbortHandle);
+
+impl Drop for Attesting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// TLS over a connection.
@@ -340,7 +348,7 @@ impl Connection {
                     Ok(_) | Err(_) => Begins::WithXml,
                 },
                 // How the peer begins is the peer's to say, unless this is the end.
-                command = self.commands.recv() => match command.map(|command| *command) {
+                () = self.commands.rung() => match self.commands.take() {
                     Some(ConnectionCommand::Close(_)) if tls_expected => return Begins::Never,
                     Some(command) => {
                         let ends = matches!(command, ConnectionCommand::Close(_));
@@ -349,8 +357,7 @@ impl Connection {
                             return Begins::WithXml;
                         }
                     }
-                    // The engine has ended.
-                    None => return Begins::Never,
+                    None => {}
                 },
                 () = tokio::time::sleep_until(tls_by) => return Begins::Late(patience),
                 () = tokio::time::sleep_until(xml_by) => return Begins::WithXml,
@@ -453,7 +460,8 @@ impl Connection {
                 self.secured(&facts, direct);
                 let mut certificate = facts.evidence;
                 if let Some(Dialled { target, purpose }) = dialled {
-                    let attesting = attest::of_server(&self.shared, purpose, target, &self.shown);
+                    let shown = self.shown.take().unwrap_or_default();
+                    let attesting = attest::of_server(&self.shared, purpose, target, &shown);
                     let attested = tokio::time::timeout_at(until, attesting).await;
                     let attestation =
                         attested.map_err(|_| self.no_time_left(Some(purpose), direct))?;
@@ -509,7 +517,7 @@ impl Connection {
                 certificate: LinkCertificate::of(&facts.evidence),
             });
         }
-        self.shown = Arc::new(Shown::new(facts));
+        self.shown = Some(Box::new(Shown::new(facts)));
         self.trace(TracedWhat::Secured);
     }
 
@@ -541,6 +549,8 @@ impl Connection {
         let mut leaving = None;
         let mut safe = self.shared.journal.as_ref().map(Journal::safe);
         let mut alarm = Alarm::new(far_away());
+        // Something may have come before anybody waited for it.
+        self.commands.ring();
         loop {
             // The end has a deadline of its own, which nothing that the peer does or does not do puts off.
             let leave_at = *leaving.get_or_insert_with(|| match exit {
@@ -594,7 +604,6 @@ impl Connection {
             let deadline = stream
                 .deadline()
                 .map_or_else(far_away, tokio::time::Instant::from_std);
-            let ready = Arc::clone(&self.ready);
             let writing = !outgoing.is_empty() || unflushed;
             // A peer that asks and does not take the answers is not read from.
             let reading =
@@ -661,25 +670,23 @@ impl Connection {
                         }
                     }
                 }
-                command = self.commands.recv(), if exit.is_none() => {
-                    match command.map(|command| *command) {
-                        Some(ConnectionCommand::Abandon) => {
-                            stream.handle(Input::Command(Command::Abandon), now());
-                            self.outputs(stream).await;
+                // What it rings for is a queue, a command or another configuration; of commands one at a time.
+                () = self.commands.rung(), if exit.is_none() => {
+                    if self.reloads.has_changed().is_ok_and(|has| has) {
+                        self.reloads.mark_unchanged();
+                        self.reload(stream);
+                        exit = self.outputs(stream).await;
+                        self.commands.ring();
+                    } else if let Some(command) = self.commands.take() {
+                        let abandoned = matches!(command, ConnectionCommand::Abandon);
+                        self.on_command(command, stream, outgoing.len());
+                        exit = self.outputs(stream).await;
+                        if abandoned {
                             // What is not written has nowhere to go.
                             return Exit::End;
                         }
-                        Some(command) => self.on_command(command, stream, outgoing.len()),
-                        // The engine has ended.
-                        None => stream.handle(Input::Eof, now()),
                     }
-                    exit = self.outputs(stream).await;
                 }
-                Ok(()) = self.reloads.changed(), if exit.is_none() => {
-                    self.reload(stream);
-                    exit = self.outputs(stream).await;
-                }
-                () = ready.notified(), if exit.is_none() => {}
                 //= SM-11
                 () = journal::changed(&mut safe), if is_exposed => {}
                 () = alarm.rings() => {
@@ -891,27 +898,16 @@ impl Connection {
     }
 
     /// Has DNS and the web asked about the peer's certificate, while the connection lives on.
-    fn attest(&self, domain: Domain) {
-        let Some(commands) = self
-            .shared
-            .connections()
-            .get(&self.key)
-            .map(|handle| handle.commands.clone())
-        else {
-            return;
-        };
-        let (shared, shown) = (Arc::clone(&self.shared), Arc::clone(&self.shown));
-        tokio::spawn(async move {
-            // A connection that has ended needs no answer, and nobody asks on for it.
-            tokio::select! {
-                attestation = attest::of_peer(&shared, domain, &shown) => {
-                    let _ = commands
-                        .send(Box::new(ConnectionCommand::Attested(attestation)))
-                        .await;
-                }
-                () = commands.closed() => {}
-            }
+    fn attest(&mut self, domain: Domain) {
+        let commands = self.commands.mailbox();
+        let shared = Arc::clone(&self.shared);
+        let shown = self.shown.take().unwrap_or_default();
+        let task = tokio::spawn(async move {
+            let attestation = attest::of_peer(&shared, domain, &shown).await;
+            // A connection that has ended needs no answer.
+            let _ = commands.insist(ConnectionCommand::Attested(attestation));
         });
+        self.attesting = Some(Attesting(task.abort_handle()));
     }
 
     /// Whether a key that arrived here may be checked: not when its address has too many under way (DB-53).
@@ -993,9 +989,8 @@ impl Connection {
 
     /// Gives back what the connection carried, commands that it did not get round to included.
     async fn end(mut self: Box<Self>) {
-        self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
-            match *command {
+        for command in self.commands.close() {
+            match command {
                 ConnectionCommand::Carry { pair, drain } => self.carriage.add(pair, drain),
                 ConnectionCommand::Request { .. }
                 | ConnectionCommand::Verdict { .. }
@@ -1110,9 +1105,9 @@ pub(crate) fn notice_death(tcp: &Tcp, key: StreamKey, stall: Duration) {
 }
 
 /// Wakes the connection.
-fn bell(ready: &Arc<Notify>) -> Bell {
-    let ready = Arc::clone(ready);
-    Arc::new(move || ready.notify_one())
+fn bell(commands: &Inbox) -> Bell {
+    let mailbox = commands.mailbox();
+    Arc::new(move || mailbox.ring())
 }
 
 /// Whether the federation acts on an event; what it only would throw away must not fill its queue.

@@ -544,8 +544,7 @@ fn close_components(shared: &Shared, which: impl Fn(&ComponentHandle) -> bool) {
 fn abandon(shared: &Shared) {
     for handle in shared.connections().values() {
         // One that does not read its commands carries nothing yet, or is ending.
-        let abandon = Box::new(ConnectionCommand::Abandon);
-        let _ = handle.commands.try_send(abandon);
+        let _ = handle.commands.give(ConnectionCommand::Abandon);
     }
 }
 

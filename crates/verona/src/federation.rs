@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use verona_proto::addr::DomainPair;
 use verona_proto::federation::{Command, Federation, Signal, StreamKey};
@@ -15,6 +14,7 @@ use crate::component::{ComponentCommand, bounce_all};
 use crate::connection::{ConnectionCommand, ConnectionHandle};
 use crate::date;
 use crate::dialer;
+use crate::mailbox::Refused;
 use crate::observe::log;
 use crate::queues::{self, Waits};
 use crate::shared::{Shared, lock, now};
@@ -184,20 +184,20 @@ fn give(
         | ConnectionCommand::Converge
         | ConnectionCommand::Close(_) => None,
     };
-    match handle.commands.try_send(Box::new(command)) {
+    match handle.commands.give(command) {
         Ok(()) => {
             lock(&handle.feeders).extend(noted);
             Ok(())
         }
-        Err(TrySendError::Closed(command)) => Err(*command),
-        Err(TrySendError::Full(command)) => {
+        Err(Refused::Closed(command)) => Err(command),
+        Err(Refused::Full(command)) => {
             // It does not read its commands any more: it is ended, and what it carried is given back.
             tracing::error!(
                 stream = stream.0,
                 "a connection does not follow; it is ended"
             );
             handle.abort.abort();
-            Err(*command)
+            Err(command)
         }
     }
 }

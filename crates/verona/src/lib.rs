@@ -130,6 +130,7 @@ mod journal;
 mod learned;
 mod listener;
 mod listeners;
+mod mailbox;
 pub mod network;
 mod observe;
 mod ping;

@@ -75,6 +75,9 @@ impl Handle {
             }))
             .await;
         shared.reloads.send_modify(|count| *count += 1);
+        for handle in shared.connections().values() {
+            handle.commands.ring();
+        }
         waiting::reload(shared).await;
         if let Some(wait) = next.forgets_in() {
             tokio::spawn(forget(Arc::downgrade(shared), wait));
