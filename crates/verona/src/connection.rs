@@ -576,13 +576,14 @@ impl Connection {
                 exit = self.outputs(stream).await.or(exit);
                 // Asked for once: what is written while it is asked for must not be dropped with the buffer.
                 let transmit = stream.transmit();
-                outgoing = transmit.split();
-                if outgoing.is_empty() {
-                    // An idle connection holds no buffer.
+                if transmit.is_empty() {
+                    // An idle connection holds no buffer, and a part of one holds all of it.
                     *transmit = BytesMut::new();
+                    outgoing = BytesMut::new();
                     // What is refused has nothing in front of it that must leave first.
                     self.acknowledge();
                 } else {
+                    outgoing = transmit.split();
                     progress = tokio::time::Instant::now();
                     self.trace(TracedWhat::Sent(&outgoing));
                 }
@@ -952,6 +953,9 @@ impl Connection {
                 Direction::Outbound => pair.send = Some(granted.grounds),
                 Direction::Inbound => pair.receive = Some(granted.grounds),
             }
+            if link.pairs.is_empty() {
+                link.pairs.reserve_exact(1);
+            }
             link.pairs.push(pair);
             link.pairs
                 .sort_by(|a, b| (&a.local, &a.remote).cmp(&(&b.local, &b.remote)));
@@ -967,6 +971,8 @@ impl Connection {
             let mut link = lock(&self.link);
             link.local = Some(peer.local.to_string());
             link.remote = peer.remote.as_ref().map(ToString::to_string);
+            // Nobody has to look at the certificate any more.
+            self.shown = None;
         }
         if matches!(event, Event::Bidirectional) {
             lock(&self.link).bidi = true;
