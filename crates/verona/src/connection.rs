@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use verona_proto::addr::{Direction, Domain, DomainPair};
 use verona_proto::carriage::{Carriage, Counted, Keep, Left, TooLarge};
@@ -102,9 +102,22 @@ pub(crate) fn spawn(
     origin: Origin,
 ) -> Start {
     let local_address = tcp.local_addr().unwrap_or(peer);
-    let role = match &origin {
-        Origin::Accepted { .. } => LinkRole::Receiving,
-        Origin::Dialled { .. } => LinkRole::Initiating,
+    let (role, admission, beginning) = match origin {
+        Origin::Accepted {
+            direct_tls,
+            admission,
+        } => (
+            LinkRole::Receiving,
+            Some(admission),
+            Beginning::Accepted { direct_tls },
+        ),
+        Origin::Dialled { target, purpose } => {
+            let dialled = Box::new(Dialled {
+                target: *target,
+                purpose: *purpose,
+            });
+            (LinkRole::Initiating, None, Beginning::Dialled(dialled))
+        }
     };
     let link = Arc::new(Mutex::new(Link {
         id: key.0,
@@ -131,7 +144,7 @@ pub(crate) fn spawn(
     let feeders: Feeders = Arc::default();
     // Before the stream takes the configuration that there is, so that no change is missed.
     let reloads = shared.reloads.subscribe();
-    let mut connection = Box::new(Connection {
+    let connection = Box::new(Connection {
         shared: Arc::clone(shared),
         key,
         link: Arc::clone(&link),
@@ -143,19 +156,13 @@ pub(crate) fn spawn(
         bytes_written: 0,
         offered: None,
         transport: LinkTransport::Plain,
-        admission: None,
+        admission,
         throttle: Throttle::new(shared.limits().bytes_per_second_max),
         shown: None,
         attesting: None,
     });
-    let (start, started) = tokio::sync::oneshot::channel::<()>();
-    let task = tokio::spawn(async move {
-        // Not before the registry knows us, or a command could find nobody.
-        if let Ok(()) = started.await {
-            connection.run(tcp, origin).await;
-        }
-        Box::pin(connection.end()).await;
-    });
+    let (start, started) = oneshot::channel::<()>();
+    let task = tokio::spawn(life(connection, tcp, beginning, started));
     shared.connections().insert(
         key,
         ConnectionHandle {
@@ -181,6 +188,28 @@ pub(crate) fn spawn(
     Start(start)
 }
 
+/// All that the task of a connection does.
+#[allow(
+    clippy::manual_async_fn,
+    reason = "that would hold twice what it is given"
+)]
+fn life(
+    mut connection: Box<Connection>,
+    mut tcp: Tcp,
+    beginning: Beginning,
+    started: oneshot::Receiver<()>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // Not before the registry knows us, or a command could find nobody.
+        let begins = started.await;
+        if begins.is_ok() {
+            connection.run(&mut tcp, beginning).await;
+        }
+        drop(tcp);
+        Box::pin(connection.end()).await;
+    }
+}
+
 /// Gives back what a connection carried that can do so itself no more.
 async fn give_back(shared: &Shared, key: StreamKey, feeders: &Feeders) {
     let reclaimed: Vec<(DomainPair, Drain)> = lock(feeders)
@@ -202,7 +231,7 @@ async fn give_back(shared: &Shared, key: StreamKey, feeders: &Feeders) {
 
 /// Lets a connection that is in the registry begin. Dropping it ends the connection before it began.
 #[must_use = "the connection waits for it"]
-pub(crate) struct Start(tokio::sync::oneshot::Sender<()>);
+pub(crate) struct Start(oneshot::Sender<()>);
 
 impl Start {
     pub(crate) fn now(self) {
@@ -225,7 +254,7 @@ struct Connection {
     carriage: Carriage,
     held: Held,
     /// How far both sides came, when the stream is over.
-    lost: Option<ResumePoint>,
+    lost: Option<Box<ResumePoint>>,
     bytes_written: u64,
     /// Where what was offered ends, once a write has failed: any part of it may have left us, and nothing more is known
     /// to have.
@@ -256,12 +285,29 @@ struct Dialled {
     purpose: Purpose,
 }
 
+/// How a connection begins.
+enum Beginning {
+    Accepted { direct_tls: bool },
+    Dialled(Box<Dialled>),
+}
+
 /// Why the loop over a transport ended.
 enum Exit {
     /// TLS is to take over the transport.
-    StartTls { role: Role, local: Option<Domain> },
+    StartTls {
+        role: Role,
+        local: Option<Box<Domain>>,
+    },
     /// The connection is over.
     End,
+}
+
+/// What the stream wants that is not carried out at once.
+#[derive(Default)]
+struct Wants {
+    exit: Option<Exit>,
+    /// Pairs whose keys we do not check.
+    unchecked: Vec<DomainPair>,
 }
 
 /// How a peer that connected begins.
@@ -275,33 +321,23 @@ enum Begins {
 }
 
 impl Connection {
-    async fn run(&mut self, mut tcp: Tcp, origin: Origin) {
+    // What awaits the life of a connection has nothing of its own beside it: each local would be held by ten thousand.
+    async fn run(&mut self, tcp: &mut Tcp, beginning: Beginning) {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(stream = self.key.0, "TCP_NODELAY could not be set: {error}");
         }
         let stall = seconds(self.shared.limits().write_stall_seconds);
-        notice_death(&tcp, self.key, stall);
-        match origin {
-            Origin::Accepted {
-                direct_tls,
-                admission,
-            } => {
-                self.admission = Some(admission);
-                self.accepted(&mut tcp, direct_tls).await;
+        notice_death(tcp, self.key, stall);
+        match beginning {
+            Beginning::Accepted { direct_tls } => self.accepted(tcp, direct_tls).await,
+            Beginning::Dialled(dialled) if dialled.target.direct_tls => {
+                //= DTLS-01
+                self.direct_tls(tcp, Some(dialled), now()).await;
             }
-            Origin::Dialled { target, purpose } => {
-                let dialled = Box::new(Dialled {
-                    target: *target,
-                    purpose: *purpose,
-                });
-                if dialled.target.direct_tls {
-                    //= DTLS-01
-                    self.direct_tls(&mut tcp, Some(dialled), now()).await;
-                } else {
-                    //= DTLS-02
-                    let stream = self.stream(Some(&dialled), None, now());
-                    self.in_the_clear(&mut tcp, stream, Some(dialled)).await;
-                }
+            Beginning::Dialled(dialled) => {
+                //= DTLS-02
+                let stream = self.stream(Some(&dialled), None, now());
+                self.in_the_clear(tcp, stream, Some(dialled)).await;
             }
         }
     }
@@ -317,7 +353,7 @@ impl Connection {
             Begins::WithXml => self.in_the_clear(tcp, stream, None).await,
             Begins::Late(patience) => {
                 let error = self.handshake_too_long(patience);
-                self.fail(error).await;
+                Box::pin(self.fail(error)).await;
             }
             Begins::Never => {}
         }
@@ -372,16 +408,14 @@ impl Connection {
             None => Role::Receiving,
         };
         let until = begun + seconds(self.shared.limits().negotiation_seconds);
-        match Box::pin(self.handshake(tcp, role, None, dialled.as_deref(), true, Some(until))).await
-        {
-            Ok((mut tls, secured)) => {
-                let mut stream = self.stream(dialled.as_deref(), Some(secured), begun);
-                drop(dialled);
-                self.outputs(&mut stream).await;
-                self.drive(&mut *tls, &mut stream).await;
-            }
-            Err(error) => self.fail(error).await,
-        }
+        let tls = self.tls(tcp, role, None, dialled.as_deref(), true, Some(until));
+        let Some((mut tls, secured)) = Box::pin(tls).await else {
+            return;
+        };
+        let mut stream = self.stream(dialled.as_deref(), Some(secured), begun);
+        drop(dialled);
+        self.pump(&mut *tls, &mut stream).await;
+        self.look_back(&stream);
     }
 
     /// A connection that begins with XML, and may come to TLS by STARTTLS.
@@ -391,20 +425,20 @@ impl Connection {
         mut stream: Box<Stream>,
         dialled: Option<Box<Dialled>>,
     ) {
-        let Exit::StartTls { role, local } = self.drive(tcp, &mut stream).await else {
+        let exit = self.pump(tcp, &mut stream).await;
+        self.look_back(&stream);
+        let Exit::StartTls { role, local } = exit else {
             return;
         };
         let until = stream.deadline();
-        let handshake = self.handshake(tcp, role, local, dialled.as_deref(), false, until);
-        match Box::pin(handshake).await {
-            Ok((mut tls, secured)) => {
-                drop(dialled);
-                stream.handle(Input::Secured(secured), now());
-                self.outputs(&mut stream).await;
-                self.drive(&mut *tls, &mut stream).await;
-            }
-            Err(error) => self.fail(error).await,
-        }
+        let tls = self.tls(tcp, role, local, dialled.as_deref(), false, until);
+        let Some((mut tls, secured)) = Box::pin(tls).await else {
+            return;
+        };
+        drop(dialled);
+        stream.handle(Input::Secured(secured), now());
+        self.pump(&mut *tls, &mut stream).await;
+        self.look_back(&stream);
     }
 
     /// A stream whose time counts from `begun`.
@@ -422,6 +456,29 @@ impl Connection {
             }
             None => Stream::receiving(config, ids, secured, begun),
         })
+    }
+
+    /// Has TLS take over a connection, or fails it.
+    async fn tls<'a>(
+        &mut self,
+        tcp: &'a mut Tcp,
+        role: Role,
+        local: Option<Box<Domain>>,
+        dialled: Option<&Dialled>,
+        direct: bool,
+        until: Option<Instant>,
+    ) -> Option<(Tls<'a>, Secured)> {
+        let local = local.map(|local| *local);
+        match self
+            .handshake(tcp, role, local, dialled, direct, until)
+            .await
+        {
+            Ok(secured) => Some(secured),
+            Err(error) => {
+                Box::pin(self.fail(error)).await;
+                None
+            }
+        }
     }
 
     async fn handshake<'a>(
@@ -521,19 +578,14 @@ impl Connection {
         self.trace(TracedWhat::Secured);
     }
 
-    /// Moves bytes until the transport changes or ends.
-    async fn drive<IO: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        io: &mut IO,
-        stream: &mut Stream,
-    ) -> Exit {
-        let exit = self.pump(io, stream).await;
+    /// The stream is over, or goes on over another transport: how far both sides came.
+    fn look_back(&mut self, stream: &Stream) {
         // What is taken up again begins with how much was handled, and that has to be true.
         let is_safe = !self.held.is_exposed(self.shared.safe_up_to());
-        self.lost = stream.resume_point().filter(|_| is_safe);
-        exit
+        self.lost = stream.resume_point().filter(|_| is_safe).map(Box::new);
     }
 
+    /// Moves bytes until the transport changes or ends.
     async fn pump<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
@@ -596,8 +648,8 @@ impl Connection {
             {
                 if matches!(exit, Exit::End) {
                     //= TLS-28
-                    let _ = tokio::time::timeout(seconds(CLOSE_NOTIFY_SECONDS), writer.shutdown())
-                        .await;
+                    let patience = seconds(CLOSE_NOTIFY_SECONDS);
+                    let _ = Box::pin(tokio::time::timeout(patience, writer.shutdown())).await;
                 }
                 return exit;
             }
@@ -689,12 +741,12 @@ impl Connection {
                     }
                 }
                 //= SM-11
-                () = journal::changed(&mut safe), if is_exposed => {}
+                () = async { Box::pin(journal::changed(&mut safe)).await }, if is_exposed => {}
                 () = alarm.rings() => {
                     let now = tokio::time::Instant::now();
                     if stalled_at.is_some_and(|at| at <= now) {
                         self.shared.reached(Limit::WriteStallSeconds);
-                        self.fail(StreamError::stalled(stall)).await;
+                        Box::pin(self.fail(StreamError::stalled(stall))).await;
                         return Exit::End;
                     }
                     if retry_at.is_some_and(|at| at <= now) {
@@ -858,9 +910,16 @@ impl Connection {
 
     /// Carries out what the stream wants.
     async fn outputs(&mut self, stream: &mut Stream) -> Option<Exit> {
-        let mut exit = None;
+        let mut wants = Wants::default();
+        while let Some(event) = self.next_event(stream, &mut wants) {
+            Box::pin(self.on_event(*event)).await;
+        }
+        wants.exit
+    }
+
+    /// Carries out what the stream wants, up to the next event: whoever is to hear of it may have to be waited for.
+    fn next_event(&mut self, stream: &mut Stream, wants: &mut Wants) -> Option<Box<Event>> {
         loop {
-            let mut unchecked = Vec::new();
             while let Some(output) = stream.poll() {
                 match output {
                     Output::Attest(domain) => self.attest(domain),
@@ -876,17 +935,20 @@ impl Connection {
                         self.acknowledge();
                     }
                     Output::Event(Event::KeyReceived(check)) if !self.may_check(&check.pair) => {
-                        unchecked.push(check.pair);
+                        wants.unchecked.push(check.pair);
                     }
-                    Output::Event(event) => Box::pin(self.on_event(event)).await,
-                    Output::StartTls { role, local } => exit = Some(Exit::StartTls { role, local }),
-                    Output::Close => exit = Some(Exit::End),
+                    Output::Event(event) => return Some(Box::new(event)),
+                    Output::StartTls { role, local } => {
+                        let local = local.map(Box::new);
+                        wants.exit = Some(Exit::StartTls { role, local });
+                    }
+                    Output::Close => wants.exit = Some(Exit::End),
                 }
             }
-            if unchecked.is_empty() {
-                return exit;
+            if wants.unchecked.is_empty() {
+                return None;
             }
-            for pair in unchecked {
+            for pair in wants.unchecked.drain(..) {
                 let verdict = Verdict::Error(StanzaCondition::ResourceConstraint);
                 let command = Command::Verdict {
                     pair,
@@ -990,7 +1052,7 @@ impl Connection {
     }
 
     async fn fail(&mut self, error: StreamError) {
-        Box::pin(self.on_event(Event::Failed(error))).await;
+        self.on_event(Event::Failed(error)).await;
     }
 
     /// Gives back what the connection carried, commands that it did not get round to included.
@@ -1162,3 +1224,23 @@ const VANISHED_MOST: Duration = Duration::from_secs(75);
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// When nothing has a deadline.
 const FAR_AWAY_SECONDS: u64 = 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a call of a function makes.
+    fn size_made<A, B, C, D, Made>(_: impl Fn(A, B, C, D) -> Made) -> usize {
+        size_of::<Made>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // With what Tokio adds its task has 1,024 bytes, and 128 more with the next one.
+        let task = size_made(life);
+        assert!(task <= 920, "{task} bytes");
+        let connection = size_of::<Connection>();
+        assert!(connection <= 496, "{connection} bytes");
+        assert!(size_of::<Tcp>() <= 40, "{}", size_of::<Tcp>());
+    }
+}

@@ -39,7 +39,10 @@ impl Wire {
                 }
                 socket.connect(to).await.map(Tcp::System)
             }
-            Self::Simulated(network) => network.dial(source, to).await.map(Tcp::Simulated),
+            Self::Simulated(network) => {
+                let pipe = network.dial(source, to).await?;
+                Ok(Tcp::Simulated(Box::new(pipe)))
+            }
         }
     }
 
@@ -79,7 +82,7 @@ impl Listener {
             Self::Simulated(_, pipes) => match pipes.recv().await {
                 Some(pipe) => {
                     let peer = pipe.peer();
-                    Ok((Tcp::Simulated(pipe), peer))
+                    Ok((Tcp::Simulated(Box::new(pipe)), peer))
                 }
                 None => Err(io::Error::other("the simulated network has ended")),
             },
@@ -91,7 +94,8 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) enum Tcp {
     System(TcpStream),
-    Simulated(Pipe),
+    /// Boxed, for each connection of the system's would have room for one.
+    Simulated(Box<Pipe>),
 }
 
 impl Tcp {
