@@ -92,7 +92,7 @@ pub(crate) enum Origin {
     },
 }
 
-/// Makes the task of a connection, and watches over it: should it panic, what it carried is given back all the same.
+/// Makes the task of a connection. Should it panic, what it carried is given back all the same.
 /// It is in the registry at once and begins when told, so that whoever hears of it first can reach it.
 pub(crate) fn spawn(
     shared: &Arc<Shared>,
@@ -162,51 +162,93 @@ pub(crate) fn spawn(
         attesting: None,
     });
     let (start, started) = oneshot::channel::<()>();
-    let task = tokio::spawn(life(connection, tcp, beginning, started));
+    let registered = Registered {
+        shared: Arc::clone(shared),
+        key,
+        feeders: Some(Arc::clone(&feeders)),
+    };
+    let life = Life {
+        connection,
+        registered,
+    };
+    let task = tokio::spawn(life.run(tcp, beginning, started));
     shared.connections().insert(
         key,
         ConnectionHandle {
             commands: sender,
             link,
             abort: task.abort_handle(),
-            feeders: Arc::clone(&feeders),
+            feeders,
         },
     );
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        let ended = task.await;
-        shared.connections().remove(&key);
-        if let Err(error) = ended {
-            tracing::error!(
-                stream = key.0,
-                "the task of a connection ended abnormally: {error}"
-            );
-            // Boxed, for there is one of these tasks for each connection, and few come here.
-            Box::pin(give_back(&shared, key, &feeders)).await;
-        }
-    });
     Start(start)
 }
 
-/// All that the task of a connection does.
-#[allow(
-    clippy::manual_async_fn,
-    reason = "that would hold twice what it is given"
-)]
-fn life(
-    mut connection: Box<Connection>,
-    mut tcp: Tcp,
-    beginning: Beginning,
-    started: oneshot::Receiver<()>,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        // Not before the registry knows us, or a command could find nobody.
-        let begins = started.await;
-        if begins.is_ok() {
-            connection.run(&mut tcp, beginning).await;
+/// All that the task of a connection has.
+struct Life {
+    connection: Box<Connection>,
+    /// Dropped behind the connection, which has let go of its queues by then.
+    registered: Registered,
+}
+
+impl Life {
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "that would hold twice what it is given"
+    )]
+    fn run(
+        mut self,
+        mut tcp: Tcp,
+        beginning: Beginning,
+        started: oneshot::Receiver<()>,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            // Not before the registry knows us, or a command could find nobody.
+            let begins = started.await;
+            if begins.is_ok() {
+                self.connection.run(&mut tcp, beginning).await;
+            }
+            drop(tcp);
+            Box::pin(self.connection.end()).await;
+            self.registered.leave();
         }
-        drop(tcp);
-        Box::pin(connection.end()).await;
+    }
+}
+
+/// The place of a connection in the registry: it has it until its task is over, however that came about.
+struct Registered {
+    shared: Arc<Shared>,
+    key: StreamKey,
+    /// What is given back for a connection that did not come to its end.
+    feeders: Option<Feeders>,
+}
+
+impl Registered {
+    /// The connection has come to its end.
+    fn leave(mut self) {
+        self.feeders = None;
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.connections().remove(&self.key);
+        let Some(feeders) = self.feeders.take() else {
+            return;
+        };
+        let how = match std::thread::panicking() {
+            true => "it panicked",
+            false => "it was given up",
+        };
+        tracing::error!(
+            stream = self.key.0,
+            "the task of a connection ended abnormally: {how}"
+        );
+        // Without a runtime there is nobody to whom anything could be given.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (shared, key) = (Arc::clone(&self.shared), self.key);
+            runtime.spawn(async move { give_back(&shared, key, &feeders).await });
+        }
     }
 }
 
@@ -1227,7 +1269,82 @@ const FAR_AWAY_SECONDS: u64 = 3600;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use tokio::net::TcpStream;
+    use tokio::time::{Duration, sleep, timeout};
+    use verona_proto::addr::Jid;
+    use verona_proto::outbox::{self, OutboxLimit};
+    use verona_proto::stanza::{Stanza, StanzaKind};
+
     use super::*;
+    use crate::config::{Config, HostedDomain};
+    use crate::engine::Engine;
+    use crate::federation::Question;
+
+    #[tokio::test]
+    async fn what_a_task_carried_that_ended_before_its_time_is_given_back() {
+        let domain = |name: &str| Domain::parse(name).unwrap();
+        let mut config = Config {
+            domains: vec![HostedDomain {
+                name: domain("a.lit"),
+                component: None,
+            }],
+            dns_servers: vec![([127, 0, 0, 1], 9).into()],
+            ..Config::default()
+        };
+        config.s2s.listen = vec![([127, 0, 0, 1], 0).into()];
+        let engine = Engine::start(config).await.unwrap();
+        let handle = engine.handle();
+        let shared = Arc::clone(&handle.shared);
+        let address = *engine.s2s_addresses().first().unwrap();
+        let _peer = TcpStream::connect(address).await.unwrap();
+        let patience = Duration::from_secs(10);
+        let carrying = timeout(patience, async {
+            while shared.connections().is_empty() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        carrying.await.unwrap();
+
+        let hosts = shared.hosts();
+        let pair = hosts.pair(Direction::Outbound, &domain("a.lit"), &domain("x.lit"));
+        let pair = pair.unwrap();
+        let (feeder, drain) = outbox::new(OutboxLimit {
+            stanzas: 10,
+            bytes: 10_000,
+        });
+        let (from, to) = (Jid::parse("a.lit").unwrap(), Jid::parse("x.lit").unwrap());
+        let stanza = Stanza::build(StanzaKind::Message, &from, &to, None, None, "");
+        feeder.push(stanza, now()).unwrap();
+        {
+            let connections = shared.connections();
+            let connection = connections.values().next().unwrap();
+            let carry = ConnectionCommand::Carry {
+                pair: pair.clone(),
+                drain,
+            };
+            connection.commands.give(carry).unwrap();
+            lock(&connection.feeders).push((pair.clone(), feeder.clone()));
+            connection.abort.abort();
+        }
+        let served = timeout(patience, async {
+            loop {
+                let (answer, routes) = oneshot::channel();
+                shared
+                    .questions
+                    .send(Question::Routes(answer))
+                    .await
+                    .unwrap();
+                if routes.await.unwrap().contains_key(&pair) {
+                    return;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        served.await.unwrap();
+        assert!(shared.connections().is_empty(), "and its place is free");
+        assert!(feeder.reclaim().is_none(), "the federation has the drain");
+    }
 
     /// What a call of a function makes.
     fn size_made<A, B, C, D, Made>(_: impl Fn(A, B, C, D) -> Made) -> usize {
@@ -1237,7 +1354,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         // With what Tokio adds its task has 1,024 bytes, and 128 more with the next one.
-        let task = size_made(life);
+        let task = size_made(Life::run);
         assert!(task <= 920, "{task} bytes");
         let connection = size_of::<Connection>();
         assert!(connection <= 496, "{connection} bytes");
