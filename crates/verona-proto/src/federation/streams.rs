@@ -14,14 +14,15 @@ use crate::stream::{Event, Fault, Granted};
 /// All streams that have begun and not ended.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    live: BTreeMap<StreamKey, Record>,
+    /// Boxed: they come in the order of their keys, which leaves a tree half empty.
+    live: BTreeMap<StreamKey, Box<Record>>,
     /// The streams that may send for a pair, the first one granted in front (BIDI-52).
     able: BTreeMap<DomainPair, Vec<StreamKey>>,
     /// The streams that still take answers of a domain that departed (BIDI-79).
     answering: BTreeMap<DomainPair, BTreeSet<StreamKey>>,
     /// The streams on which a further pair of a remote domain might be asked for: those that we opened to it, and
     /// those on which it is proven.
-    towards: BTreeMap<Domain, BTreeSet<StreamKey>>,
+    towards: BTreeMap<Domain, FewSet<StreamKey>>,
     /// The streams that we opened, by the names of the certificates that we met there.
     certified: BTreeMap<String, BTreeSet<StreamKey>>,
     /// The accepted streams on which a peer that claims the domain is still proving itself.
@@ -112,19 +113,19 @@ impl Streams {
     pub(super) fn begin(&mut self, stream: StreamKey, initiating: bool) {
         self.live.insert(
             stream,
-            Record {
+            Box::new(Record {
                 initiating,
                 ..Record::default()
-            },
+            }),
         );
     }
 
     pub(super) fn get(&self, stream: StreamKey) -> Option<&Record> {
-        self.live.get(&stream)
+        self.live.get(&stream).map(|record| &**record)
     }
 
     pub(super) fn get_mut(&mut self, stream: StreamKey) -> Option<&mut Record> {
-        self.live.get_mut(&stream)
+        self.live.get_mut(&stream).map(|record| &mut **record)
     }
 
     /// The streams on which a further pair of `remote` might be asked for.
@@ -132,8 +133,8 @@ impl Streams {
         self.towards
             .get(remote)
             .into_iter()
-            .flatten()
-            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, record)))
+            .flat_map(FewSet::keys)
+            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, &**record)))
     }
 
     /// The streams that we opened to servers whose certificates name `remote`: a hint, which the stream judges.
@@ -147,7 +148,7 @@ impl Streams {
             .flatten()
             .filter_map(|name| self.certified.get(&name))
             .flatten()
-            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, record)))
+            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, &**record)))
     }
 
     /// A stream that the peer is opening for just this pair, and that will carry it if `bidi` is likely.
@@ -161,7 +162,7 @@ impl Streams {
         self.negotiating_with
             .get(pair.remote().domain())?
             .iter()
-            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, record)))
+            .filter_map(|stream| self.live.get(stream).map(|record| (*stream, &**record)))
             .find_map(|(stream, record)| {
                 let until = record.identified? + wait;
                 let coming = record.is_serving()
@@ -224,7 +225,9 @@ impl Streams {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamKey, &Record)> {
-        self.live.iter().map(|(stream, record)| (*stream, record))
+        self.live
+            .iter()
+            .map(|(stream, record)| (*stream, &**record))
     }
 
     /// The stream that a pair's stanzas should take, if there is one already (BIDI-55).
@@ -282,10 +285,8 @@ impl Streams {
                     }
                 }
                 if let (true, Some(remote)) = (record.initiating, &peer.remote) {
-                    self.towards
-                        .entry(remote.clone())
-                        .or_default()
-                        .insert(stream);
+                    let towards = self.towards.entry(remote.clone());
+                    towards.or_default().add(stream);
                 }
             }
             Event::Bidirectional => record.bidirectional = true,
@@ -301,7 +302,7 @@ impl Streams {
                     Direction::Inbound => {
                         let remote = pair.remote().domain().clone();
                         record.proven.add(remote.clone());
-                        self.towards.entry(remote).or_default().insert(stream);
+                        self.towards.entry(remote).or_default().add(stream);
                     }
                     Direction::Outbound => {
                         record.granted.add(pair.clone());
@@ -372,7 +373,12 @@ impl Streams {
             return BTreeSet::new();
         };
         for remote in record.remote.iter().chain(record.proven.keys()) {
-            forget(&mut self.towards, remote, stream);
+            if let Some(streams) = self.towards.get_mut(remote) {
+                streams.remove(&stream);
+                if streams.is_empty() {
+                    self.towards.remove(remote);
+                }
+            }
             forget(&mut self.negotiating_with, remote, stream);
         }
         for name in &record.names {
