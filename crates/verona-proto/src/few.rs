@@ -35,6 +35,11 @@ impl<K: Ord, V> FewMap<K, V> {
         }
     }
 
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        let place = self.place(key).ok()?;
+        self.0.get(place).map(|(_, value)| value)
+    }
+
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.place(key).ok()?;
         Some(self.0.remove(place).1)
@@ -98,6 +103,7 @@ mod tests {
                     }
                     None => prop_assert_eq!(few.remove(&key), tree.remove(&key)),
                 }
+                prop_assert_eq!(few.get(&key), tree.get(&key));
                 prop_assert_eq!(few.contains_key(&key), tree.contains_key(&key));
                 prop_assert_eq!(few.len(), tree.len());
                 prop_assert_eq!(few.is_empty(), tree.is_empty());

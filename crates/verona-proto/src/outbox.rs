@@ -120,6 +120,9 @@ impl Feeder {
         let was_empty = contents.queued() == 0;
         contents.bytes = bytes;
         //= ROUTE-09
+        if contents.entries.capacity() == 0 {
+            contents.entries.reserve_exact(CAPACITY_KEPT);
+        }
         contents.entries.push_back(Entry { stanza, since: now });
         let bell = contents.bell.clone().filter(|_| was_empty);
         drop(contents);
@@ -550,7 +553,7 @@ impl fmt::Debug for Contents {
 
 /// Room for this many stanzas is kept by an empty queue; a burst that is over holds no memory, for there may be a
 /// hundred thousand queues.
-const CAPACITY_KEPT: usize = 4;
+const CAPACITY_KEPT: usize = 1;
 
 /// What so many stanzas of so many bytes together take.
 fn cost(count: usize, bytes: usize) -> usize {

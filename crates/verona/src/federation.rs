@@ -186,7 +186,12 @@ fn give(
     };
     match handle.commands.give(command) {
         Ok(()) => {
-            lock(&handle.feeders).extend(noted);
+            let mut feeders = lock(&handle.feeders);
+            // Nearly all have one, and a list would make room for four.
+            if feeders.is_empty() {
+                feeders.reserve_exact(1);
+            }
+            feeders.extend(noted);
             Ok(())
         }
         Err(Refused::Closed(command)) => Err(command),

@@ -27,7 +27,12 @@ impl RecentDomains {
         if domain.as_str() == text {
             match self.domains.get_mut(self.oldest) {
                 Some(place) => *place = domain.clone(),
-                None => self.domains.push(domain.clone()),
+                None => {
+                    if self.domains.is_empty() {
+                        self.domains.reserve_exact(USUAL);
+                    }
+                    self.domains.push(domain.clone());
+                }
             }
             self.oldest = (self.oldest + 1) % DOMAINS_MAX;
         }
@@ -35,6 +40,8 @@ impl RecentDomains {
     }
 }
 
+/// One of ours, and one of theirs.
+const USUAL: usize = 2;
 /// One of ours, and some of theirs.
 const DOMAINS_MAX: usize = 8;
 

@@ -3,10 +3,11 @@
 //! By stanzas in turn, a pair with pictures would get a thousand times what a pair with words gets. So each turn is worth a
 //! number of bytes, and whoever took more waits as many turns as that was worth (surplus round robin).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::LaneKey;
+use crate::few::{FewMap, FewSet};
 
 /// Those that have something to be written, in turn.
 #[derive(Debug, Default)]
@@ -16,9 +17,9 @@ pub(super) struct Turns(Mutex<Line>);
 struct Line {
     order: VecDeque<LaneKey>,
     /// Who stands in it: nobody does twice, or would have two turns.
-    standing: BTreeSet<LaneKey>,
+    standing: FewSet<LaneKey>,
     /// What is left of a turn in bytes, or what was taken too much.
-    balances: BTreeMap<LaneKey, i64>,
+    balances: FewMap<LaneKey, i64>,
 }
 
 /// Whose turn it is, and what it is worth.
@@ -33,9 +34,7 @@ impl Turns {
     /// It has something.
     pub(super) fn enter(&self, key: LaneKey) {
         let mut line = self.lock();
-        if line.standing.insert(key) {
-            line.order.push_back(key);
-        }
+        line.stand(key, false);
     }
 
     /// Whose turn it is; it steps out of the line.
@@ -44,16 +43,19 @@ impl Turns {
         loop {
             let key = line.order.pop_front()?;
             let alone = line.order.is_empty();
-            let balance = line.balances.entry(key).or_default();
-            if *balance <= 0 {
-                *balance += TURN_BYTES;
+            let mut balance = line.balance(key);
+            if balance <= 0 {
+                balance += TURN_BYTES;
             }
             // Where nobody else waits, nobody is owed anything.
-            if *balance > 0 || alone {
-                *balance = (*balance).max(1);
+            if alone {
+                balance = balance.max(1);
+            }
+            line.balances.insert(key, balance);
+            if balance > 0 {
                 let worth = match alone {
-                    true => (*balance).max(TURN_ALONE_BYTES),
-                    false => *balance,
+                    true => balance.max(TURN_ALONE_BYTES),
+                    false => balance,
                 };
                 line.standing.remove(&key);
                 return Some(Next {
@@ -68,28 +70,30 @@ impl Turns {
     /// It had so many bytes written, all that its turn was worth, and may have more.
     pub(super) fn took(&self, key: LaneKey, bytes: usize) {
         let mut line = self.lock();
-        let balance = line.balances.entry(key).or_default();
-        *balance = balance.saturating_sub(bytes_of(bytes));
-        let goes_on = *balance > 0;
+        let balance = line.balance(key).saturating_sub(bytes_of(bytes));
+        line.balances.insert(key, balance);
+        let goes_on = balance > 0;
         line.stand(key, goes_on);
     }
 
     /// It had so many bytes written and did not come to the end of its turn: it is the next one.
     pub(super) fn resume(&self, key: LaneKey, bytes: usize) {
         let mut line = self.lock();
-        let balance = line.balances.entry(key).or_default();
-        *balance = balance.saturating_sub(bytes_of(bytes)).max(1);
+        let balance = line.balance(key).saturating_sub(bytes_of(bytes)).max(1);
+        line.balances.insert(key, balance);
         line.stand(key, true);
     }
 
     /// It has nothing more: what is left of its turn is not saved up.
     pub(super) fn passed(&self, key: LaneKey, bytes: usize) {
         let mut line = self.lock();
-        if let Some(balance) = line.balances.get_mut(&key) {
-            *balance = balance.saturating_sub(bytes_of(bytes));
-            if *balance >= 0 {
-                line.balances.remove(&key);
-            }
+        let Some(balance) = line.balances.get(&key) else {
+            return;
+        };
+        let balance = balance.saturating_sub(bytes_of(bytes));
+        match balance >= 0 {
+            true => drop(line.balances.remove(&key)),
+            false => line.balances.insert(key, balance),
         }
     }
 
@@ -97,7 +101,7 @@ impl Turns {
     pub(super) fn leave(&self, key: LaneKey) {
         let mut line = self.lock();
         line.balances.remove(&key);
-        if line.standing.remove(&key) {
+        if line.standing.remove(&key).is_some() {
             line.order.retain(|other| *other != key);
         }
     }
@@ -114,11 +118,18 @@ impl Turns {
 
 impl Line {
     fn stand(&mut self, key: LaneKey, in_front: bool) {
-        match (self.standing.insert(key), in_front) {
-            (true, true) => self.order.push_front(key),
-            (true, false) => self.order.push_back(key),
-            (false, _) => {}
+        if self.standing.contains_key(&key) {
+            return;
         }
+        self.standing.add(key);
+        match in_front {
+            true => self.order.push_front(key),
+            false => self.order.push_back(key),
+        }
+    }
+
+    fn balance(&self, key: LaneKey) -> i64 {
+        self.balances.get(&key).copied().unwrap_or_default()
     }
 }
 
