@@ -11,7 +11,7 @@ use super::streams::Record;
 use crate::addr::{Direction, Domain};
 use crate::learned::{EARLY, EARLY_DEATHS_MAX, LastFailure, Learned, Outcome, Phase, Topic};
 use crate::stanza::condition::StreamCondition;
-use crate::stream::{Cause, Event, Fault, Granted, Peer, StreamError};
+use crate::stream::{Cause, Event, Fault, Granted, Peer, StreamError, TheirWords};
 use crate::trust::Unproven;
 
 /// Learns from an event, before the books of the stream are brought up to date.
@@ -217,7 +217,9 @@ fn on_failed(learned: &Learned, record: &Record, error: &StreamError, now: Insta
     let young = record
         .first_grant
         .is_some_and(|at| now.saturating_duration_since(at) < EARLY);
-    if !(died && young && record.bidirectional) {
+    // Where both sides count, it has shown that it copes: it was the connection that broke.
+    let broke = record.managed && error.words == TheirWords::None;
+    if !(died && young && record.bidirectional) || broke {
         return on_over(learned, record, now);
     }
     for remote in record.peers() {

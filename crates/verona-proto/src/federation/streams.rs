@@ -37,6 +37,8 @@ pub(super) struct Record {
     pub(super) remote: Option<Domain>,
     pub(super) bidirectional: bool,
     pub(super) multiplexes: bool,
+    /// Both sides count what arrives on it (XEP-0198).
+    pub(super) managed: bool,
     /// The peer refused, or did not answer, a further request: it is not asked again (BIDI-76).
     pub(super) refuses_requests: bool,
     /// Domains for which the peer is proven here.
@@ -291,6 +293,7 @@ impl Streams {
             }
             Event::Bidirectional => record.bidirectional = true,
             Event::Multiplexes => record.multiplexes = true,
+            Event::Managed { .. } => record.managed = true,
             Event::Granted(Granted {
                 pair, direction, ..
             }) => {
@@ -351,8 +354,7 @@ impl Streams {
                 record.end = StreamEnd::Clean;
                 self.close(stream);
             }
-            Event::Managed { .. }
-            | Event::ResumeRequested { .. }
+            Event::ResumeRequested { .. }
             | Event::Resumed { .. }
             | Event::OldBidiNamespace
             | Event::Pipelines

@@ -139,6 +139,8 @@ pub(super) enum Management {
         claims: u32,
         offered: Offered,
         until: Instant,
+        /// Under which name this stream is known, if it is.
+        told: Option<String>,
         /// What was sent so far.
         early: Early,
     },
@@ -834,17 +836,18 @@ impl Context {
         authorized: Authorized,
         now: Instant,
     ) -> Result<(), StreamError> {
-        let (offered, claims, early, h) = match (&self.management, authorized, h) {
+        let (offered, claims, told, early, h) = match (&self.management, authorized, h) {
             (
                 Management::Offered {
                     offered,
                     claims,
+                    id: told,
                     early,
                     ..
                 },
                 Authorized::Yes,
                 Some(h),
-            ) if *claims < CLAIMS_MAX => (*offered, *claims, *early, h),
+            ) if *claims < CLAIMS_MAX => (*offered, *claims, told.clone(), *early, h),
             //= SM-14
             (
                 Management::Off
@@ -870,6 +873,7 @@ impl Context {
             claims: claims + 1,
             offered,
             until: now + seconds(self.policy.limits.acknowledgement_seconds),
+            told,
             early,
         };
         self.event(Event::ResumeRequested { id, h });
@@ -878,14 +882,15 @@ impl Context {
 
     /// The federation has found the stream that the peer wants to take up, or not.
     pub(super) fn on_claim_settled(&mut self, found: Option<Ticket>, now: Instant) {
-        let (id, offered, claims, early) = match &self.management {
+        let (id, offered, claims, told, early) = match &self.management {
             Management::Claimed {
                 id,
                 offered,
                 claims,
+                told,
                 early,
                 ..
-            } => (id.clone(), *offered, *claims, *early),
+            } => (id.clone(), *offered, *claims, told.clone(), *early),
             Management::Off
             | Management::Wanted { .. }
             | Management::Offered { .. }
@@ -899,11 +904,16 @@ impl Context {
             None => self.write(|out| element::write_failed(out, element::NOT_FOUND, None)),
         }
         // The next thing that it does is to ask for another one, or to enable: it may have when it heard this.
+        let name = self.stream_id.clone();
+        if let (Some(pair), true) = (self.principal.clone(), told != name) {
+            let id = name.clone();
+            self.event(Event::Managed { pair, id });
+        }
         self.management = Management::Offered {
             offered,
             held_until: Some(now + seconds(self.policy.limits.close_seconds)),
             claims,
-            id: self.stream_id.clone(),
+            id: name,
             early,
         };
     }

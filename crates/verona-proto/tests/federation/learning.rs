@@ -304,6 +304,30 @@ fn two_early_deaths_in_a_row_make_bidi_suspect() {
 }
 
 #[test]
+fn a_connection_that_breaks_where_both_sides_count_says_nothing_of_bidi() {
+    //= BIDI-69
+    let mut world = World::new();
+    for stream in [3, 4, 5] {
+        world.accept_bidi(stream, PAIR);
+        world.managed(stream, PAIR, "name");
+        world.failed(stream, Cause::Established);
+        world.end(stream, &[]);
+    }
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::Works));
+    // What it says itself does.
+    for stream in [6, 7] {
+        world.accept_bidi(stream, PAIR);
+        world.managed(stream, PAIR, "name");
+        let mut dies = StreamError::peer(StreamCondition::UnsupportedStanzaType, "it dies")
+            .at(Cause::Established);
+        dies.words = TheirWords::Said;
+        world.event(stream, Event::Failed(dies));
+        world.end(stream, &[]);
+    }
+    assert_eq!(world.knows(Topic::Bidi), Some(Outcome::HangsUp));
+}
+
+#[test]
 fn who_only_claims_a_domain_teaches_nothing_about_it() {
     let mut world = World::new();
     for stream in [3, 4, 5] {
