@@ -36,7 +36,7 @@ use crate::read::read;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTransport};
 use crate::throttle::Throttle;
-use crate::tls::TlsFacts;
+use crate::tls::{TlsFacts, TlsStream};
 use crate::trace::{Traced, TracedWhat};
 use crate::wire::Tcp;
 
@@ -319,7 +319,7 @@ impl Drop for Attesting {
 }
 
 /// TLS over a connection.
-type Tls<'a> = Box<tokio_rustls::TlsStream<&'a mut Tcp>>;
+type Tls<'a> = TlsStream<&'a mut Tcp>;
 
 /// Where a connection of ours leads, and what for.
 struct Dialled {
@@ -456,7 +456,7 @@ impl Connection {
         };
         let mut stream = self.stream(dialled.as_deref(), Some(secured), begun);
         drop(dialled);
-        self.pump(&mut *tls, &mut stream).await;
+        self.pump(&mut tls, &mut stream).await;
         self.look_back(&stream);
     }
 
@@ -479,7 +479,7 @@ impl Connection {
         };
         drop(dialled);
         stream.handle(Input::Secured(secured), now());
-        self.pump(&mut *tls, &mut stream).await;
+        self.pump(&mut tls, &mut stream).await;
         self.look_back(&stream);
     }
 
@@ -570,7 +570,7 @@ impl Connection {
                     certificate,
                     own_certificate,
                 };
-                Ok((Box::new(stream), secured))
+                Ok((stream, secured))
             }
             //= TLS-09
             Ok(Err(error)) => Err(StreamError::tls(error.to_string())),

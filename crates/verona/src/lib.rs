@@ -131,6 +131,7 @@ mod learned;
 mod listener;
 mod listeners;
 mod mailbox;
+mod memory;
 pub mod network;
 mod observe;
 mod ping;

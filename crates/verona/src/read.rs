@@ -1,8 +1,5 @@
 //! Reads into memory that the connections of one thread share.
-//!
-//! A buffer for each would be most of what an idle connection holds, and nearly all of them are idle.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
@@ -10,10 +7,7 @@ use std::task::{Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
-thread_local! {
-    /// Taken out while it is in use.
-    static SHARED: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
+use crate::memory;
 
 /// Waits until there is something to read, and appends it to `incoming`, `most` bytes and [`READ_BYTES`] at most; 0 means
 /// the end. Giving up the wait loses nothing.
@@ -23,20 +17,15 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
     most: usize,
 ) -> io::Result<usize> {
     std::future::poll_fn(|context| {
-        let mut shared = SHARED
-            .take()
-            .unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
-        // Nothing at all would be taken for the end.
-        let room = most.clamp(1, READ_BYTES).min(shared.len());
-        let (room, _) = shared.split_at_mut(room);
-        let mut buffer = ReadBuf::new(room);
-        let polled = Pin::new(&mut *reader).poll_read(context, &mut buffer);
-        let read = polled.map_ok(|()| {
+        memory::borrow(|memory| {
+            // Nothing at all would be taken for the end.
+            let room = most.clamp(1, READ_BYTES).min(memory.len());
+            let (room, _) = memory.split_at_mut(room);
+            let mut buffer = ReadBuf::new(room);
+            ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer))?;
             incoming.extend_from_slice(buffer.filled());
-            buffer.filled().len()
-        });
-        SHARED.set(Some(shared));
-        Poll::Ready(ready!(read))
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
     })
     .await
 }

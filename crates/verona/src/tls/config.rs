@@ -4,7 +4,7 @@
 //! let anybody replay stanzas: both are off in both directions (TLS-29, TLS-30).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -27,10 +27,7 @@ pub(super) fn server(
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::clone(verifier) as _)
-        .with_cert_resolver(Arc::new(ByName {
-            certificates: certificates.clone(),
-            fallback: None,
-        }));
+        .with_cert_resolver(Arc::new(ByName::new(certificates, None)));
     //= TLS-29
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -47,18 +44,17 @@ pub(super) fn direct(base: &ServerConfig) -> ServerConfig {
     config
 }
 
-/// As `base`, for a stream that is addressed to `domain`.
-pub(super) fn falling_back(
+/// As `base`, for one handshake, of a stream that is addressed to `fallback` where that is known. The second notes which
+/// name the client asks for.
+pub(super) fn for_one(
     base: &ServerConfig,
     certificates: &Certificates,
-    domain: &Domain,
-) -> ServerConfig {
+    fallback: Option<&Domain>,
+) -> (ServerConfig, Arc<ByName>) {
+    let by_name = Arc::new(ByName::new(certificates, fallback));
     let mut config = base.clone();
-    config.cert_resolver = Arc::new(ByName {
-        certificates: certificates.clone(),
-        fallback: Some(domain.clone()),
-    });
-    config
+    config.cert_resolver = Arc::clone(&by_name) as _;
+    (config, by_name)
 }
 
 /// For servers that we connect to by STARTTLS, without a certificate of ours.
@@ -135,18 +131,37 @@ impl Dialling {
 
 /// Chooses the certificate to show: that of the name asked for, else of the stream's 'to', else the first.
 #[derive(Debug)]
-struct ByName {
+pub(super) struct ByName {
     certificates: Certificates,
     fallback: Option<Domain>,
+    asked: OnceLock<String>,
+}
+
+impl ByName {
+    fn new(certificates: &Certificates, fallback: Option<&Domain>) -> Self {
+        Self {
+            certificates: certificates.clone(),
+            fallback: fallback.cloned(),
+            asked: OnceLock::new(),
+        }
+    }
+
+    /// The name that the client asked for.
+    pub(super) fn asked(&self) -> Option<&str> {
+        self.asked.get().map(String::as_str)
+    }
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         //= TLS-14
-        let asked = hello
-            .server_name()
-            .and_then(|name| Domain::parse(name).ok());
+        let asked = hello.server_name();
+        if let Some(name) = asked {
+            // A client that has to say hello twice asks for the same name.
+            self.asked.get_or_init(|| name.to_owned());
+        }
         asked
+            .and_then(|name| Domain::parse(name).ok())
             .and_then(|domain| self.certificates.get(&domain))
             .or_else(|| {
                 self.fallback

@@ -8,8 +8,10 @@ mod config;
 mod dane;
 mod files;
 mod problem;
+mod protocol;
 mod revocation;
 mod store;
+mod stream;
 mod trust;
 mod verify;
 mod web;
@@ -26,9 +28,8 @@ use std::time::SystemTime;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, CommonState, PeerMisbehaved, ProtocolVersion};
+use rustls::{AlertDescription, CommonState, InvalidMessage, PeerMisbehaved, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use verona_proto::addr::Domain;
 use verona_proto::certificate::PeerCertificate;
 
@@ -37,6 +38,7 @@ pub use files::Patience;
 pub use problem::{CertificateProblem, CertificateProblemKind};
 pub use revocation::RevocationLists;
 pub use store::CertificateStore;
+pub use stream::TlsStream;
 pub use trust::{TrustFiles, TrustRoots};
 pub use verify::{DeferredVerifier, evidence};
 
@@ -129,21 +131,16 @@ impl Tls {
         } else {
             &self.accepting
         };
-        let config = match fallback {
-            Some(domain) => config::falling_back(base, &self.certificates, domain),
-            None => base.clone(),
-        };
-        let stream = TlsAcceptor::from(Arc::new(config))
-            .accept(io)
+        let (config, by_name) = config::for_one(base, &self.certificates, fallback);
+        let stream = TlsStream::accept(io, Arc::new(config))
             .await
             .map_err(|cause| TlsError::Handshake {
                 peer: None,
                 direct,
                 cause,
             })?;
-        let sni = stream.get_ref().1.server_name().map(str::to_owned);
-        let facts = self.facts(stream.get_ref().1, sni);
-        Ok((TlsStream::from(stream), facts))
+        let facts = self.facts(stream.common(), by_name.asked().map(str::to_owned));
+        Ok((stream, facts))
     }
 
     /// Makes the TLS handshake with a server that we connected to, for streams from `local` to `remote`.
@@ -170,16 +167,15 @@ impl Tls {
         } else {
             None
         };
-        let stream = TlsConnector::from(dialling.config(direct))
-            .connect(name, io)
+        let stream = TlsStream::connect(io, dialling.config(direct), name)
             .await
             .map_err(|cause| TlsError::Handshake {
                 peer: Some(remote.clone()),
                 direct,
                 cause,
             })?;
-        let facts = self.facts(stream.get_ref().1, sni);
-        Ok((TlsStream::from(stream), facts))
+        let facts = self.facts(stream.common(), sni);
+        Ok((stream, facts))
     }
 
     /// The same whoever connected, and whether or not the connection began with TLS.
@@ -321,6 +317,10 @@ fn explain(cause: &io::Error, direct: bool) -> (String, &'static str) {
     let inner = cause.get_ref().and_then(|inner| inner.downcast_ref::<E>());
     match inner {
         Some(E::AlertReceived(alert)) => (format!("it sent the alert {alert:?}"), advice(*alert)),
+        Some(E::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge)) => (
+            "it sent more than 64 KiB in one handshake message".to_owned(),
+            "its certificate chain may hold what it does not need",
+        ),
         Some(E::InvalidMessage(_)) => (
             "it answered with something that is not TLS".to_owned(),
             not_tls(direct),

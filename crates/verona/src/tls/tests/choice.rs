@@ -187,7 +187,7 @@ async fn nothing_is_resumed() {
 
             let (ours, _) =
                 connect(&tls, server.clone(), "verona.lit", "montague.lit", false).await;
-            let kind = ours.unwrap().0.get_ref().1.handshake_kind();
+            let kind = ours.unwrap().0.common().handshake_kind();
             assert!(
                 matches!(
                     kind,

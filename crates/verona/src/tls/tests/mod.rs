@@ -15,6 +15,7 @@ mod files;
 mod peers;
 mod revocation;
 mod store;
+mod stream;
 mod tlsa;
 mod zoo;
 

@@ -155,7 +155,7 @@ async fn nothing_is_resumed_under_another_name_or_for_other_authorities() {
         for (tls, good) in [(&before, true), (&before, true), (&afterwards, false)] {
             let (ours, _) = connect(tls, peer.clone(), play::LOCAL, "montague.lit", false).await;
             let (stream, facts) = ours.unwrap();
-            let kind = stream.get_ref().1.handshake_kind();
+            let kind = stream.common().handshake_kind();
             assert!(!matches!(kind, Some(HandshakeKind::Resumed)), "{kind:?}");
             let now = std::time::Instant::now();
             let covered = facts.evidence.covers(&domain("montague.lit"), now);

@@ -106,14 +106,20 @@ impl Meeting<'_> {
                 )));
                 let name = ServerName::try_from(LOCAL).unwrap();
                 tokio::join!(self.tls.accept(here, Some(&local), false), async {
-                    connector.connect(name, there).await.map(TlsStream::from)
+                    connector
+                        .connect(name, there)
+                        .await
+                        .map(tokio_rustls::TlsStream::from)
                 })
             }
             Role::Initiating => {
                 let own = self.specimen.shown.clone().unwrap();
                 let acceptor = TlsAcceptor::from(Arc::new(accepting(self.version, own)));
                 tokio::join!(self.tls.connect(here, &local, &remote, false), async {
-                    acceptor.accept(there).await.map(TlsStream::from)
+                    acceptor
+                        .accept(there)
+                        .await
+                        .map(tokio_rustls::TlsStream::from)
                 })
             }
         };
