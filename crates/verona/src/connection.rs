@@ -236,14 +236,10 @@ impl Drop for Registered {
         let Some(feeders) = self.feeders.take() else {
             return;
         };
-        let how = match std::thread::panicking() {
-            true => "it panicked",
-            false => "it was given up",
-        };
-        tracing::error!(
-            stream = self.key.0,
-            "the task of a connection ended abnormally: {how}"
-        );
+        // Who gives one up has said so.
+        if std::thread::panicking() {
+            tracing::error!(stream = self.key.0, "the task of a connection panicked");
+        }
         // Without a runtime there is nobody to whom anything could be given.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, key) = (Arc::clone(&self.shared), self.key);
@@ -282,7 +278,7 @@ impl Start {
     }
 }
 
-/// The feeding ends of what a connection carries, kept outside its task for the case that it panics.
+/// The feeding ends of what a connection carries, kept outside its task for the case that it panics, or is given up.
 pub(crate) type Feeders = Arc<Mutex<Vec<(DomainPair, Feeder)>>>;
 
 struct Connection {
@@ -428,6 +424,7 @@ impl Connection {
                 // How the peer begins is the peer's to say, unless this is the end.
                 () = self.commands.rung() => match self.commands.take() {
                     Some(ConnectionCommand::Close(_)) if tls_expected => return Begins::Never,
+                    Some(ConnectionCommand::Abandon) => return Begins::Never,
                     Some(command) => {
                         let ends = matches!(command, ConnectionCommand::Close(_));
                         self.on_command(command, stream, 0);
@@ -828,6 +825,8 @@ impl Connection {
                 stream.handle(Input::Command(command), now());
             }
             ConnectionCommand::Attested(attestation) => {
+                // A handle on a task that is over holds all that the task held.
+                self.attesting = None;
                 stream.handle(Input::Attested(attestation), now());
             }
             ConnectionCommand::Carry { pair, drain } => self.carry(pair, drain, stream),
@@ -1129,6 +1128,7 @@ impl Connection {
             carriage,
         });
         drop(self.admission);
+        drop(self.attesting);
         self.shared
             .signal(Signal::Ended(self.key, Remains { queues, lost }))
             .await;

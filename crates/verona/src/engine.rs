@@ -543,8 +543,8 @@ fn close_components(shared: &Shared, which: impl Fn(&ComponentHandle) -> bool) {
 /// Ends the connections that are left, and has them give back what they carry.
 fn abandon(shared: &Shared) {
     for handle in shared.connections().values() {
-        // One that does not read its commands carries nothing yet, or is ending.
-        let _ = handle.commands.give(ConnectionCommand::Abandon);
+        // One that does not read its commands is ending.
+        let _ = handle.commands.insist(ConnectionCommand::Abandon);
     }
 }
 
