@@ -174,15 +174,6 @@ const REASONS: &[(&str, &str)] = &[
         "p99 of the round trip at low load, as a multiple of that of relay",
         "a stanza wakes two tasks each way where the relay has one loop, and where both sleep the system wakes them.",
     ),
-    (
-        "MiB for 10,000 idle links",
-        "of the 20 KiB of a link rustls and its cryptography keep 7, the task of its connection and what it holds 6, its stream \
-         2.4; links over which something went have their queues besides.",
-    ),
-    (
-        "KiB for each of strangers-with-tls",
-        "the same before anything is proven: rustls does not give back the buffer of 4 KiB that it reads into.",
-    ),
 ];
 
 impl std::fmt::Display for Goal {

@@ -121,6 +121,11 @@ impl Contestant {
                 Rate::Same(pace) => *pace,
                 Rate::Part(part) => (self.most * part).max(1.0),
             };
+            // Three of three hundred are chance: where few are sent, they are sent for longer.
+            let lasting = match rate {
+                Rate::Same(_) => lasting * SAME_LONGER,
+                Rate::Part(_) => lasting,
+            };
             let took = self.echo.at(pace, lasting)?;
             let (half, most) = (percentile(&took, 0.5), percentile(&took, 0.99));
             work.note(case, name, "pace", pace);
@@ -151,6 +156,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// How long it is tried what a server can do.
 const TRIED: Duration = Duration::from_millis(800);
 const MEASURED: Duration = Duration::from_millis(1_500);
+const SAME_LONGER: u32 = 6;
 
 #[cfg(test)]
 mod tests {
