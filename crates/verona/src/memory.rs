@@ -1,6 +1,7 @@
 //! Memory that the connections of one thread share, each for the length of one call.
 //!
-//! A buffer for each would be most of what an idle connection holds, and nearly all of them are idle.
+//! A buffer for each would be most of what an idle connection holds, and nearly all of them are idle. What one connection
+//! had stands there until another writes over it: whoever borrows reads only what it wrote itself.
 
 use std::cell::RefCell;
 

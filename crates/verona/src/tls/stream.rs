@@ -21,7 +21,7 @@ use crate::memory;
 ///
 /// What is written is encrypted at once, and is on its way when a flush has succeeded. A read gives 0 when the peer has
 /// said close_notify, and [`io::ErrorKind::UnexpectedEof`] when it ended the connection without. Giving up a read, a write
-/// or a flush loses nothing.
+/// or a flush loses nothing. Both halves belong to one task: a read may have to write, and wakes whoever read last.
 pub struct TlsStream<IO> {
     io: IO,
     /// Boxed, for it is large, and moved about in futures.
@@ -75,7 +75,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// Makes the handshake with a server.
     ///
     /// # Errors
-    /// A [`rustls::Error`] inside if TLS failed, of which the peer was told; else that of the connection.
+    /// A [`rustls::Error`] inside if TLS failed, of which the peer was told if TLS has a word for it; else that of the
+    /// connection.
     pub(super) async fn connect(
         io: IO,
         config: Arc<ClientConfig>,
@@ -138,28 +139,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     ) -> Poll<io::Result<Arrived>> {
         let Self { io, state } = self;
         let arrived = memory::borrow(|memory| {
-            let kept = state.left.len();
             // What a record has beside its plaintext may come on top, so that a whole one is not cut for it.
             let asked = read.remaining().saturating_add(read.remaining() / 512);
-            let least = kept.saturating_add(READ_LEAST);
-            let end = asked.max(least).min(memory.len());
-            let (bytes, _) = memory.split_at_mut(end);
-            // There is room: no more is kept than `LEFT_MAX`.
-            let (before, room) = bytes.split_at_mut(kept.min(end));
+            let end = asked.max(READ_LEAST).min(memory.len());
+            let (room, _) = memory.split_at_mut(end);
             let mut arriving = ReadBuf::new(room);
             ready!(Pin::new(io).poll_read(context, &mut arriving))?;
-            let arrived = arriving.filled().len();
-            if arrived == 0 {
+            if arriving.filled().is_empty() {
                 return Poll::Ready(Ok(Arrived::End));
             }
-            if lacks(&state.left, arrived) {
-                // Shown to TLS piece by piece, a record would be copied again and again.
-                state.left.extend_from_slice(arriving.filled());
-            } else {
-                before.copy_from_slice(&state.left);
-                let (bytes, _) = bytes.split_at_mut(kept.saturating_add(arrived));
-                state.receive(bytes, read);
-            }
+            state.receive(arriving.filled_mut(), read);
             Poll::Ready(Ok(Arrived::Something))
         });
         if matches!(self.state.receiving, Receiving::Failed(_)) {
@@ -229,6 +218,11 @@ impl<IO> TlsStream<IO> {
         } = &*self.state;
         left.capacity() + unread.bytes.capacity() + outgoing.bytes.capacity()
     }
+
+    #[cfg(test)]
+    pub(super) fn connection(&mut self) -> &mut IO {
+        &mut self.io
+    }
 }
 
 impl State {
@@ -242,24 +236,29 @@ impl State {
         }
     }
 
-    /// Takes what was kept together with what arrived after it.
+    /// Takes what arrived, behind what was kept.
     fn receive(&mut self, bytes: &mut [u8], read: &mut ReadBuf<'_>) {
-        let taken = self.proceed(bytes, read);
-        let left = match self.receiving {
-            Receiving::Open => bytes.get(taken..).unwrap_or_default(),
-            // It counts no more.
-            Receiving::Closed | Receiving::Failed(_) => &[],
-        };
-        self.left.clear();
-        if self.left.capacity() / 2 >= left.len() {
-            self.left = Vec::new();
+        // It is decrypted where it lies. What is kept is moved for nothing that comes: in however many pieces a message
+        // arrives, each of its bytes is copied once.
+        let mut left = std::mem::take(&mut self.left);
+        if left.is_empty() {
+            let taken = self.proceed(bytes, read);
+            left.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        } else {
+            left.extend_from_slice(bytes);
+            let taken = self.proceed(&mut left, read);
+            left.drain(..taken.min(left.len()));
+            left.shrink_to(left.len().saturating_mul(2));
         }
-        self.left.extend_from_slice(left);
-        if left.len() > LEFT_MAX {
-            // The bound of rustls for one message, here for all that begins with it.
-            let error = InvalidMessage::HandshakePayloadTooLarge;
-            self.receiving = Receiving::Failed(error.into());
-            self.left = Vec::new();
+        match self.receiving {
+            Receiving::Open if left.len() > LEFT_MAX => {
+                // The bound of rustls for one message, here for all that begins with it.
+                let error = InvalidMessage::HandshakePayloadTooLarge;
+                self.receiving = Receiving::Failed(error.into());
+            }
+            Receiving::Open => self.left = left,
+            // It counts no more.
+            Receiving::Closed | Receiving::Failed(_) => {}
         }
     }
 
@@ -441,18 +440,6 @@ impl<IO> fmt::Debug for TlsStream<IO> {
     }
 }
 
-/// Whether the first record is still incomplete with so many bytes more, which only its header can say. A header that was
-/// kept has been seen by rustls, which refuses those that claim too much.
-fn lacks(left: &[u8], more: usize) -> bool {
-    let Some([_, _, _, high, low]) = left.first_chunk() else {
-        return false;
-    };
-    let record = HEADER_BYTES.saturating_add(usize::from(u16::from_be_bytes([*high, *low])));
-    left.len().saturating_add(more) < record
-}
-
-/// Type, version and length in front of each record (RFC 8446 §5.1).
-const HEADER_BYTES: usize = 5;
 /// An encrypted alert takes no more.
 const ALERT_BYTES: usize = 256;
 /// A read from the connection may take so much though less is asked for: a full record is worth one.
@@ -461,4 +448,4 @@ const READ_LEAST: usize = 16 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// What is kept of an unfinished handshake message, and so of anything.
 const LEFT_MAX: usize = 0xffff;
-const _: () = assert!(LEFT_MAX < memory::BYTES && WRITE_BYTES < memory::BYTES);
+const _: () = assert!(WRITE_BYTES < memory::BYTES);

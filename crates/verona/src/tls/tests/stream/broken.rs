@@ -208,3 +208,29 @@ async fn no_garbled_record_hangs_panics_or_is_believed() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_breaks_within_a_write_takes_nothing_more() {
+    for (we, version) in settings() {
+        for takes in [0, 1, 40, 150] {
+            let (mut ours, mut peer) = meet(we, version, ROOM, Sizes::Exactly(30)).await;
+            ours.connection().takes = takes;
+            let mut failed = false;
+            for piece in [[b'a'; 100], [b'b'; 100], [b'c'; 100]] {
+                let written = match ours.write_all(&piece).await {
+                    Ok(()) => ours.flush().await,
+                    Err(error) => Err(error),
+                };
+                assert!(written.is_err() || !failed, "it works again");
+                failed |= written.is_err();
+            }
+            assert!(failed);
+            // A record that was lost has nothing behind it.
+            drop(ours);
+            let mut received = Vec::new();
+            let _ = peer.read_to_end(&mut received).await;
+            let whole = [[b'a'; 100], [b'b'; 100], [b'c'; 100]].concat();
+            assert!(whole.starts_with(&received) && received.len() <= takes);
+        }
+    }
+}

@@ -12,6 +12,8 @@ use super::*;
 pub(super) struct Chopped {
     inner: DuplexStream,
     sizes: Sizes,
+    /// It takes so much more and breaks then.
+    pub(super) takes: usize,
 }
 
 /// How much goes at once.
@@ -23,7 +25,11 @@ pub(super) enum Sizes {
 
 impl Chopped {
     pub(super) fn new(inner: DuplexStream, sizes: Sizes) -> Self {
-        Self { inner, sizes }
+        Self {
+            inner,
+            sizes,
+            takes: usize::MAX,
+        }
     }
 
     fn next(&mut self, context: &Context<'_>) -> Poll<usize> {
@@ -61,8 +67,13 @@ impl AsyncWrite for Chopped {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let size = ready!(self.next(context)).min(bytes.len());
-        Pin::new(&mut self.inner).poll_write(context, &bytes[..size])
+        if self.takes == 0 {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let size = ready!(self.next(context)).min(bytes.len()).min(self.takes);
+        let written = ready!(Pin::new(&mut self.inner).poll_write(context, &bytes[..size]))?;
+        self.takes -= written;
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -105,12 +116,16 @@ pub(super) fn ciphertext(peer: &mut Peer, plaintext: &[u8]) -> Vec<u8> {
         Peer::Client(stream) => {
             let protocol = stream.get_mut().1;
             protocol.writer().write_all(plaintext).unwrap();
-            protocol.write_tls(&mut bytes).unwrap();
+            while protocol.wants_write() {
+                protocol.write_tls(&mut bytes).unwrap();
+            }
         }
         Peer::Server(stream) => {
             let protocol = stream.get_mut().1;
             protocol.writer().write_all(plaintext).unwrap();
-            protocol.write_tls(&mut bytes).unwrap();
+            while protocol.wants_write() {
+                protocol.write_tls(&mut bytes).unwrap();
+            }
         }
     }
     bytes

@@ -251,3 +251,46 @@ async fn whatever_the_pieces_and_whoever_gives_up_nothing_is_lost() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_comes_with_the_last_of_the_handshake_is_read_behind_it() {
+    for version in VERSIONS {
+        for closes in [false, true] {
+            let authority = Authority::new("An Authority");
+            let tls = ours(&authority, &["verona.lit"]);
+            let own = authority.issue(&["montague.lit"], |_| {}).certified();
+            let (here, there) = tokio::io::duplex(ROOM);
+            let here = Chopped::new(here, Sizes::Exactly(ROOM));
+            let connector = TlsConnector::from(Arc::new(connecting(version, Some(own))));
+            let name = ServerName::try_from("verona.lit").unwrap();
+            let mut accepting = Box::pin(tls.accept(here, None, false));
+            let mut connecting = Box::pin(connector.connect(name, there));
+            let mut accepted = None;
+            let mut peer = loop {
+                if let Some(peer) = once(&mut connecting).await {
+                    break peer.unwrap();
+                }
+                if accepted.is_none() {
+                    accepted = once(&mut accepting).await;
+                }
+            };
+            peer.write_all(b"at once").await.unwrap();
+            peer.flush().await.unwrap();
+            if closes {
+                peer.shutdown().await.unwrap();
+            }
+            let accepted = match accepted {
+                Some(accepted) => accepted,
+                None => accepting.await,
+            };
+            let (mut ours, _) = accepted.unwrap();
+            let mut received = [0; 7];
+            ours.read_exact(&mut received).await.unwrap();
+            assert_eq!(&received, b"at once", "{version:?}");
+            if closes {
+                assert_eq!(ours.read(&mut received).await.unwrap(), 0);
+            }
+            assert_eq!(ours.buffered(), 0);
+        }
+    }
+}
