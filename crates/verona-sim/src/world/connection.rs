@@ -691,6 +691,7 @@ impl Connection {
                 outside
                     .coverage
                     .count("streams", "lost, and can be resumed");
+                invariants::named(&mark.ticket.id, shared, outside);
                 note_suspended(self.end, left_us, mark, shared, outside);
                 Keep::InFlight
             }

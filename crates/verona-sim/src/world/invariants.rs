@@ -79,6 +79,16 @@ pub(crate) fn authorised(
     }
 }
 
+/// 3: a stream that can be taken up can be found, for its server was told of it by its name.
+pub(crate) fn named(stream: &str, shared: &Shared, outside: &mut Outside) {
+    if !outside.ledger.was_told(shared.index, stream) {
+        let name = &shared.name;
+        outside.ledger.fail(format!(
+            "3: {name} was not told of {stream}, which can be taken up"
+        ));
+    }
+}
+
 /// 3: what a server gives up as uncertain, it could not come to know.
 pub(crate) fn uncertain(stanza: &Stanza, shared: &Shared, outside: &mut Outside) {
     if let Some(key) = outside.ledger.key(stanza)

@@ -376,6 +376,11 @@ impl Ledger {
         self.known.insert((server, stream.to_owned()), upsets);
     }
 
+    /// Whether a server has been told of a stream by its name, which no other has.
+    pub(crate) fn was_told(&self, server: usize, stream: &str) -> bool {
+        self.known.contains_key(&(server, stream.to_owned()))
+    }
+
     /// A server has lost a stream, or was asked for it, and keeps what it knows of it so long.
     pub(crate) fn keeps(&mut self, server: usize, stream: &str, until: Moment) {
         let kept = self.kept.entry((server, stream.to_owned())).or_default();
