@@ -199,8 +199,12 @@ fn what_works_is_learned_by_both_sides_and_forgotten_with_the_token_alone() {
         "{here}{there}"
     );
     for (shown, lesson) in [
-        (&here, "bidi      works  it took our request"),
-        (&here, "external  works  it took our certificate"),
+        (&here, "bidi        works  it took our request"),
+        (&here, "external    works  it took our certificate"),
+        (
+            &here,
+            "pipelining  works  it announced that it need not be waited for",
+        ),
         (&there, "bidi      works  it requested it"),
     ] {
         let line = shown.lines().find(|line| line.contains(lesson));
