@@ -476,8 +476,8 @@ fn begin_plain(purpose: &Purpose, context: &mut Context) -> Stage {
     Stage::Plain { starttls }
 }
 
-/// The header of a protected connection, and to a peer that is known to take it, all that leads to the next one: if its
-/// certificate is that of the peer.
+/// The header of a protected connection, and to a peer that is known to take it, all that leads to the next one: if the
+/// server at the other end is known to be the peer, on the grounds that suffice in its turn.
 fn begin_secured(
     purpose: &Purpose,
     secured: Secured,
