@@ -171,3 +171,4 @@ pub mod stanza;
 pub mod stream;
 pub mod switchboard;
 pub mod trust;
+pub mod turns;

@@ -117,6 +117,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("faults", "shutdown"),
     ("reached", "a full outbox"),
     ("reached", "a peer that does not close"),
+    ("reached", "a reader that waits for its turn"),
     ("reached", "a reader that waits for room"),
     ("reached", "a server begins anew"),
     ("reached", "a stanza in the memory of a crash"),

@@ -68,6 +68,7 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
     } = shared.current().for_components();
     let link = ComponentLink::new(domains, hosts, limits, shared.random.id(), now())
         .counting(shared.memory.reached.clone());
+    let held = Held::new(&shared);
     let mut task = ComponentTask {
         shared,
         peer,
@@ -77,7 +78,7 @@ pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         attached: None,
         returns: VecDeque::new(),
         bell: Arc::default(),
-        held: Held::default(),
+        held,
         barrier: Barrier::default(),
         in_flight: VecDeque::new(),
         departures,
@@ -232,7 +233,7 @@ impl ComponentTask {
             let throttled = throttle.until().filter(|_| reading);
             //= LIM-12
             let stalled_at = (!outgoing.is_empty()).then(|| progress + stall);
-            let retry_at = (!self.held.is_empty()).then(|| self.held.next());
+            let retry_at = self.held.next(reading);
             let times = [
                 departure,
                 throttled,
@@ -329,6 +330,10 @@ impl ComponentTask {
                     }
                 }
             }
+            // A component has one connection at a time: what another one left unread is not read any more.
+            if self.held.is_empty() {
+                self.held.nothing_follows();
+            }
         }
     }
 
@@ -338,7 +343,9 @@ impl ComponentTask {
         while let Some(output) = self.link.poll() {
             match output {
                 ComponentOutput::Claim(domain) => self.claim(domain).await,
-                ComponentOutput::Deliver(admitted) => self.held.deliver(&self.shared, admitted),
+                ComponentOutput::Deliver(admitted) => {
+                    self.held.deliver(&self.shared, admitted, Vec::new);
+                }
                 ComponentOutput::Event(event) => log::component(&self.peer, &event),
                 ComponentOutput::Close => closing = true,
             }

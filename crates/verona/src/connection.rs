@@ -32,7 +32,7 @@ use crate::held::Held;
 use crate::journal::{self, Journal};
 use crate::mailbox::{Inbox, Mailbox, mailbox};
 use crate::observe::log;
-use crate::read::read;
+use crate::read::read_or_say;
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTransport};
 use crate::throttle::Throttle;
@@ -151,7 +151,7 @@ pub(crate) fn spawn(
         reloads,
         carriage: Carriage::new(bell(&commands)),
         commands,
-        held: Held::default(),
+        held: Held::new(shared),
         lost: None,
         bytes_written: 0,
         offered: None,
@@ -702,9 +702,15 @@ impl Connection {
                 exit.is_none() && self.held.is_empty() && stream.transmit().len() < WRITE_BYTES;
             //= LIM-11
             let throttled = self.throttle.until().filter(|_| reading);
+            let is_reading = reading && throttled.is_none();
+            if exit.is_some() {
+                self.held.nothing_follows();
+            } else if !is_reading {
+                self.held.fall_behind(&self.shared, || inbound(stream));
+            }
             //= LIM-12
             let stalled_at = writing.then(|| progress + stall);
-            let retry_at = (!self.held.is_empty()).then(|| self.held.next());
+            let retry_at = self.held.next(is_reading);
             let own = match exit {
                 Some(_) => leave_at,
                 None => deadline,
@@ -716,8 +722,9 @@ impl Connection {
                     .fold(own, tokio::time::Instant::min),
             );
             let counted = stream.counted();
+            let mut nothing_there = false;
             tokio::select! {
-                read = read(&mut reader, &mut incoming, self.throttle.room()), if reading && throttled.is_none() => {
+                read = read_or_say(&mut reader, &mut incoming, self.throttle.room(), &mut nothing_there), if is_reading => {
                     match read {
                         Ok(0) => stream.handle(Input::Eof, now()),
                         Err(error) => {
@@ -800,6 +807,9 @@ impl Connection {
             // Whatever had it read: what came early is read when a command or a time has come.
             if stream.counted() != counted {
                 self.held.has_read(counted, self.shared.safe_up_to());
+            }
+            if nothing_there {
+                self.held.nothing_to_read();
             }
         }
     }
@@ -964,7 +974,10 @@ impl Connection {
             while let Some(output) = stream.poll() {
                 match output {
                     Output::Attest(domain) => self.attest(domain),
-                    Output::Deliver(admitted) => self.held.deliver(&self.shared, admitted),
+                    Output::Deliver(admitted) => {
+                        let inbound = || inbound(stream);
+                        self.held.deliver(&self.shared, admitted, inbound);
+                    }
                     Output::Acknowledged(count) => self.acknowledged(count),
                     Output::Answered => {
                         let settled = self.carriage.answered(self.bytes_written);
@@ -1033,6 +1046,9 @@ impl Connection {
         if let Event::Granted(granted) = &event {
             if let Some(admission) = &mut self.admission {
                 admission.authenticated();
+            }
+            if granted.direction == Direction::Inbound {
+                self.held.serves(&granted.pair);
             }
             let mut link = lock(&self.link);
             let (local, remote) = (
@@ -1243,6 +1259,15 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,
     }
+}
+
+/// The pairs of which the peer may send something on this stream.
+fn inbound(stream: &Stream) -> Vec<DomainPair> {
+    let granted = stream.grants().into_iter();
+    granted
+        .filter(|granted| granted.direction == Direction::Inbound)
+        .map(|granted| granted.pair)
+        .collect()
 }
 
 fn far_away() -> tokio::time::Instant {

@@ -1,23 +1,37 @@
 //! Stanzas that found their outbox full: whoever read them stops reading for a moment, and only then are they refused.
 //!
 //! So a burst is slowed down by TCP instead of being answered with errors, and a recipient that does not keep up
-//! slows nobody for longer than that moment.
+//! slows the connections that bring something for it for no longer than that moment. What a younger connection brings of
+//! the same pair meanwhile was sent later: it is not read until the older one has caught up, or for three seconds
+//! ([`Turns`](verona_proto::turns::Turns)).
 
 use std::collections::VecDeque;
 
 use tokio::time::{Duration, Instant};
-use verona_proto::addr::Direction;
+use verona_proto::addr::{Direction, DomainPair};
 use verona_proto::outbox::Feeder;
 use verona_proto::stanza::{Admitted, Destination};
+use verona_proto::turns::{Age, Place};
 
 use crate::shared::{Full, Shared};
 
 /// What waits for room, in the order in which it was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
     waiting: VecDeque<Admitted>,
-    since: Option<Instant>,
-    /// When to look for room again; kept, so that other work cannot put it off.
+    /// What the first of them waits for.
+    first: Option<Awaited>,
+    /// When this reader began.
+    age: Age,
+    /// From when it stopped reading until it has caught up.
+    place: Option<Place>,
+    /// When there was nothing to read for the first time since it last stopped.
+    quiet: Option<Instant>,
+    /// How long it still waits for older readers.
+    patience: Duration,
+    /// When it last did.
+    rested: Option<Instant>,
+    /// When to look again; kept, so that other work cannot put it off.
     next: Option<Instant>,
     /// Outboxes that did not get room in time, and how full they were: not waited for again until they are half empty.
     slow: Vec<(Feeder, usize)>,
@@ -25,6 +39,15 @@ pub(crate) struct Held {
     kept: u64,
     /// Reads of which something waits or is not safe yet, in their order.
     unsafe_reads: VecDeque<Read>,
+}
+
+/// What the first stanza waits for, and since when.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    /// That its outbox has room.
+    Room(Instant),
+    /// That an earlier reader of its pair has caught up.
+    Turn(Instant),
 }
 
 /// What one read brought.
@@ -37,50 +60,85 @@ struct Read {
 }
 
 impl Held {
-    /// Routes a stanza, or keeps it behind those that wait.
-    pub(crate) fn deliver(&mut self, shared: &Shared, admitted: Admitted) {
+    /// For a reader that begins now.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self::aged(shared.turns.next())
+    }
+
+    fn aged(age: Age) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            first: None,
+            age,
+            place: None,
+            quiet: None,
+            patience: TURN_PATIENCE,
+            rested: None,
+            next: None,
+            slow: Vec::new(),
+            kept: 0,
+            unsafe_reads: VecDeque::new(),
+        }
+    }
+
+    /// Routes a stanza, or keeps it behind those that wait. `inbound` says which pairs the reader serves.
+    pub(crate) fn deliver(
+        &mut self,
+        shared: &Shared,
+        admitted: Admitted,
+        inbound: impl FnOnce() -> Vec<DomainPair>,
+    ) {
         let Some(admitted) = shared.keep(admitted) else {
             return;
         };
         if let Some(safekeeping) = admitted.stanza().safekeeping() {
             self.kept = self.kept.max(safekeeping.number());
         }
-        if !self.waiting.is_empty() {
-            self.waiting.push_back(admitted);
-            return;
+        if !self.waiting.is_empty() || self.awaits_turn(shared, &admitted) {
+            return self.hold(shared, admitted, inbound);
         }
         if let Some(full) = shared.route(admitted) {
             match self.is_worth_waiting(&full) {
                 true => {
                     shared.reached(full.limit);
-                    let now = Instant::now();
-                    self.since = Some(now);
-                    self.next = Some(now + RETRY);
-                    self.waiting.push_front(full.admitted);
+                    self.first = Some(Awaited::Room(Instant::now()));
+                    self.hold(shared, full.admitted, inbound);
                 }
                 false => shared.overflow(&full),
             }
         }
     }
 
-    /// Tries again what waits.
+    /// Tries again what waits, or sees that the reader has caught up.
     pub(crate) fn retry(&mut self, shared: &Shared) {
-        self.next = Some(Instant::now() + RETRY);
+        let now = Instant::now();
+        if self.waiting.is_empty() && self.quiet.is_some_and(|quiet| now - quiet >= QUIET) {
+            self.place = None;
+        }
+        self.next = Some(now + RETRY);
         while let Some(admitted) = self.waiting.pop_front() {
+            if self.awaits_turn(shared, &admitted) {
+                self.waiting.push_front(admitted);
+                return;
+            }
+            let now = Instant::now();
+            let since = match self.first {
+                Some(Awaited::Room(since)) => since,
+                Some(Awaited::Turn(_)) | None => now,
+            };
             let Some(full) = shared.route(admitted) else {
-                self.since = Some(Instant::now());
+                self.first = None;
                 continue;
             };
-            let waited = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-            if waited < PATIENCE && self.is_worth_waiting(&full) {
+            self.first = Some(Awaited::Room(since));
+            if now - since < PATIENCE && self.is_worth_waiting(&full) {
                 self.waiting.push_front(full.admitted);
                 return;
             }
             self.mark_slow(&full.feeder);
             shared.overflow(&full);
         }
-        self.since = None;
-        self.next = None;
+        self.first = None;
     }
 
     /// The reader ends: what did not find room is answered, for nobody else knows of it.
@@ -90,11 +148,107 @@ impl Held {
                 shared.overflow(&full);
             }
         }
+        self.place = None;
     }
 
-    /// When to try again; only asked while something waits.
-    pub(crate) fn next(&self) -> Instant {
-        self.next.unwrap_or_else(Instant::now)
+    /// When to try again, or to see whether the reader has caught up. A reader that `is_reading` sees that there is nothing
+    /// to read; one that waits for something else is woken by that.
+    pub(crate) fn next(&self, is_reading: bool) -> Option<Instant> {
+        self.place.as_ref()?;
+        match (self.waiting.is_empty(), self.quiet) {
+            (true, Some(quiet)) => Some(quiet + QUIET),
+            (true, None) => self.next.filter(|_| is_reading),
+            (false, _) => self.next,
+        }
+    }
+
+    //= ROUTE-09
+    /// The reader stops for a moment: the younger ones that serve its pairs too wait for it.
+    pub(crate) fn fall_behind(
+        &mut self,
+        shared: &Shared,
+        inbound: impl FnOnce() -> Vec<DomainPair>,
+    ) {
+        self.quiet = None;
+        if self.place.is_none() {
+            let place = self.place.insert(shared.turns.fall_behind(self.age));
+            self.next = Some(Instant::now() + RETRY);
+            let pairs = inbound();
+            let pairs = pairs.iter();
+            place.serves_all(pairs.map(|pair| (pair.remote().domain(), pair.local().domain())));
+        }
+    }
+
+    /// There is nothing to read. That is not the end of what came before others went on: a sender that had no window left
+    /// needs a moment. Stopped again, it begins anew.
+    pub(crate) fn nothing_to_read(&mut self) {
+        if self.place.is_some() && self.waiting.is_empty() {
+            self.quiet.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Nothing more will be read.
+    pub(crate) fn nothing_follows(&mut self) {
+        if self.waiting.is_empty() {
+            self.place = None;
+        }
+    }
+
+    /// The peer may send something of one more pair.
+    pub(crate) fn serves(&mut self, pair: &DomainPair) {
+        if let Some(place) = &mut self.place {
+            place.serves(pair.remote().domain(), pair.local().domain());
+        }
+    }
+
+    fn hold(
+        &mut self,
+        shared: &Shared,
+        admitted: Admitted,
+        inbound: impl FnOnce() -> Vec<DomainPair>,
+    ) {
+        self.fall_behind(shared, inbound);
+        if let Some(place) = &mut self.place {
+            let stanza = admitted.stanza();
+            place.serves(stanza.from(), stanza.to());
+        }
+        self.waiting.push_back(admitted);
+    }
+
+    /// Whether a stanza, the first of those that wait, is to wait for an older reader. That has an end: two connections that
+    /// serve a pair at the same time, and under more than its recipient takes, get on side by side.
+    fn awaits_turn(&mut self, shared: &Shared, admitted: &Admitted) -> bool {
+        let stanza = admitted.stanza();
+        let (from, to) = (stanza.from(), stanza.to());
+        let since = match self.first {
+            Some(Awaited::Turn(since)) => since,
+            Some(Awaited::Room(_)) | None => {
+                if shared.turns.is_turn_of(self.age, from, to) {
+                    return false;
+                }
+                let now = Instant::now();
+                if self.rested.is_none_or(|rested| now - rested >= REST) {
+                    self.patience = TURN_PATIENCE;
+                }
+                if self.patience.is_zero() {
+                    return false;
+                }
+                self.first = Some(Awaited::Turn(now));
+                return true;
+            }
+        };
+        let waited = since.elapsed();
+        let is_turn = shared.turns.is_turn_of(self.age, from, to);
+        if !is_turn && waited < self.patience {
+            return true;
+        }
+        if !is_turn {
+            tracing::debug!(%from, %to, "a connection does not wait any longer for an older one of its pair that is behind");
+        }
+        self.patience = self.patience.saturating_sub(waited);
+        self.rested = Some(Instant::now());
+        self.first = None;
+        false
     }
 
     /// Something was read when `counted` stanzas had been counted before. What waits, or is not safe in the journal yet, is
@@ -181,17 +335,30 @@ fn direction(admitted: &Admitted) -> Direction {
 const READS_MAX: usize = 256;
 /// How long a reader waits for room.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How long it waits for older readers that are behind before it goes on beside them, until it has not waited for a
+/// [`REST`]. Less than any deadline that somebody else has, an end of the stream among them.
+const TURN_PATIENCE: Duration = Duration::from_secs(3);
+/// After so long without it has its patience again.
+const REST: Duration = Duration::from_secs(60);
+/// Who has not stopped again so long after there was nothing to read has caught up: longer than the way there and back.
+const QUIET: Duration = Duration::from_millis(500);
 /// How often it looks.
 const RETRY: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
+    use verona_proto::turns::Turns;
+
     use super::*;
+
+    fn held() -> Held {
+        Held::aged(Turns::default().next())
+    }
 
     #[test]
     fn nothing_is_acknowledged_before_it_is_safe() {
         //= SM-11
-        let mut held = Held::default();
+        let mut held = held();
         held.has_read(0, 0);
         assert_eq!(held.unhandled(3, 0), 0, "without a journal");
         // Of three stanzas one is kept as number 1; of the next two the last as number 2.
@@ -212,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_takes_nothing_makes_no_list_without_end() {
-        let mut held = Held::default();
+        let mut held = held();
         for read in 0..10_000_u32 {
             held.kept = u64::from(read) + 1;
             held.has_read(read, 0);

@@ -16,13 +16,25 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
     incoming: &mut BytesMut,
     most: usize,
 ) -> io::Result<usize> {
+    read_or_say(reader, incoming, most, &mut false).await
+}
+
+/// The same; `nothing_there` says whether there was nothing when it was last looked at.
+pub(crate) async fn read_or_say<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    incoming: &mut BytesMut,
+    most: usize,
+    nothing_there: &mut bool,
+) -> io::Result<usize> {
     std::future::poll_fn(|context| {
         memory::borrow(|memory| {
             // Nothing at all would be taken for the end.
             let room = most.clamp(1, READ_BYTES).min(memory.len());
             let (room, _) = memory.split_at_mut(room);
             let mut buffer = ReadBuf::new(room);
-            ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer))?;
+            let polled = Pin::new(&mut *reader).poll_read(context, &mut buffer);
+            *nothing_there = polled.is_pending();
+            ready!(polled)?;
             incoming.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(buffer.filled().len()))
         })
@@ -55,5 +67,23 @@ mod tests {
             assert_eq!(read.unwrap(), expected);
         }
         assert_eq!(incoming, long);
+    }
+
+    #[tokio::test]
+    async fn it_is_known_when_everything_was_read() {
+        let (mut here, mut there) = tokio::io::duplex(64);
+        let mut incoming = BytesMut::new();
+        tokio::io::AsyncWriteExt::write_all(&mut there, b"one")
+            .await
+            .unwrap();
+        let mut nothing_there = false;
+        let one = read_or_say(&mut here, &mut incoming, 64, &mut nothing_there).await;
+        assert_eq!((one.unwrap(), nothing_there), (3, false));
+        tokio::select! {
+            biased;
+            _ = read_or_say(&mut here, &mut incoming, 64, &mut nothing_there) => {}
+            () = std::future::ready(()) => {}
+        }
+        assert!(nothing_there);
     }
 }

@@ -18,6 +18,7 @@ use verona_proto::policy::Policy;
 use verona_proto::stanza::{Admitted, Reason, Stanza, StanzaClass, Undelivered, bounce};
 use verona_proto::stream::{Memory, StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
+use verona_proto::turns::Turns;
 
 use crate::attest::LookUps;
 use crate::component::ComponentHandle;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) trace: Option<Trace>,
     pub(crate) memory: Memory,
     pub(crate) switchboard: Switchboard,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) local: LocalServices,
     /// What domains' web servers say of their certificates.
     pub(crate) posh: Posh,
@@ -252,6 +254,7 @@ impl Shared {
                 size(current.limits.pairs_max),
             )
             .within(size(current.limits.outboxes_bytes_max)),
+            turns: Arc::default(),
             trace: current.config.trace.clone(),
             current: RwLock::new(Arc::new(current)),
             reloading: tokio::sync::Mutex::default(),

@@ -20,6 +20,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("stanza", 2, &[]),
     // L3: one thing each.
     ("outbox", 3, &[]),
+    ("turns", 3, &[]),
     // It drains outboxes, for one connection (ADR 0017).
     ("carriage", 3, &["outbox"]),
     // It settles what dialback's verdicts say, as strictly as the policy asks.

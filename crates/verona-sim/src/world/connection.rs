@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
-use verona_proto::addr::{Domain, DomainPair};
+use verona_proto::addr::{Direction, Domain, DomainPair};
 use verona_proto::carriage::{Carriage, Counted, Keep, TooLarge};
 use verona_proto::certificate::PeerCertificate;
 use verona_proto::dialback::Verdict;
@@ -148,7 +148,7 @@ impl Connection {
             stream,
             commands: VecDeque::new(),
             carriage: Carriage::new(outside.bell(actor)),
-            held: Held::default(),
+            held: Held::new(shared),
             receivable: BTreeSet::new(),
             is_managed: false,
             dialled,
@@ -251,6 +251,14 @@ impl Connection {
             && self.stream.transmit().len() < WRITE_BYTES;
         if (reading || !is_xml) && outside.network.is_readable(self.end) {
             branches.push(Branch::Read);
+        }
+        if self.exit.is_some() {
+            self.held.nothing_follows();
+        } else if !reading && is_xml {
+            let stream = &self.stream;
+            self.held.fall_behind(shared, || inbound(stream), outside);
+        } else if !outside.network.is_readable(self.end) {
+            self.held.nothing_to_read(outside);
         }
         if !self.outgoing.is_empty() {
             if outside.network.is_writable(self.end) {
@@ -616,13 +624,18 @@ impl Connection {
             outside.network.note_arrived(self.end, key);
         }
         invariants::authorised(self, &admitted, shared, outside);
-        self.held.deliver(shared, admitted, outside);
+        let stream = &self.stream;
+        let inbound = || inbound(stream);
+        self.held.deliver(shared, admitted, inbound, outside);
     }
 
     fn on_event(&mut self, event: Event, shared: &mut Shared, outside: &mut Outside) {
         count_event(&event, outside);
         if let Event::Granted(granted) = &event {
             invariants::granted(self, granted, shared, outside);
+            if granted.direction == Direction::Inbound {
+                self.held.serves(&granted.pair);
+            }
         }
         self.is_managed |= matches!(&event, Event::Managed { .. });
         if let Event::Failed(error) = &event {
@@ -868,6 +881,15 @@ fn concerns_federation(event: &Event) -> bool {
 pub(crate) fn micros(limit: u64) -> Moment {
     let span: Duration = seconds(limit);
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX / 4)
+}
+
+/// The pairs of which the peer may send something on this stream.
+fn inbound(stream: &Stream) -> Vec<DomainPair> {
+    let granted = stream.grants().into_iter();
+    granted
+        .filter(|granted| granted.direction == Direction::Inbound)
+        .map(|granted| granted.pair)
+        .collect()
 }
 
 /// What stands for the flights of a TLS handshake.

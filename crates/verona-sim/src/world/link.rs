@@ -85,7 +85,7 @@ impl Link {
             commands: VecDeque::new(),
             attached: None,
             returns: VecDeque::new(),
-            held: Held::default(),
+            held: Held::new(shared),
             in_flight: VecDeque::new(),
             outgoing: BytesMut::new(),
             written: 0,
@@ -126,6 +126,9 @@ impl Link {
         }
         if self.leave_at.is_some_and(|at| at <= outside.now) {
             return false;
+        }
+        if self.held.is_empty() {
+            self.held.nothing_follows();
         }
         if self.outgoing.is_empty() {
             self.fill(shared, outside);
@@ -246,7 +249,7 @@ impl Link {
             outside.tell(|| format!("{name} takes {what}"));
             outside.ledger.taken(key);
         }
-        self.held.deliver(shared, admitted, outside);
+        self.held.deliver(shared, admitted, Vec::new, outside);
     }
 
     fn claim(&mut self, domain: LocalDomain, shared: &mut Shared, outside: &mut Outside) {

@@ -135,6 +135,7 @@ impl Server {
                 limits,
                 streams,
                 switchboard,
+                turns: Arc::default(),
                 local: LocalServices {
                     name: "verona".into(),
                     ..LocalServices::default()

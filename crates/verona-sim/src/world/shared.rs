@@ -13,6 +13,7 @@ use verona_proto::outbox::{Drain, Feeder};
 use verona_proto::stanza::{Admitted, Reason, Stanza, Undelivered, bounce};
 use verona_proto::stream::{StreamConfig, StreamIds};
 use verona_proto::switchboard::{Routed, Switchboard};
+use verona_proto::turns::Turns;
 
 use super::clock::Actor;
 use super::connection::micros;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) streams: Arc<StreamConfig>,
     pub(crate) switchboard: Switchboard,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) local: LocalServices,
     pub(crate) components: ComponentDomains,
     pub(crate) signals: VecDeque<Signal>,
