@@ -369,7 +369,7 @@ impl Play {
             outputs += 1;
             match output {
                 Output::StartTls { .. } => handshake = true,
-                Output::Close => self.over = true,
+                Output::Close | Output::CloseLast => self.over = true,
                 Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                 Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                 Output::Deliver(admitted) => {
@@ -670,7 +670,7 @@ proptest! {
             play.stream.handle(Input::Bytes(part), play.now);
             while let Some(output) = play.stream.poll() {
                 match output {
-                    Output::Close => play.over = true,
+                    Output::Close | Output::CloseLast => play.over = true,
                     Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                     Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                     Output::Deliver(admitted) => {

@@ -321,7 +321,8 @@ fn failure(outputs: &[Output]) -> Option<StreamCondition> {
         | Output::Acknowledged(_)
         | Output::Answered
         | Output::Unmanaged
-        | Output::Close => None,
+        | Output::Close
+        | Output::CloseLast => None,
     })
 }
 
@@ -338,7 +339,8 @@ fn delivered(outputs: &[Output]) -> Vec<String> {
             | Output::Acknowledged(_)
             | Output::Answered
             | Output::Unmanaged
-            | Output::Close => None,
+            | Output::Close
+            | Output::CloseLast => None,
         })
         .collect()
 }

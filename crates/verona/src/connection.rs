@@ -32,7 +32,7 @@ use crate::held::Held;
 use crate::journal::{self, Journal};
 use crate::mailbox::{Inbox, Mailbox, mailbox};
 use crate::observe::log;
-use crate::read::read_or_say;
+use crate::read::{READ_BYTES, read, read_or_say};
 use crate::shared::{Shared, lock, now};
 use crate::status::{Link, LinkCertificate, LinkPair, LinkRole, LinkTls, LinkTransport};
 use crate::throttle::Throttle;
@@ -338,6 +338,8 @@ enum Exit {
     },
     /// The connection is over.
     End,
+    /// It is when the peer has ended it.
+    EndLast,
 }
 
 /// What the stream wants that is not carried out at once.
@@ -685,10 +687,25 @@ impl Connection {
                 && !is_exposed
                 && let Some(exit) = exit.take()
             {
-                if matches!(exit, Exit::End) {
-                    //= TLS-28
-                    let patience = seconds(CLOSE_NOTIFY_SECONDS);
-                    let _ = Box::pin(tokio::time::timeout(patience, writer.shutdown())).await;
+                //= TLS-28
+                let patience = seconds(CLOSE_NOTIFY_SECONDS);
+                let farewell = async {
+                    match exit {
+                        Exit::StartTls { .. } => {}
+                        Exit::End => {
+                            let _ = tokio::time::timeout(patience, writer.shutdown()).await;
+                        }
+                        Exit::EndLast => {
+                            let _ = tokio::time::timeout(patience, writer.shutdown()).await;
+                            ended(&mut reader).await;
+                        }
+                    }
+                };
+                if Box::pin(tokio::time::timeout_at(leave_at, farewell))
+                    .await
+                    .is_err()
+                {
+                    self.shared.reached(Limit::CloseSeconds);
                 }
                 return exit;
             }
@@ -997,6 +1014,7 @@ impl Connection {
                         wants.exit = Some(Exit::StartTls { role, local });
                     }
                     Output::Close => wants.exit = Some(Exit::End),
+                    Output::CloseLast => wants.exit = Some(Exit::EndLast),
                 }
             }
             if wants.unchecked.is_empty() {
@@ -1258,6 +1276,14 @@ fn concerns_federation(event: &Event) -> bool {
         | Event::Failed(_)
         | Event::Closed { .. } => true,
         Event::Vouched { .. } | Event::Denied { .. } | Event::Irregular { .. } => false,
+    }
+}
+
+/// Waits until the peer has ended the connection. What it still says after its closing tag means nothing.
+async fn ended<R: AsyncRead + Unpin>(reader: &mut R) {
+    let mut ignored = BytesMut::new();
+    while let Ok(1..) = read(reader, &mut ignored, READ_BYTES).await {
+        ignored.clear();
     }
 }
 

@@ -1,4 +1,4 @@
-//! A peer that goes on over another connection: what we have not read of the old one was sent before, and comes first.
+//! What goes on over another connection, in either direction, does not overtake what went over the one before.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,10 +16,11 @@ use tokio::time::timeout;
 use verona::config::{HostedDomain, PeerAddress, S2s};
 use verona::tls::{Certificates, TrustRoots};
 use verona::{Config, Engine};
-use verona_proto::addr::Domain;
+use verona_proto::addr::{Domain, Jid};
 use verona_proto::dialback::IssuedKeys;
 use verona_proto::limits::Limit;
 use verona_proto::policy::{DomainPattern, Policy, TlsPolicy};
+use verona_proto::stanza::{Stanza, StanzaKind};
 
 /// Far more than what is read at once, and than what may wait for its recipient.
 const MESSAGES: usize = 1000;
@@ -153,6 +154,63 @@ async fn who_waited_long_enough_goes_on_beside_the_older_one() {
     read.abort();
 }
 
+/// The other direction: the peer closes its stream, and may not have read what we sent on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_goes_out_elsewhere_before_the_peer_has_read_to_the_end() {
+    //= ROUTE-09
+    //= STREAM-47
+    let capulet = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let engine = Engine::start(config(capulet.local_addr().unwrap()))
+        .await
+        .unwrap();
+    let romeo = engine.handle().attach(&domain("montague.lit")).unwrap();
+    let greet = |n: usize| {
+        let text = format!("<body>{n}</body>");
+        let (from, to) = ("montague.lit", "capulet.lit");
+        let [from, to] = [from, to].map(|name| Jid::parse(name).unwrap());
+        Stanza::build(StanzaKind::Message, &from, &to, None, None, &text)
+    };
+    romeo.send(greet(1)).await.unwrap();
+    let mut old = serve(&capulet).await;
+    hear(&mut old, "<body>1</body></message>").await;
+    say(&mut old, "</stream:stream>").await;
+    hear(&mut old, "</stream:stream>").await;
+    romeo.send(greet(2)).await.unwrap();
+    let early = timeout(Duration::from_millis(500), capulet.accept()).await;
+    assert!(early.is_err(), "we may be reading still");
+    drop(old);
+    let mut new = timeout(WAIT, serve(&capulet)).await.unwrap();
+    hear(&mut new, "<body>2</body></message>").await;
+    // Who never ends the connection is not waited for for ever.
+    say(&mut new, "</stream:stream>").await;
+    hear(&mut new, "</stream:stream>").await;
+    romeo.send(greet(3)).await.unwrap();
+    let mut last = timeout(WAIT, serve(&capulet)).await.unwrap();
+    hear(&mut last, "<body>3</body></message>").await;
+}
+
+/// A server that takes every key for a good one, up to where stanzas come.
+async fn serve(listener: &TcpListener) -> TcpStream {
+    let (mut tcp, _) = listener.accept().await.unwrap();
+    greeting(&mut tcp).await;
+    hear(&mut tcp, "</db:result>").await;
+    say(
+        &mut tcp,
+        "<db:result from='capulet.lit' to='montague.lit' type='valid'/>",
+    )
+    .await;
+    tcp
+}
+
+/// Takes a stream and offers dialback.
+async fn greeting(tcp: &mut TcpStream) {
+    hear(tcp, "xml:lang='en'>").await;
+    let features =
+        "<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>";
+    let header = header("id='authority' from='capulet.lit' to='montague.lit'");
+    say(tcp, &format!("{header}{features}")).await;
+}
+
 async fn until(is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -194,11 +252,7 @@ async fn vouch(authority: TcpListener) {
     loop {
         let (mut tcp, _) = authority.accept().await.unwrap();
         tokio::spawn(async move {
-            hear(&mut tcp, "xml:lang='en'>").await;
-            let features =
-                "<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>";
-            let header = header("id='authority' from='capulet.lit' to='montague.lit'");
-            say(&mut tcp, &format!("{header}{features}")).await;
+            greeting(&mut tcp).await;
             loop {
                 let asked = hear(&mut tcp, "</db:verify>").await;
                 let (_, id) = asked.split_once(" id='").unwrap();
@@ -247,6 +301,7 @@ fn config(authority: SocketAddr) -> Config {
         .limits
         .set("component_backlog_stanzas_max", 8)
         .unwrap();
+    policy.defaults.limits.set("close_seconds", 2).unwrap();
     let address = PeerAddress {
         address: authority,
         direct_tls: false,

@@ -478,7 +478,7 @@ impl Play {
             self.note(|| format!("{output:?}"));
             match output {
                 Output::StartTls { .. } => shakes_hands = true,
-                Output::Close => self.is_over = true,
+                Output::Close | Output::CloseLast => self.is_over = true,
                 Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                 Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                 Output::Deliver(admitted) => self.delivered(&admitted),

@@ -719,6 +719,9 @@ impl Phase {
                 context.event(Event::Closed {
                     cause: open.close_cause(),
                 });
+                //= ROUTE-09
+                context.outputs.push_back(Output::CloseLast);
+                return Ok(Self::Closed);
             }
             Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) => {
                 let _ = now;

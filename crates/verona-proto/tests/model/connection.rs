@@ -247,7 +247,7 @@ impl Connection {
                 }
                 match output {
                     Output::StartTls { .. } => handshake = true,
-                    Output::Close => self.is_over = true,
+                    Output::Close | Output::CloseLast => self.is_over = true,
                     Output::Attest(domain) => panic!("nobody can be asked about {domain}"),
                     Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
                     Output::Deliver(admitted) => {

@@ -54,6 +54,7 @@ impl Observed {
                 local.as_ref().map_or("?".to_owned(), ToString::to_string)
             ),
             Output::Close => "disconnect".into(),
+            Output::CloseLast => "disconnect last".into(),
             Output::Acknowledged(count) => format!("acknowledged {count}"),
             Output::Answered => "answered".into(),
             Output::Unmanaged => "unmanaged".into(),

@@ -396,8 +396,7 @@ impl<'a> Player<'a> {
         while let Some(output) = self.stream.poll() {
             let observed = Observed::new(&output);
             let observed = observed.map_err(|text| self.transcript.mistake(line, text))?;
-            self.disconnected |=
-                matches!(&observed, Observed::Words(words) if words == "disconnect");
+            self.disconnected |= matches!(&observed, Observed::Words(words) if words == "disconnect" || words == "disconnect last");
             self.events.push_back(observed);
             outputs += 1;
         }

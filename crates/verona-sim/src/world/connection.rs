@@ -90,6 +90,8 @@ pub(crate) struct Dialled {
 enum Exit {
     StartTls(Role),
     End,
+    /// When the peer has ended it.
+    EndLast,
 }
 
 /// What the bytes are.
@@ -224,6 +226,7 @@ impl Connection {
         match self.exit {
             None => true,
             Some(Exit::End) => false,
+            Some(Exit::EndLast) => true,
             Some(Exit::StartTls(role)) => {
                 self.exit = None;
                 self.leave_at = None;
@@ -249,7 +252,10 @@ impl Connection {
             && self.held.is_empty()
             && is_xml
             && self.stream.transmit().len() < WRITE_BYTES;
-        if (reading || !is_xml) && outside.network.is_readable(self.end) {
+        let is_last = matches!(self.exit, Some(Exit::EndLast))
+            && self.outgoing.is_empty()
+            && self.held.is_empty();
+        if (reading || is_last || !is_xml) && outside.network.is_readable(self.end) {
             branches.push(Branch::Read);
         }
         if self.exit.is_some() {
@@ -342,7 +348,13 @@ impl Connection {
 
     fn on_readable(&mut self, shared: &mut Shared, outside: &mut Outside) {
         let counted = self.stream.counted();
-        match outside.read(self.end, READ_BYTES) {
+        let read = outside.read(self.end, READ_BYTES);
+        if self.exit.is_some() {
+            // What it still says means nothing.
+            self.is_over |= matches!(read, Read::Eof | Read::Broken);
+            return;
+        }
+        match read {
             Read::Bytes(bytes) => self.stream.handle(Input::Bytes(&bytes), outside.instant()),
             Read::Eof | Read::Broken => self.stream.handle(Input::Eof, outside.instant()),
             Read::Nothing => return,
@@ -377,7 +389,7 @@ impl Connection {
                     Transport::Xml => {
                         self.stream.handle(Input::Eof, outside.instant());
                         self.outputs(shared, outside);
-                        self.exit.get_or_insert(Exit::End);
+                        self.exit = Some(Exit::End);
                         self.stream.transmit().clear();
                     }
                     Transport::Handshake { .. } => self.broken(shared, outside),
@@ -612,6 +624,7 @@ impl Connection {
                     self.exit = Some(Exit::StartTls(role));
                 }
                 Output::Close => self.exit = Some(Exit::End),
+                Output::CloseLast => self.exit = Some(Exit::EndLast),
             }
         }
     }

@@ -256,7 +256,7 @@ impl Ours {
                 }
                 Output::Event(event) => self.on_event(event),
                 Output::Acknowledged(_) | Output::Answered | Output::Unmanaged => {}
-                Output::Close => self.seen.closed = true,
+                Output::Close | Output::CloseLast => self.seen.closed = true,
                 Output::Deliver(_) => panic!("nobody sent a stanza"),
             }
         }
