@@ -60,6 +60,6 @@ fn an_idle_stream_holds_little() {
     });
     assert!(stream.is_some_and(|stream| stream.is_open()));
     let (itself, all) = (size_of::<Stream>(), held.bytes_current);
-    assert!(itself <= 1680, "{itself} bytes");
+    assert!(itself <= 1688, "{itself} bytes");
     assert!(all <= 2400, "{all} bytes with all that it holds");
 }

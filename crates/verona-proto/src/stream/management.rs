@@ -201,10 +201,31 @@ pub(super) struct Active {
 enum Question {
     /// Nothing that is not answered.
     Answered,
-    /// It wants to know.
-    Asked,
+    /// It wants to know. Written at once the answer would go out before the stanzas that it is about, which are for others
+    /// to write: so it goes with the next stanza to the peer, or alone when this time has come.
+    Asked { until: Instant },
+    /// It wants to know, and hears it at once.
+    Due,
     /// It was told less than it had sent, because not all of it was handled yet: it hears again when that is so.
     Owed { received: u32 },
+}
+
+impl Question {
+    /// When the answer is due, if it waits.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::Asked { until } => Some(until),
+            Self::Answered | Self::Due | Self::Owed { .. } => None,
+        }
+    }
+
+    /// The answer waits no longer.
+    fn hasten(&mut self) {
+        match self {
+            Self::Asked { .. } => *self = Self::Due,
+            Self::Answered | Self::Due | Self::Owed { .. } => {}
+        }
+    }
 }
 
 /// What we sent.
@@ -387,9 +408,12 @@ impl Management {
             Self::Resuming { until, .. }
             | Self::Claimed { until, .. }
             | Self::Enabling { until, .. } => Some(*until),
-            Self::Active(Active { sent, .. }) => {
+            Self::Active(Active { sent, question, .. }) => {
                 let answer = sent.awaited.map(|awaited| awaited.until);
-                sent.ask_at().into_iter().chain(answer).min()
+                [sent.ask_at(), answer, question.until()]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -533,6 +557,9 @@ impl Context {
             }
             return;
         }
+        if let Management::Active(Active { question, .. }) = &mut self.management {
+            question.hasten();
+        }
         let Some(sent) = self.management.sent_mut() else {
             return;
         };
@@ -615,8 +642,9 @@ impl Context {
         let handled = active.received.wrapping_sub(unhandled);
         //= SM-07
         let next = match active.question {
-            Question::Asked if unhandled == 0 => Question::Answered,
-            Question::Asked => Question::Owed {
+            Question::Asked { .. } if !last => return,
+            Question::Asked { .. } | Question::Due if unhandled == 0 => Question::Answered,
+            Question::Asked { .. } | Question::Due => Question::Owed {
                 received: active.received,
             },
             Question::Owed { received } if handled.wrapping_sub(received) < HALF => {
@@ -661,7 +689,7 @@ impl Context {
         now: Instant,
     ) -> Result<(), StreamError> {
         match Nonza::read(element) {
-            Some(Nonza::Request) => self.on_question(),
+            Some(Nonza::Request) => self.on_question(now),
             Some(Nonza::Acknowledgement { h }) => self.on_acknowledgement(h, now),
             Some(Nonza::Enable { resume, announced }) => {
                 let resumes = announced || self.peer_resumes == PeerResumes::Announced;
@@ -711,10 +739,22 @@ impl Context {
         }
     }
 
-    fn on_question(&mut self) -> Result<(), StreamError> {
+    fn on_question(&mut self, now: Instant) -> Result<(), StreamError> {
         match &mut self.management {
             Management::Active(active) => {
-                active.question = Question::Asked;
+                // Whoever has heard it already asks whether we live, and one that waits for much may send no more.
+                let untold = active.received.wrapping_sub(active.reported);
+                let waits = (1..ANSWER_STANZAS).contains(&untold);
+                active.question = match active.question {
+                    Question::Asked { until } if waits => Question::Asked { until },
+                    Question::Answered | Question::Owed { .. } if waits => Question::Asked {
+                        until: now + ANSWER_WITHIN,
+                    },
+                    Question::Answered
+                    | Question::Owed { .. }
+                    | Question::Asked { .. }
+                    | Question::Due => Question::Due,
+                };
                 Ok(())
             }
             Management::Off
@@ -1077,7 +1117,11 @@ impl Context {
             Management::Claimed { .. }
             | Management::Resuming { .. }
             | Management::Enabling { .. } => Ok(()),
-            Management::Active(Active { sent, .. }) => {
+            Management::Active(Active { sent, question, .. }) => {
+                //= SM-07
+                if question.until().is_some_and(|at| at <= now) {
+                    question.hasten();
+                }
                 //= SM-17
                 if sent.awaited.is_some_and(|awaited| awaited.until <= now) {
                     self.reached(Limit::AcknowledgementSeconds);
@@ -1136,3 +1180,7 @@ const EARLY_BYTES_MAX: usize = 256 * 1024;
 const ASK_STANZAS: u32 = 50;
 /// … and after this time.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// The peer hears what is handled within this time of its question …
+const ANSWER_WITHIN: Duration = Duration::from_millis(1);
+/// … or at once when it has not heard of so many stanzas.
+const ANSWER_STANZAS: u32 = 16;

@@ -570,12 +570,13 @@ pub(super) fn evidence(text: &str) -> Evidence {
 
 /// `+90s` or `+15m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("`{text}` is no time, such as +30s, +200ms or +15m");
+    let bad = || format!("`{text}` is no time, such as +30s, +200ms, +500us or +15m");
     let number = text.strip_prefix('+').ok_or_else(bad)?;
     let at = number.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
     let (digits, unit) = number.split_at(at);
     let count: u64 = digits.parse().map_err(|_| bad())?;
     match unit {
+        "us" => Ok(Duration::from_micros(count)),
         "ms" => Ok(Duration::from_millis(count)),
         "s" => Ok(Duration::from_secs(count)),
         "m" => Ok(Duration::from_secs(count * 60)),
