@@ -116,14 +116,15 @@ impl Echo {
                 false => IDLE,
             })?;
             let came = usize::try_from(self.came_back() - before)?;
-            let now = Instant::now();
+            let heard = self.peer.iter().map(Wire::heard).max();
+            let heard = heard.context("no peer")?;
             for _ in run.took.len()..came {
                 let sent = run
                     .under_way
                     .pop_front()
                     .context("more came than was sent")?;
-                run.took.push(now.saturating_duration_since(sent));
-                run.moved = now;
+                run.took.push(heard.saturating_duration_since(sent));
+                run.moved = heard;
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +20,8 @@ pub(super) struct Wire {
     /// Where both sides acknowledge: the server's questions.
     questions: Option<Count>,
     asks: bool,
+    /// When something came last, before anything was answered.
+    heard: Instant,
     /// The end of what came: should that be the end, it may say why.
     last: Vec<u8>,
 }
@@ -33,6 +36,7 @@ impl Wire {
             messages: Count::of("</message>"),
             questions: None,
             asks: false,
+            heard: Instant::now(),
             last: Vec::new(),
         })
     }
@@ -60,6 +64,11 @@ impl Wire {
     /// How many stanzas have ever come.
     pub(super) fn received(&self) -> u64 {
         self.messages.found()
+    }
+
+    /// When the last of them came. What the server asked along with it is answered later: that is not its time.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Whether all that was sent has been taken by the system.
@@ -173,6 +182,7 @@ impl Wire {
             }
         }
         self.tls = Some(tls);
+        self.heard = Instant::now();
         self.answer(asked)
     }
 
@@ -181,6 +191,7 @@ impl Wire {
         keep_last(&mut self.last, text);
         let questions = self.questions.as_mut();
         let asked = questions.is_some_and(|questions| questions.take(text) > 0);
+        self.heard = Instant::now();
         self.answer(asked)
     }
 
