@@ -687,20 +687,8 @@ impl Connection {
                 && !is_exposed
                 && let Some(exit) = exit.take()
             {
-                //= TLS-28
-                let patience = seconds(CLOSE_NOTIFY_SECONDS);
-                let farewell = async {
-                    match exit {
-                        Exit::StartTls { .. } => {}
-                        Exit::End => {
-                            let _ = tokio::time::timeout(patience, writer.shutdown()).await;
-                        }
-                        Exit::EndLast => {
-                            let _ = tokio::time::timeout(patience, writer.shutdown()).await;
-                            ended(&mut reader).await;
-                        }
-                    }
-                };
+                self.held.nothing_follows();
+                let farewell = self.farewell(&exit, &mut reader, &mut writer);
                 if Box::pin(tokio::time::timeout_at(leave_at, farewell))
                     .await
                     .is_err()
@@ -827,6 +815,45 @@ impl Connection {
             }
             if nothing_there {
                 self.held.nothing_to_read();
+            }
+        }
+    }
+
+    /// Everything is said and flushed.
+    async fn farewell<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        &mut self,
+        exit: &Exit,
+        reader: &mut R,
+        writer: &mut W,
+    ) {
+        if matches!(exit, Exit::StartTls { .. }) {
+            return;
+        }
+        //= TLS-28
+        let patience = seconds(CLOSE_NOTIFY_SECONDS);
+        let _ = tokio::time::timeout(patience, writer.shutdown()).await;
+        //= ROUTE-09
+        let mut ignored = 0;
+        while matches!(exit, Exit::EndLast) && ignored < IGNORED_BYTES {
+            tokio::select! {
+                more = ignore(reader) => match more {
+                    Some(more) => ignored += more,
+                    None => return,
+                },
+                () = self.commands.rung() => match self.commands.take() {
+                    Some(ConnectionCommand::Carry { pair, drain }) => self.carriage.add(pair, drain),
+                    // Somebody wants what it carries, or the end of all.
+                    Some(ConnectionCommand::Abandon | ConnectionCommand::Close(_)) => return,
+                    Some(
+                        ConnectionCommand::Request { .. }
+                        | ConnectionCommand::Verdict { .. }
+                        | ConnectionCommand::Attested(_)
+                        | ConnectionCommand::Resume(_)
+                        | ConnectionCommand::Converge,
+                    ) => {}
+                    None if self.reloads.has_changed().is_ok_and(|has| has) => return,
+                    None => {}
+                },
             }
         }
     }
@@ -1279,12 +1306,11 @@ fn concerns_federation(event: &Event) -> bool {
     }
 }
 
-/// Waits until the peer has ended the connection. What it still says after its closing tag means nothing.
-async fn ended<R: AsyncRead + Unpin>(reader: &mut R) {
+/// What the peer still says after the end of its stream means nothing; `None` when it has ended the connection.
+async fn ignore<R: AsyncRead + Unpin>(reader: &mut R) -> Option<usize> {
     let mut ignored = BytesMut::new();
-    while let Ok(1..) = read(reader, &mut ignored, READ_BYTES).await {
-        ignored.clear();
-    }
+    let count = read(reader, &mut ignored, READ_BYTES).await;
+    count.ok().filter(|count| *count > 0)
 }
 
 /// The pairs of which the peer may send something on this stream.
@@ -1306,6 +1332,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const WRITE_BYTES: usize = 64 * 1024;
 /// Requests, verdicts and the closing beside one `Carry` for each pair.
 const COMMANDS_BESIDE_CARRY: usize = 16;
+/// Who says more than this after the end of its stream is not waited for.
+const IGNORED_BYTES: usize = 1024 * 1024;
 /// How long our own close_notify may take to be written.
 const CLOSE_NOTIFY_SECONDS: u64 = 2;
 /// How long the system waits for a peer that acknowledges nothing: longer than `write_stall_seconds`, which says more …

@@ -164,18 +164,12 @@ async fn nothing_goes_out_elsewhere_before_the_peer_has_read_to_the_end() {
         .await
         .unwrap();
     let romeo = engine.handle().attach(&domain("montague.lit")).unwrap();
-    let greet = |n: usize| {
-        let text = format!("<body>{n}</body>");
-        let (from, to) = ("montague.lit", "capulet.lit");
-        let [from, to] = [from, to].map(|name| Jid::parse(name).unwrap());
-        Stanza::build(StanzaKind::Message, &from, &to, None, None, &text)
-    };
-    romeo.send(greet(1)).await.unwrap();
+    romeo.send(greeting_of(1)).await.unwrap();
     let mut old = serve(&capulet).await;
     hear(&mut old, "<body>1</body></message>").await;
     say(&mut old, "</stream:stream>").await;
     hear(&mut old, "</stream:stream>").await;
-    romeo.send(greet(2)).await.unwrap();
+    romeo.send(greeting_of(2)).await.unwrap();
     let early = timeout(Duration::from_millis(500), capulet.accept()).await;
     assert!(early.is_err(), "we may be reading still");
     drop(old);
@@ -184,9 +178,34 @@ async fn nothing_goes_out_elsewhere_before_the_peer_has_read_to_the_end() {
     // Who never ends the connection is not waited for for ever.
     say(&mut new, "</stream:stream>").await;
     hear(&mut new, "</stream:stream>").await;
-    romeo.send(greet(3)).await.unwrap();
+    romeo.send(greeting_of(3)).await.unwrap();
     let mut last = timeout(WAIT, serve(&capulet)).await.unwrap();
     hear(&mut last, "<body>3</body></message>").await;
+}
+
+/// A peer that lingers keeps nobody from leaving, and what is queued for it is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_does_not_end_its_connection_delays_no_shutdown() {
+    //= ROUTE-09
+    let capulet = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(capulet.local_addr().unwrap());
+    let limits = &mut config.policy.defaults.limits;
+    limits.set("close_seconds", 60).unwrap();
+    limits.set("drain_seconds", 2).unwrap();
+    let engine = Engine::start(config).await.unwrap();
+    let mut romeo = engine.handle().attach(&domain("montague.lit")).unwrap();
+    romeo.send(greeting_of(1)).await.unwrap();
+    let mut lingering = serve(&capulet).await;
+    hear(&mut lingering, "<body>1</body></message>").await;
+    say(&mut lingering, "</stream:stream>").await;
+    hear(&mut lingering, "</stream:stream>").await;
+    romeo.send(greeting_of(2)).await.unwrap();
+    let leaving = tokio::spawn(engine.shutdown());
+    let returned = timeout(WAIT, romeo.receive()).await.unwrap();
+    let text = String::from_utf8_lossy(returned.bytes()).into_owned();
+    assert!(text.contains("type='error'"), "{text}");
+    timeout(WAIT, leaving).await.unwrap().unwrap();
+    drop(lingering);
 }
 
 /// A server that takes every key for a good one, up to where stanzas come.
@@ -200,6 +219,12 @@ async fn serve(listener: &TcpListener) -> TcpStream {
     )
     .await;
     tcp
+}
+
+fn greeting_of(n: usize) -> Stanza {
+    let text = format!("<body>{n}</body>");
+    let [from, to] = ["montague.lit", "capulet.lit"].map(|name| Jid::parse(name).unwrap());
+    Stanza::build(StanzaKind::Message, &from, &to, None, None, &text)
 }
 
 /// Takes a stream and offers dialback.

@@ -384,7 +384,12 @@ impl Management {
         //= SM-10
         //= BIDI-64
         match self {
-            Self::Active(active) => active.received = active.received.wrapping_add(1),
+            Self::Active(active) => {
+                active.received = active.received.wrapping_add(1);
+                if active.received.wrapping_sub(active.reported) >= ANSWER_STANZAS {
+                    active.question.hasten();
+                }
+            }
             // It asks for nothing first, so it need not be waited for.
             Self::Offered { held_until, id, .. } => {
                 *held_until = None;
@@ -557,9 +562,7 @@ impl Context {
             }
             return;
         }
-        if let Management::Active(Active { question, .. }) = &mut self.management {
-            question.hasten();
-        }
+        self.hasten_answer();
         let Some(sent) = self.management.sent_mut() else {
             return;
         };
@@ -587,6 +590,21 @@ impl Context {
     /// before it does.
     pub(super) fn received(&mut self) {
         self.management.received();
+    }
+
+    /// The peer waits for an answer, and nothing else will be said to it.
+    pub(super) fn hasten_answer(&mut self) {
+        if let Management::Active(Active { question, .. }) = &mut self.management {
+            question.hasten();
+        }
+    }
+
+    /// Whether something that was sent may not have reached the peer.
+    pub(super) fn may_be_on_its_way(&self) -> bool {
+        match self.management.sent() {
+            Some(sent) => sent.unacknowledged() > 0,
+            None => self.stanzas_out > 0,
+        }
     }
 
     /// The peer is not expected to ask for acknowledgements any more: what was written is delivered. If it asks all the

@@ -540,7 +540,15 @@ impl Stream {
         }
         context.event(Event::Failed(error));
         let _ = now;
-        context.outputs.push_back(Output::Close);
+        let close = match &self.phase {
+            Phase::Open(_) => close_behind_the_peer(context),
+            Phase::Initiating(_)
+            | Phase::Receiving(_)
+            | Phase::Verifying(_)
+            | Phase::Closing(_)
+            | Phase::Closed => Output::Close,
+        };
+        context.outputs.push_back(close);
         self.phase = Phase::Closed;
     }
 
@@ -552,6 +560,9 @@ impl Stream {
             Phase::Initiating(_) | Phase::Receiving(_) | Phase::Verifying(_) | Phase::Open(_) => {
                 let error = StreamError::cut(self.phase.cause());
                 self.context.event(Event::Failed(error));
+                // It may have closed one direction only.
+                //= SM-07
+                self.context.hasten_answer();
             }
         }
         self.context.outputs.push_back(Output::Close);
@@ -649,6 +660,15 @@ enum Phase {
     Closed,
 }
 
+/// How a connection ends on which the peer has ended the stream.
+fn close_behind_the_peer(context: &Context) -> Output {
+    //= ROUTE-09
+    match context.may_be_on_its_way() {
+        true => Output::CloseLast,
+        false => Output::Close,
+    }
+}
+
 impl Phase {
     fn on_header(
         self,
@@ -719,8 +739,7 @@ impl Phase {
                 context.event(Event::Closed {
                     cause: open.close_cause(),
                 });
-                //= ROUTE-09
-                context.outputs.push_back(Output::CloseLast);
+                context.outputs.push_back(close_behind_the_peer(context));
                 return Ok(Self::Closed);
             }
             Self::Initiating(_) | Self::Receiving(_) | Self::Verifying(_) => {

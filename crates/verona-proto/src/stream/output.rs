@@ -34,9 +34,9 @@ pub enum Output {
     Unmanaged,
     /// Write what there is to transmit, then end the connection.
     Close,
-    /// The same, but wait for the peer to end it: it closed the stream first, and has read everything when it ends the
-    /// connection (RFC 6120 §4.4). Until then what goes out on another connection could overtake what went out here.
-    /// `close_seconds` is long enough.
+    /// The same, but wait for the peer to end it: it ended the stream while something was on its way to it, and has read
+    /// that when it ends the connection (RFC 6120 §4.4), if it ends in good order. Until then what goes out on another
+    /// connection could overtake what went out here. `close_seconds` is long enough.
     CloseLast,
 }
 

@@ -6,7 +6,7 @@
 //! | `starttls DOMAIN` | the handshake shall begin, with our certificate for that domain |
 //! | `deliver STANZA` | a stanza is routed to one of our domains |
 //! | `reply STANZA` | a stanza is routed to the world |
-//! | `disconnect` | the connection shall end |
+//! | `disconnect`, `disconnect last` | the connection shall end, or when the peer has ended it |
 //! | `attest DOMAIN` | what DNS and the web say of the peer's certificate shall be found out |
 //! | `identified LOCAL~REMOTE certified` or `… uncertified` | who is there, and whether its certificate says so |
 //! | `bidirectional`, `multiplexes`, `pipelines`, `sasl failed`, `irregular` | |
