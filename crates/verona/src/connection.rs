@@ -715,13 +715,12 @@ impl Connection {
             }
             //= LIM-12
             let stalled_at = writing.then(|| progress + stall);
-            let retry_at = self.held.next(is_reading);
             let own = match exit {
                 Some(_) => leave_at,
                 None => deadline,
             };
             alarm.set(
-                [throttled, stalled_at, retry_at]
+                [throttled, stalled_at, self.held.next(is_reading)]
                     .into_iter()
                     .flatten()
                     .fold(own, tokio::time::Instant::min),
@@ -800,7 +799,7 @@ impl Connection {
                         Box::pin(self.fail(StreamError::stalled(stall))).await;
                         return Exit::End;
                     }
-                    if retry_at.is_some_and(|at| at <= now) {
+                    if self.held.next(is_reading).is_some_and(|at| at <= now) {
                         self.held.retry(&self.shared);
                     }
                     if exit.is_none() && deadline <= now {

@@ -19,26 +19,39 @@ use crate::shared::{Full, Shared};
 #[derive(Debug)]
 pub(crate) struct Held {
     waiting: VecDeque<Admitted>,
-    /// What the first of them waits for.
-    first: Option<Awaited>,
     /// When this reader began.
     age: Age,
     /// From when it stopped reading until it has caught up.
-    place: Option<Place>,
-    /// When there was nothing to read for the first time since it last stopped.
-    quiet: Option<Instant>,
-    /// How long it still waits for older readers.
-    patience: Duration,
-    /// When it last did.
-    rested: Option<Instant>,
-    /// When to look again; kept, so that other work cannot put it off.
-    next: Option<Instant>,
+    stopped: Option<Box<Stopped>>,
+    /// What it waited for older readers, if it ever did.
+    waited: Option<Box<Waited>>,
     /// Outboxes that did not get room in time, and how full they were: not waited for again until they are half empty.
     slow: Vec<(Feeder, usize)>,
     /// The number that the journal gave to the last message that was read here.
     kept: u64,
     /// Reads of which something waits or is not safe yet, in their order.
     unsafe_reads: VecDeque<Read>,
+}
+
+/// Of a reader that is behind.
+#[derive(Debug)]
+struct Stopped {
+    place: Place,
+    /// What the first of those that wait waits for.
+    first: Option<Awaited>,
+    /// When there was nothing to read for the first time since it last stopped.
+    quiet: Option<Instant>,
+    /// When to look again; kept, so that other work cannot put it off.
+    next: Instant,
+}
+
+/// Of a reader that waited for older ones.
+#[derive(Debug)]
+struct Waited {
+    /// How long it still waits.
+    patience: Duration,
+    /// When it last did.
+    last: Instant,
 }
 
 /// What the first stanza waits for, and since when.
@@ -68,13 +81,9 @@ impl Held {
     fn aged(age: Age) -> Self {
         Self {
             waiting: VecDeque::new(),
-            first: None,
             age,
-            place: None,
-            quiet: None,
-            patience: TURN_PATIENCE,
-            rested: None,
-            next: None,
+            stopped: None,
+            waited: None,
             slow: Vec::new(),
             kept: 0,
             unsafe_reads: VecDeque::new(),
@@ -94,43 +103,54 @@ impl Held {
         if let Some(safekeeping) = admitted.stanza().safekeeping() {
             self.kept = self.kept.max(safekeeping.number());
         }
-        if !self.waiting.is_empty() || self.awaits_turn(shared, &admitted) {
+        if !self.waiting.is_empty() {
             return self.hold(shared, admitted, inbound);
+        }
+        if self.awaits_turn(shared, &admitted) {
+            self.hold(shared, admitted, inbound);
+            return self.await_for_first(Some(Awaited::Turn(Instant::now())));
         }
         if let Some(full) = shared.route(admitted) {
             match self.is_worth_waiting(&full) {
                 true => {
                     shared.reached(full.limit);
-                    self.first = Some(Awaited::Room(Instant::now()));
                     self.hold(shared, full.admitted, inbound);
+                    self.await_for_first(Some(Awaited::Room(Instant::now())));
                 }
                 false => shared.overflow(&full),
             }
         }
     }
 
-    /// Tries again what waits, or sees that the reader has caught up.
+    /// Tries again what waits, or sees that the reader has caught up, if it is time.
     pub(crate) fn retry(&mut self, shared: &Shared) {
         let now = Instant::now();
-        if self.waiting.is_empty() && self.quiet.is_some_and(|quiet| now - quiet >= QUIET) {
-            self.place = None;
+        let Some(stopped) = &mut self.stopped else {
+            return;
+        };
+        if self.waiting.is_empty() && stopped.quiet.is_some_and(|quiet| now - quiet >= QUIET) {
+            self.stopped = None;
+            return;
         }
-        self.next = Some(now + RETRY);
+        stopped.next = now + RETRY;
         while let Some(admitted) = self.waiting.pop_front() {
             if self.awaits_turn(shared, &admitted) {
+                if !matches!(self.first(), Some(Awaited::Turn(_))) {
+                    self.await_for_first(Some(Awaited::Turn(now)));
+                }
                 self.waiting.push_front(admitted);
                 return;
             }
             let now = Instant::now();
-            let since = match self.first {
+            let since = match self.first() {
                 Some(Awaited::Room(since)) => since,
                 Some(Awaited::Turn(_)) | None => now,
             };
             let Some(full) = shared.route(admitted) else {
-                self.first = None;
+                self.await_for_first(None);
                 continue;
             };
-            self.first = Some(Awaited::Room(since));
+            self.await_for_first(Some(Awaited::Room(since)));
             if now - since < PATIENCE && self.is_worth_waiting(&full) {
                 self.waiting.push_front(full.admitted);
                 return;
@@ -138,7 +158,7 @@ impl Held {
             self.mark_slow(&full.feeder);
             shared.overflow(&full);
         }
-        self.first = None;
+        self.await_for_first(None);
     }
 
     /// The reader ends: what did not find room is answered, for nobody else knows of it.
@@ -148,17 +168,17 @@ impl Held {
                 shared.overflow(&full);
             }
         }
-        self.place = None;
+        self.stopped = None;
     }
 
     /// When to try again, or to see whether the reader has caught up. A reader that `is_reading` sees that there is nothing
     /// to read; one that waits for something else is woken by that.
     pub(crate) fn next(&self, is_reading: bool) -> Option<Instant> {
-        self.place.as_ref()?;
-        match (self.waiting.is_empty(), self.quiet) {
+        let stopped = self.stopped.as_ref()?;
+        match (self.waiting.is_empty(), stopped.quiet) {
             (true, Some(quiet)) => Some(quiet + QUIET),
-            (true, None) => self.next.filter(|_| is_reading),
-            (false, _) => self.next,
+            (true, None) => is_reading.then_some(stopped.next),
+            (false, _) => Some(stopped.next),
         }
     }
 
@@ -169,35 +189,45 @@ impl Held {
         shared: &Shared,
         inbound: impl FnOnce() -> Vec<DomainPair>,
     ) {
-        self.quiet = None;
-        if self.place.is_none() {
-            let place = self.place.insert(shared.turns.fall_behind(self.age));
-            self.next = Some(Instant::now() + RETRY);
-            let pairs = inbound();
-            let pairs = pairs.iter();
-            place.serves_all(pairs.map(|pair| (pair.remote().domain(), pair.local().domain())));
+        if let Some(stopped) = &mut self.stopped {
+            stopped.quiet = None;
+            return;
         }
+        let mut place = shared.turns.fall_behind(self.age);
+        let pairs = inbound();
+        let pairs = pairs.iter();
+        place.serves_all(pairs.map(|pair| (pair.remote().domain(), pair.local().domain())));
+        self.stopped = Some(Box::new(Stopped {
+            place,
+            first: None,
+            quiet: None,
+            next: Instant::now() + RETRY,
+        }));
     }
 
     /// There is nothing to read. That is not the end of what came before others went on: a sender that had no window left
     /// needs a moment. Stopped again, it begins anew.
     pub(crate) fn nothing_to_read(&mut self) {
-        if self.place.is_some() && self.waiting.is_empty() {
-            self.quiet.get_or_insert_with(Instant::now);
+        if let Some(stopped) = &mut self.stopped
+            && self.waiting.is_empty()
+        {
+            stopped.quiet.get_or_insert_with(Instant::now);
         }
     }
 
     /// Nothing more will be read.
     pub(crate) fn nothing_follows(&mut self) {
         if self.waiting.is_empty() {
-            self.place = None;
+            self.stopped = None;
         }
     }
 
     /// The peer may send something of one more pair.
     pub(crate) fn serves(&mut self, pair: &DomainPair) {
-        if let Some(place) = &mut self.place {
-            place.serves(pair.remote().domain(), pair.local().domain());
+        if let Some(stopped) = &mut self.stopped {
+            stopped
+                .place
+                .serves(pair.remote().domain(), pair.local().domain());
         }
     }
 
@@ -208,11 +238,21 @@ impl Held {
         inbound: impl FnOnce() -> Vec<DomainPair>,
     ) {
         self.fall_behind(shared, inbound);
-        if let Some(place) = &mut self.place {
+        if let Some(stopped) = &mut self.stopped {
             let stanza = admitted.stanza();
-            place.serves(stanza.from(), stanza.to());
+            stopped.place.serves(stanza.from(), stanza.to());
         }
         self.waiting.push_back(admitted);
+    }
+
+    fn first(&self) -> Option<Awaited> {
+        self.stopped.as_ref()?.first
+    }
+
+    fn await_for_first(&mut self, awaited: Option<Awaited>) {
+        if let Some(stopped) = &mut self.stopped {
+            stopped.first = awaited;
+        }
     }
 
     /// Whether a stanza, the first of those that wait, is to wait for an older reader. That has an end: two connections that
@@ -220,35 +260,31 @@ impl Held {
     fn awaits_turn(&mut self, shared: &Shared, admitted: &Admitted) -> bool {
         let stanza = admitted.stanza();
         let (from, to) = (stanza.from(), stanza.to());
-        let since = match self.first {
-            Some(Awaited::Turn(since)) => since,
-            Some(Awaited::Room(_)) | None => {
-                if shared.turns.is_turn_of(self.age, from, to) {
-                    return false;
-                }
-                let now = Instant::now();
-                if self.rested.is_none_or(|rested| now - rested >= REST) {
-                    self.patience = TURN_PATIENCE;
-                }
-                if self.patience.is_zero() {
-                    return false;
-                }
-                self.first = Some(Awaited::Turn(now));
-                return true;
-            }
-        };
-        let waited = since.elapsed();
         let is_turn = shared.turns.is_turn_of(self.age, from, to);
-        if !is_turn && waited < self.patience {
+        let Some(Awaited::Turn(since)) = self.first() else {
+            return !is_turn && !self.patience().is_zero();
+        };
+        let (waited, patience) = (since.elapsed(), self.patience());
+        if !is_turn && waited < patience {
             return true;
         }
         if !is_turn {
             tracing::debug!(%from, %to, "a connection does not wait any longer for an older one of its pair that is behind");
         }
-        self.patience = self.patience.saturating_sub(waited);
-        self.rested = Some(Instant::now());
-        self.first = None;
+        self.waited = Some(Box::new(Waited {
+            patience: patience.saturating_sub(waited),
+            last: Instant::now(),
+        }));
+        self.await_for_first(None);
         false
+    }
+
+    /// How long it waits for older readers, from when it began to.
+    fn patience(&self) -> Duration {
+        match &self.waited {
+            Some(waited) if waited.last.elapsed() < REST => waited.patience,
+            Some(_) | None => TURN_PATIENCE,
+        }
     }
 
     /// Something was read when `counted` stanzas had been counted before. What waits, or is not safe in the journal yet, is
