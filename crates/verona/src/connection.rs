@@ -711,7 +711,7 @@ impl Connection {
             if exit.is_some() {
                 self.held.nothing_follows();
             } else if !is_reading {
-                self.held.fall_behind(&self.shared, || inbound(stream));
+                self.held.fall_behind(&self.shared, || stream.inbound());
             }
             //= LIM-12
             let stalled_at = writing.then(|| progress + stall);
@@ -1018,7 +1018,7 @@ impl Connection {
                 match output {
                     Output::Attest(domain) => self.attest(domain),
                     Output::Deliver(admitted) => {
-                        let inbound = || inbound(stream);
+                        let inbound = || stream.inbound();
                         self.held.deliver(&self.shared, admitted, inbound);
                     }
                     Output::Acknowledged(count) => self.acknowledged(count),
@@ -1310,15 +1310,6 @@ async fn ignore<R: AsyncRead + Unpin>(reader: &mut R) -> Option<usize> {
     let mut ignored = BytesMut::new();
     let count = read(reader, &mut ignored, READ_BYTES).await;
     count.ok().filter(|count| *count > 0)
-}
-
-/// The pairs of which the peer may send something on this stream.
-fn inbound(stream: &Stream) -> Vec<DomainPair> {
-    let granted = stream.grants().into_iter();
-    granted
-        .filter(|granted| granted.direction == Direction::Inbound)
-        .map(|granted| granted.pair)
-        .collect()
 }
 
 fn far_away() -> tokio::time::Instant {

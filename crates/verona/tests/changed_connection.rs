@@ -29,11 +29,7 @@ const WAIT: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_on_the_old_connection_goes_before_what_comes_on_the_new_one() {
     //= ROUTE-09
-    let authority = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let engine = Engine::start(config(authority.local_addr().unwrap()))
-        .await
-        .unwrap();
-    tokio::spawn(vouch(authority));
+    let engine = engine().await;
     let there = engine.s2s_addresses()[0];
     let mut old = connect(there).await;
     let mut new = connect(there).await;
@@ -70,11 +66,7 @@ async fn what_came_on_the_old_connection_goes_before_what_comes_on_the_new_one()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_read_yet_goes_first_whatever_it_stands_behind() {
     //= ROUTE-09
-    let authority = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let engine = Engine::start(config(authority.local_addr().unwrap()))
-        .await
-        .unwrap();
-    tokio::spawn(vouch(authority));
+    let engine = engine().await;
     let there = engine.s2s_addresses()[0];
     let mut old = connect(there).await;
     authorise(&mut old, "verona.lit").await;
@@ -108,11 +100,7 @@ async fn what_is_not_read_yet_goes_first_whatever_it_stands_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waited_long_enough_goes_on_beside_the_older_one() {
     //= ROUTE-09
-    let authority = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let engine = Engine::start(config(authority.local_addr().unwrap()))
-        .await
-        .unwrap();
-    tokio::spawn(vouch(authority));
+    let engine = engine().await;
     let there = engine.s2s_addresses()[0];
     let old = connect(there).await;
     let mut new = connect(there).await;
@@ -234,6 +222,14 @@ async fn greeting(tcp: &mut TcpStream) {
         "<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>";
     let header = header("id='authority' from='capulet.lit' to='montague.lit'");
     say(tcp, &format!("{header}{features}")).await;
+}
+
+/// montague.lit, which hears from whoever vouches for capulet.lit that all its keys are good.
+async fn engine() -> Engine {
+    let authority = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let engine = Engine::start(config(authority.local_addr().unwrap())).await;
+    tokio::spawn(vouch(authority));
+    engine.unwrap()
 }
 
 async fn until(is_so: impl Fn() -> bool) {

@@ -47,7 +47,7 @@ pub use management::{ResumePoint, TheirSide, Ticket};
 pub use open::ANSWERS_FOR;
 pub use output::{Event, KeyCheck, Output, Peer};
 
-use crate::addr::{DomainPair, RecentDomains};
+use crate::addr::{Direction, DomainPair, RecentDomains};
 use crate::carriage::Custody;
 use crate::certificate::Attestation;
 use crate::discovery::Target;
@@ -321,6 +321,16 @@ impl Stream {
                 Vec::new()
             }
         }
+    }
+
+    /// The pairs of which the peer may send something.
+    #[must_use]
+    pub fn inbound(&self) -> Vec<DomainPair> {
+        let granted = self.grants().into_iter();
+        granted
+            .filter(|granted| granted.direction == Direction::Inbound)
+            .map(|granted| granted.pair)
+            .collect()
     }
 
     /// Where the stream stands, in a word or two, for status.

@@ -262,7 +262,7 @@ impl Connection {
             self.held.nothing_follows();
         } else if !reading && is_xml {
             let stream = &self.stream;
-            self.held.fall_behind(shared, || inbound(stream), outside);
+            self.held.fall_behind(shared, || stream.inbound(), outside);
         } else if !outside.network.is_readable(self.end) {
             self.held.nothing_to_read(outside);
         }
@@ -638,7 +638,7 @@ impl Connection {
         }
         invariants::authorised(self, &admitted, shared, outside);
         let stream = &self.stream;
-        let inbound = || inbound(stream);
+        let inbound = || stream.inbound();
         self.held.deliver(shared, admitted, inbound, outside);
     }
 
@@ -894,15 +894,6 @@ fn concerns_federation(event: &Event) -> bool {
 pub(crate) fn micros(limit: u64) -> Moment {
     let span: Duration = seconds(limit);
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX / 4)
-}
-
-/// The pairs of which the peer may send something on this stream.
-fn inbound(stream: &Stream) -> Vec<DomainPair> {
-    let granted = stream.grants().into_iter();
-    granted
-        .filter(|granted| granted.direction == Direction::Inbound)
-        .map(|granted| granted.pair)
-        .collect()
 }
 
 /// What stands for the flights of a TLS handshake.
