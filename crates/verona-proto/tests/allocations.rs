@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use verona_proto::addr::{Domain, Hosts};
-use verona_proto::stream::Stream;
+use verona_proto::stream::{Input, Stream};
 use world::{Relay, config, open_stream};
 
 const STANZAS: usize = 1000;
@@ -41,6 +41,27 @@ fn both_ways_write_what_they_read() {
     assert_eq!(relay.inward(123), 123 * 200);
     // With a question to the peer now and then.
     assert!((123 * 200..124 * 200).contains(&relay.outward(123)));
+}
+
+#[test]
+#[allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and needs some instant to begin with"
+)]
+fn a_question_about_what_arrived_allocates_nothing() {
+    let ours = Domain::parse("echo.montague.lit").unwrap();
+    let mut stream = open_stream(config(Arc::new(Hosts::new([ours]))), Instant::now());
+    let now = Instant::now();
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..100 {
+            stream.handle(Input::Bytes(b"<r xmlns='urn:xmpp:sm:3'/>"), now);
+            assert!(stream.poll().is_none(), "it is nobody else's matter");
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+    let answer = stream.transmit().split();
+    assert_eq!(answer.as_ref(), b"<a xmlns='urn:xmpp:sm:3' h='0'/>");
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod element;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use verona_xml::Element;
+use verona_xml::{Element, Head, Scope};
 
 use super::context::{Context, PeerResumes};
 use super::error::Cause;
@@ -757,7 +757,7 @@ impl Context {
         }
     }
 
-    fn on_question(&mut self, now: Instant) -> Result<(), StreamError> {
+    pub(super) fn on_question(&mut self, now: Instant) -> Result<(), StreamError> {
         match &mut self.management {
             Management::Active(active) => {
                 // Whoever has heard it already asks whether we live, and one that waits for much may send no more.
@@ -1165,6 +1165,12 @@ pub(super) enum Authorized {
 pub(super) fn is_management(element: &Element) -> bool {
     //= SM-20
     element.namespace() == ns::MANAGEMENT
+}
+
+/// Whether an element asks how far we came: of that nothing but its name matters.
+pub(super) fn is_question(head: &Head, element: &[u8], scope: &Scope) -> bool {
+    //= SM-20
+    head.local(element) == element::REQUEST && head.namespace(element, scope) == ns::MANAGEMENT
 }
 
 /// What a child of `<stream:features/>` offers.

@@ -492,6 +492,13 @@ impl Stream {
             let stanza = stanza.and_then(|stanza| self.check_size(stanza));
             return self.on_stanza(stanza, now);
         }
+        if let Phase::Open(open) = &self.phase
+            && open.is_authorized()
+            && self.context.reload.is_none()
+            && management::is_question(head, bytes, scope)
+        {
+            return self.on_question(now);
+        }
         let element = match Element::parse(bytes, scope) {
             Ok(element) => element,
             Err(error) => return self.refuse_xml(&error, now),
@@ -502,6 +509,13 @@ impl Stream {
         self.step(now, |phase, context| {
             phase.on_element(&element, context, now)
         });
+    }
+
+    /// It comes behind every few stanzas, or behind each: the stream stays as it is, and no tree is built of it.
+    fn on_question(&mut self, now: Instant) {
+        if let Err(error) = self.context.on_question(now) {
+            self.fail(error, now);
+        }
     }
 
     /// An open stream stays as it is, so it need not be moved for each stanza.

@@ -55,7 +55,7 @@ impl Nonza {
             },
             "resumed" => Self::Resumed { h: h() },
             "failed" => Self::Failed { h: h() },
-            "r" => Self::Request,
+            REQUEST => Self::Request,
             "a" => Self::Acknowledgement { h: h() },
             _ => return None,
         })
@@ -133,7 +133,7 @@ pub(super) fn write_failed(out: &mut String, condition: &str, h: Option<u32>) {
 }
 
 pub(super) fn write_request(out: &mut String) {
-    Tag::new(out, "r")
+    Tag::new(out, REQUEST)
         .attribute("xmlns", ns::MANAGEMENT)
         .empty();
 }
@@ -145,6 +145,8 @@ pub(super) fn write_acknowledgement(out: &mut String, h: u32) {
         .empty();
 }
 
+/// The name of a question.
+pub(super) const REQUEST: &str = "r";
 /// Not now.
 pub(super) const UNEXPECTED: &str = "unexpected-request";
 /// Not here.
