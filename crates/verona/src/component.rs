@@ -181,15 +181,15 @@ impl ComponentTask {
         let mut throttle = Throttle::new(self.shared.limits().bytes_per_second_max);
         let mut alarm = Alarm::new(tokio::time::Instant::now());
         loop {
+            // One look at the clock does for the whole turn, which takes microseconds.
+            let turn = tokio::time::Instant::now();
             if closing {
                 leave.get_or_insert_with(|| Leave {
-                    at: tokio::time::Instant::now() + seconds(self.shared.limits().close_seconds),
+                    at: turn + seconds(self.shared.limits().close_seconds),
                     bound: Some(Limit::CloseSeconds),
                 });
             }
-            if let Some(Leave { bound, .. }) =
-                leave.filter(|leave| leave.at <= tokio::time::Instant::now())
-            {
+            if let Some(Leave { bound, .. }) = leave.filter(|leave| leave.at <= turn) {
                 if let Some(limit) = bound {
                     self.shared.reached(limit);
                 }
@@ -204,7 +204,7 @@ impl ComponentTask {
                 if outgoing.is_empty() {
                     *transmit = BytesMut::new();
                 }
-                progress = tokio::time::Instant::now();
+                progress = turn;
             }
             if closing && outgoing.is_empty() && self.held.is_empty() {
                 let _ = writer.shutdown().await;
@@ -219,18 +219,16 @@ impl ComponentTask {
             let read_on = match self.has_room_for_errors() {
                 true => {
                     crowded_since = None;
-                    tokio::time::Instant::now()
+                    turn
                 }
-                false => {
-                    *crowded_since.get_or_insert_with(tokio::time::Instant::now) + CROWD_PATIENCE
-                }
+                false => *crowded_since.get_or_insert(turn) + CROWD_PATIENCE,
             };
-            let crowded = read_on > tokio::time::Instant::now();
+            let crowded = read_on > turn;
             let reading = !closing && room && !crowded && !*stop.borrow() && self.held.is_empty();
             let writing = !outgoing.is_empty() && !self.departures.are_many();
             let departure = self.departures.next();
             //= LIM-11
-            let throttled = throttle.until().filter(|_| reading);
+            let throttled = throttle.until(turn).filter(|_| reading);
             //= LIM-12
             let stalled_at = (!outgoing.is_empty()).then(|| progress + stall);
             let retry_at = self.held.next(reading);
@@ -244,16 +242,17 @@ impl ComponentTask {
                 leave.map(|leave| leave.at),
             ];
             let next = times.into_iter().flatten().min();
-            alarm.set(next.unwrap_or_else(|| tokio::time::Instant::now() + NOTHING_DUE));
+            alarm.set(next.unwrap_or(turn + NOTHING_DUE));
             tokio::select! {
-                read = read(&mut reader, &mut incoming, throttle.room()), if reading && throttled.is_none() => {
+                read = read(&mut reader, &mut incoming, throttle.room(turn)), if reading && throttled.is_none() => {
                     match read {
                         Ok(0) | Err(_) => self.link.handle(ComponentInput::Eof, now()),
                         Ok(count) => {
-                            if throttle.spend(count) {
+                            let now = tokio::time::Instant::now();
+                            if throttle.spend(count, now) {
                                 self.shared.reached(Limit::BytesPerSecondMax);
                             }
-                            self.link.handle(ComponentInput::Bytes(&incoming), now());
+                            self.link.handle(ComponentInput::Bytes(&incoming), now.into_std());
                             incoming = BytesMut::new();
                         }
                     }

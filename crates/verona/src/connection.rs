@@ -3,7 +3,9 @@
 //! It owns the socket, TLS, the [`Stream`] and the queues that the stream carries; others know it by its key.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf as _, BytesMut};
@@ -641,20 +643,14 @@ impl Connection {
         let mut exit: Option<Exit> = self.outputs(stream).await;
         let mut leaving = None;
         let mut safe = self.shared.journal.as_ref().map(Journal::safe);
-        let mut alarm = Alarm::new(far_away());
+        let mut alarm = Alarm::new(far_from(progress));
         // Something may have come before anybody waited for it.
         self.commands.ring();
         loop {
             // The end has a deadline of its own, which nothing that the peer does or does not do puts off.
-            let leave_at = *leaving.get_or_insert_with(|| match exit {
-                Some(_) => {
-                    tokio::time::Instant::now() + seconds(self.shared.limits().close_seconds)
-                }
-                None => far_away(),
-            });
             if exit.is_none() {
                 leaving = None;
-            } else if leave_at <= tokio::time::Instant::now() {
+            } else if leaving.is_some_and(|at| at <= tokio::time::Instant::now()) {
                 self.shared.reached(Limit::CloseSeconds);
                 return Exit::End;
             }
@@ -688,6 +684,7 @@ impl Connection {
                 && let Some(exit) = exit.take()
             {
                 self.held.nothing_follows();
+                let leave_at = self.leave_at(&mut leaving);
                 let farewell = self.farewell(&exit, &mut reader, &mut writer);
                 if Box::pin(tokio::time::timeout_at(leave_at, farewell))
                     .await
@@ -698,15 +695,17 @@ impl Connection {
                 return exit;
             }
             self.publish(stream);
+            // Whoever was to hear of something may have been waited for. What follows takes microseconds.
+            let wait_begins = tokio::time::Instant::now();
             let deadline = stream
                 .deadline()
-                .map_or_else(far_away, tokio::time::Instant::from_std);
+                .map_or(far_from(wait_begins), tokio::time::Instant::from_std);
             let writing = !outgoing.is_empty() || unflushed;
             // A peer that asks and does not take the answers is not read from.
             let reading =
                 exit.is_none() && self.held.is_empty() && stream.transmit().len() < WRITE_BYTES;
             //= LIM-11
-            let throttled = self.throttle.until().filter(|_| reading);
+            let throttled = self.throttle.until(wait_begins).filter(|_| reading);
             let is_reading = reading && throttled.is_none();
             if exit.is_some() {
                 self.held.nothing_follows();
@@ -716,7 +715,7 @@ impl Connection {
             //= LIM-12
             let stalled_at = writing.then(|| progress + stall);
             let own = match exit {
-                Some(_) => leave_at,
+                Some(_) => self.leave_at(&mut leaving),
                 None => deadline,
             };
             alarm.set(
@@ -728,7 +727,7 @@ impl Connection {
             let counted = stream.counted();
             let mut nothing_there = false;
             tokio::select! {
-                read = read_or_say(&mut reader, &mut incoming, self.throttle.room(), &mut nothing_there), if is_reading => {
+                read = read_or_say(&mut reader, &mut incoming, self.throttle.room(wait_begins), &mut nothing_there), if is_reading => {
                     match read {
                         Ok(0) => stream.handle(Input::Eof, now()),
                         Err(error) => {
@@ -736,12 +735,13 @@ impl Connection {
                             stream.handle(Input::Eof, now());
                         }
                         Ok(count) => {
-                            if self.throttle.spend(count) {
+                            let now = tokio::time::Instant::now();
+                            if self.throttle.spend(count, now) {
                                 self.shared.reached(Limit::BytesPerSecondMax);
                             }
                             lock(&self.link).bytes_in += u64::try_from(incoming.len()).unwrap_or(0);
                             self.trace(TracedWhat::Received(&incoming));
-                            stream.handle(Input::Bytes(&incoming), now());
+                            stream.handle(Input::Bytes(&incoming), now.into_std());
                             // An idle connection holds no buffer.
                             incoming = BytesMut::new();
                         }
@@ -750,15 +750,16 @@ impl Connection {
                 }
                 written = write(&mut writer, &outgoing), if writing => {
                     match written {
-                        Ok(Written::Some(count)) => {
+                        Ok(Written { count, all }) => {
                             outgoing.advance(count.min(outgoing.len()));
                             self.bytes_written += u64::try_from(count).unwrap_or(0);
-                            unflushed = true;
-                            progress = tokio::time::Instant::now();
-                        }
-                        Ok(Written::Flushed) => {
-                            unflushed = false;
-                            self.acknowledge();
+                            if count > 0 {
+                                progress = tokio::time::Instant::now();
+                            }
+                            unflushed = matches!(all, Flushed::NotYet);
+                            if !unflushed {
+                                self.acknowledge();
+                            }
                         }
                         Err(error) => {
                             log::broken(self.key, &lock(&self.link), &error);
@@ -816,6 +817,12 @@ impl Connection {
                 self.held.nothing_to_read();
             }
         }
+    }
+
+    /// When a connection that is to end ends at the latest: counted from when that is asked first.
+    fn leave_at(&self, leaving: &mut Option<tokio::time::Instant>) -> tokio::time::Instant {
+        let patience = seconds(self.shared.limits().close_seconds);
+        *leaving.get_or_insert_with(|| tokio::time::Instant::now() + patience)
     }
 
     /// Everything is said and flushed.
@@ -1228,25 +1235,44 @@ impl Connection {
 }
 
 /// What one call of [`write`] did.
-enum Written {
+struct Written {
     /// So many bytes were taken.
-    Some(usize),
-    /// Everything taken before has left us.
-    Flushed,
+    count: usize,
+    all: Flushed,
 }
 
-/// Writes what there is, or flushes where there is nothing. It may be given up at any await without loss.
+/// Whether everything that was taken has left us.
+enum Flushed {
+    Yes,
+    NotYet,
+}
+
+/// Writes what there is, and flushes where nothing is left. It may be given up at any await without loss.
 async fn write<IO: AsyncWrite>(
     writer: &mut tokio::io::WriteHalf<IO>,
     bytes: &[u8],
 ) -> std::io::Result<Written> {
-    if bytes.is_empty() {
-        return writer.flush().await.map(|()| Written::Flushed);
-    }
-    match writer.write(bytes).await? {
-        0 => Err(std::io::ErrorKind::WriteZero.into()),
-        count => Ok(Written::Some(count)),
-    }
+    std::future::poll_fn(|context| {
+        let mut writer = Pin::new(&mut *writer);
+        if bytes.is_empty() {
+            ready!(writer.poll_flush(context))?;
+            let all = Flushed::Yes;
+            return Poll::Ready(Ok(Written { count: 0, all }));
+        }
+        let count = ready!(writer.as_mut().poll_write(context, bytes))?;
+        if count == 0 {
+            return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+        }
+        // Nearly always that is done at once. Where it is not, or fails, what was taken is told first, and it is tried anew.
+        let all = match count == bytes.len()
+            && writer.poll_flush(context).map(|done| done.is_ok()) == Poll::Ready(true)
+        {
+            true => Flushed::Yes,
+            false => Flushed::NotYet,
+        };
+        Poll::Ready(Ok(Written { count, all }))
+    })
+    .await
 }
 
 /// Has the system notice a peer that vanished without a word (reliability T7), and hold little of what we write.
@@ -1313,7 +1339,11 @@ async fn ignore<R: AsyncRead + Unpin>(reader: &mut R) -> Option<usize> {
 }
 
 fn far_away() -> tokio::time::Instant {
-    tokio::time::Instant::now() + seconds(FAR_AWAY_SECONDS)
+    far_from(tokio::time::Instant::now())
+}
+
+fn far_from(now: tokio::time::Instant) -> tokio::time::Instant {
+    now + seconds(FAR_AWAY_SECONDS)
 }
 
 /// The first byte of every TLS connection, the type of its first record (RFC 8446 §5.1); no XML begins with it.

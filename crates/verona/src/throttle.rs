@@ -20,29 +20,28 @@ impl Throttle {
         }
     }
 
-    /// So many bytes were read. The last read may take more than there was: the debt is waited for. Says whether it is.
-    pub(crate) fn spend(&mut self, bytes: usize) -> bool {
+    /// So many bytes were read now. The last read may take more than there was: the debt is waited for. Says whether it is.
+    pub(crate) fn spend(&mut self, bytes: usize, now: Instant) -> bool {
         let nanos = u128::try_from(bytes)
             .unwrap_or(u128::MAX)
             .saturating_mul(NANOS_PER_SECOND)
             / u128::from(self.bytes_per_second);
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(COST_MAX);
-        let now = Instant::now();
         self.full_at = self.full_at.max(now) + cost;
         self.full_at.saturating_duration_since(now) > BURST
     }
 
     /// How much the next read may take: what is in the bucket, or a little, so that few bytes are not read one by one.
-    pub(crate) fn room(&self) -> usize {
-        let left = BURST.saturating_sub(self.full_at.saturating_duration_since(Instant::now()));
+    pub(crate) fn room(&self, now: Instant) -> usize {
+        let left = BURST.saturating_sub(self.full_at.saturating_duration_since(now));
         let bytes = left.as_nanos() * u128::from(self.bytes_per_second) / NANOS_PER_SECOND;
         usize::try_from(bytes).unwrap_or(usize::MAX).max(READ_LEAST)
     }
 
     /// Until when nothing is to be read; `None` while there is something in the bucket.
-    pub(crate) fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
         let empty_until = self.full_at.checked_sub(BURST)?;
-        (empty_until > Instant::now()).then_some(empty_until)
+        (empty_until > now).then_some(empty_until)
     }
 }
 
@@ -62,16 +61,16 @@ mod tests {
     async fn a_burst_of_a_second_is_free_and_the_rest_waits() {
         //= LIM-11
         let mut throttle = Throttle::new(1000);
-        assert!(!throttle.spend(1000), "the burst");
-        assert_eq!(throttle.until(), None);
+        assert!(!throttle.spend(1000, Instant::now()), "the burst");
+        assert_eq!(throttle.until(Instant::now()), None);
         let began = Instant::now();
-        assert!(throttle.spend(500));
-        let until = throttle.until();
+        assert!(throttle.spend(500, Instant::now()));
+        let until = throttle.until(Instant::now());
         assert_eq!(until, Some(began + Duration::from_millis(500)));
         tokio::time::advance(Duration::from_millis(499)).await;
-        assert!(throttle.until().is_some());
+        assert!(throttle.until(Instant::now()).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(throttle.until(), None);
+        assert_eq!(throttle.until(Instant::now()), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -81,10 +80,10 @@ mod tests {
             let began = Instant::now();
             let mut read = 0;
             while began.elapsed() < Duration::from_secs(60) {
-                match throttle.until() {
+                match throttle.until(Instant::now()) {
                     Some(until) => tokio::time::sleep_until(until).await,
                     None => {
-                        throttle.spend(piece);
+                        throttle.spend(piece, Instant::now());
                         read += piece;
                         // A read takes a moment itself.
                         tokio::time::advance(Duration::from_micros(10)).await;
@@ -100,28 +99,28 @@ mod tests {
     async fn a_read_takes_what_is_there_or_a_little() {
         //= LIM-11
         let mut throttle = Throttle::new(64 * 1024);
-        assert_eq!(throttle.room(), 64 * 1024);
-        throttle.spend(40 * 1024);
-        assert_eq!(throttle.room(), 24 * 1024);
-        throttle.spend(20 * 1024);
-        assert_eq!(throttle.room(), READ_LEAST);
-        assert_eq!(Throttle::new(u64::MAX).room(), usize::MAX);
+        assert_eq!(throttle.room(Instant::now()), 64 * 1024);
+        throttle.spend(40 * 1024, Instant::now());
+        assert_eq!(throttle.room(Instant::now()), 24 * 1024);
+        throttle.spend(20 * 1024, Instant::now());
+        assert_eq!(throttle.room(Instant::now()), READ_LEAST);
+        assert_eq!(Throttle::new(u64::MAX).room(Instant::now()), usize::MAX);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_that_rests_holds_no_more_than_a_second() {
         let mut throttle = Throttle::new(1000);
         tokio::time::advance(Duration::from_secs(100)).await;
-        throttle.spend(2000);
-        assert!(throttle.until().is_some());
+        throttle.spend(2000, Instant::now());
+        assert!(throttle.until(Instant::now()).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_lowest_limit_does_not_overflow_the_clock() {
         let mut throttle = Throttle::new(0);
         for _ in 0..100 {
-            throttle.spend(usize::MAX);
+            throttle.spend(usize::MAX, Instant::now());
         }
-        assert!(throttle.until().is_some());
+        assert!(throttle.until(Instant::now()).is_some());
     }
 }
