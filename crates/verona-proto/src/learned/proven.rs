@@ -98,26 +98,31 @@ impl<'a> FromIterator<(&'a Domain, Instant)> for Proven {
 
 /// Of a site: one of whichever longer ending has the most, then of the next within it, down to the one that was met least
 /// recently. So a neighbour under the same registry (`co.uk`) does not pay for somebody's wildcard.
+///
+/// Under a site that has all that it may this is done for each that is new, so nothing is allocated for each of the others.
 fn one_of_the_most(site: &Site) -> Option<Domain> {
-    let mut among: Vec<(&Domain, &Instant)> = site.iter().collect();
+    let mut among: Vec<(&str, &Domain, &Instant)> = site
+        .iter()
+        .map(|(domain, met)| (domain.ascii(), domain, met))
+        .collect();
     for labels in 3..=LABELS_MAX {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (domain, _) in &among {
-            *counts.entry(domain.ending(labels)).or_default() += 1;
+        for (ending, domain, _) in &mut among {
+            *ending = domain.ending(labels);
         }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        match most {
-            Some((ending, count)) if count > 1 => {
-                among.retain(|(domain, _)| domain.ending(labels) == ending);
-            }
+        among.sort_unstable_by_key(|(ending, ..)| *ending);
+        let alike = among.chunk_by(|(one, ..), (next, ..)| one == next);
+        match alike.max_by_key(|alike| alike.len()) {
+            Some(most) if most.len() > 1 => among = most.to_vec(),
             Some(_) | None => break,
         }
     }
-    oldest(among)
+    oldest(among.into_iter().map(|(_, domain, met)| (domain, met)))
 }
 
 fn oldest<'a>(domains: impl IntoIterator<Item = (&'a Domain, &'a Instant)>) -> Option<Domain> {
-    let oldest = domains.into_iter().min_by_key(|(_, met)| **met);
+    let oldest = domains
+        .into_iter()
+        .min_by_key(|(domain, met)| (**met, *domain));
     oldest.map(|(domain, _)| domain.clone())
 }
 
