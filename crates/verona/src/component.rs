@@ -181,7 +181,7 @@ impl ComponentTask {
         let mut throttle = Throttle::new(self.shared.limits().bytes_per_second_max);
         let mut alarm = Alarm::new(tokio::time::Instant::now());
         loop {
-            // One look at the clock does for the whole turn, which takes microseconds.
+            // One look at the clock does until it waits, which takes microseconds.
             let turn = tokio::time::Instant::now();
             if closing {
                 leave.get_or_insert_with(|| Leave {

@@ -80,10 +80,18 @@ impl Echo {
         Ok(took.len() as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// Sends so many a second, and says how long each was on its way.
-    pub(crate) fn at(&mut self, pace: f64, lasting: Duration) -> Result<Vec<Duration>> {
-        let until = Instant::now() + lasting;
-        self.run(&Course::Paced { pace, until })
+    /// Sends so many a second, and says how long each was on its way, without those of the time before: connections that
+    /// rested have to find their pace, and some servers' first messages wait for an acknowledgement of TCP's.
+    pub(crate) fn at(
+        &mut self,
+        pace: f64,
+        before: Duration,
+        lasting: Duration,
+    ) -> Result<Vec<Duration>> {
+        let until = Instant::now() + before + lasting;
+        let took = self.run(&Course::Paced { pace, until })?;
+        let first = (pace * before.as_secs_f64()) as usize;
+        Ok(took.into_iter().skip(first).collect())
     }
 
     fn run(&mut self, course: &Course) -> Result<Vec<Duration>> {

@@ -64,8 +64,9 @@ const INTRODUCTION: &str = "\
 
 A peer sends messages of 200 bytes to a component, which sends each back at once; both are the load generator's one thread,
 which sleeps until the next is due. A message counts from when it is sent, or from when it was due if the connection did not
-take it. How many go there and back at most is found out before, with 512 under way. p50 and p99 are medians over the
-rounds; p99.9 is of all rounds together. At 200 a second each round has six turns of three seconds, in which all servers
-follow each other: a p99 is then the seventh of six hundred, and a noisy second makes it.
+take it. How many go there and back at most is found out before, with 512 under way. Each turn is run in for 0.2 s, which
+count nowhere: on connections that rested the first messages may wait for TCP. p50 and p99 are medians over the turns; p99.9
+is of all together. There is one turn of 1.5 s in each round; at 200 a second there are six of three seconds, in which all
+servers follow each other, for a noisy second makes the p99 of six hundred messages, and should not make the median.
 
 ";

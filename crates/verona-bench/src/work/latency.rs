@@ -65,7 +65,7 @@ pub(crate) fn run(terms: &Terms) -> Result<Work> {
         .map(|kind| Contestant::start(&world, kind, terms))
         .collect::<Result<Vec<_>>>()?;
     for round in 0..terms.rounds {
-        // Where one in a hundred is a few in a thousand, a noisy second is all that it shows: so there it is many turns.
+        // Where few are sent, one in a hundred is six of six hundred, and a noisy second makes them: so it is many turns.
         let turns = std::iter::repeat_n(Stretch::Same, SAME_TURNS).chain([Stretch::Parts]);
         for stretch in turns {
             for contestant in &mut contestants {
@@ -148,7 +148,7 @@ impl Contestant {
                 Rate::Same(_) => lasting * SAME_LONGER,
                 Rate::Part(_) => lasting,
             };
-            let took = self.echo.at(pace, lasting)?;
+            let took = self.echo.at(pace, RUN_IN, lasting)?;
             let (half, most) = (percentile(&took, 0.5), percentile(&took, 0.99));
             work.note(case, name, "pace", pace);
             for (figure, value) in [("p50", half), ("p99", most)] {
@@ -177,6 +177,8 @@ fn percentile(took: &[Duration], part: f64) -> Option<f64> {
 const WARM_UP: Duration = Duration::from_millis(200);
 /// How long it is tried what a server can do.
 const TRIED: Duration = Duration::from_millis(800);
+/// What is sent before it is measured, in each turn.
+const RUN_IN: Duration = Duration::from_millis(200);
 const MEASURED: Duration = Duration::from_millis(1_500);
 const SAME_LONGER: u32 = 2;
 /// In each round so often.

@@ -257,7 +257,9 @@ impl Server {
     /// A component that has authenticated.
     pub(crate) fn component(&self) -> Result<std::net::TcpStream> {
         if self.kind.is_bare() {
-            return Ok(std::net::TcpStream::connect(self.components)?);
+            let tcp = std::net::TcpStream::connect(self.components)?;
+            tcp.set_nodelay(true)?;
+            return Ok(tcp);
         }
         let mut last = None;
         // jabberd2's parts need a moment to find each other.
