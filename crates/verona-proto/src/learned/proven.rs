@@ -99,24 +99,56 @@ impl<'a> FromIterator<(&'a Domain, Instant)> for Proven {
 /// Of a site: one of whichever longer ending has the most, then of the next within it, down to the one that was met least
 /// recently. So a neighbour under the same registry (`co.uk`) does not pay for somebody's wildcard.
 ///
-/// Under a site that has all that it may this is done for each that is new, so nothing is allocated for each of the others.
+/// Under a site that has all that it may this is done for each that is new. So nothing is allocated for each of the others,
+/// and of each only the label is looked at that comes next: what is behind it is the same for all that are left, however
+/// deep their names go.
 fn one_of_the_most(site: &Site) -> Option<Domain> {
-    let mut among: Vec<(&str, &Domain, &Instant)> = site
+    let mut among: Vec<Candidate<'_>> = site
         .iter()
-        .map(|(domain, met)| (domain.ascii(), domain, met))
+        .map(|(domain, met)| Candidate::new(domain, met))
         .collect();
-    for labels in 3..=LABELS_MAX {
-        for (ending, domain, _) in &mut among {
-            *ending = domain.ending(labels);
-        }
-        among.sort_unstable_by_key(|(ending, ..)| *ending);
-        let alike = among.chunk_by(|(one, ..), (next, ..)| one == next);
+    for _ in 3..=LABELS_MAX {
+        among.iter_mut().for_each(Candidate::take_label);
+        among.sort_unstable_by_key(|candidate| candidate.label);
+        let alike = among.chunk_by(|one, next| one.label == next.label);
         match alike.max_by_key(|alike| alike.len()) {
             Some(most) if most.len() > 1 => among = most.to_vec(),
             Some(_) | None => break,
         }
     }
-    oldest(among.into_iter().map(|(_, domain, met)| (domain, met)))
+    oldest(
+        among
+            .iter()
+            .map(|candidate| (candidate.domain, candidate.met)),
+    )
+}
+
+/// One of a site that may have to go.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    domain: &'a Domain,
+    met: &'a Instant,
+    /// The label that is looked at; empty when there is none left.
+    label: &'a str,
+    /// What stands in front of it.
+    before: &'a str,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(domain: &'a Domain, met: &'a Instant) -> Self {
+        let before = domain.ascii().strip_suffix(domain.site());
+        let before = before.and_then(|before| before.strip_suffix('.'));
+        Self {
+            domain,
+            met,
+            label: "",
+            before: before.unwrap_or_default(),
+        }
+    }
+
+    fn take_label(&mut self) {
+        (self.before, self.label) = self.before.rsplit_once('.').unwrap_or(("", self.before));
+    }
 }
 
 fn oldest<'a>(domains: impl IntoIterator<Item = (&'a Domain, &'a Instant)>) -> Option<Domain> {

@@ -233,6 +233,40 @@ fn a_wildcard_under_a_public_suffix_does_not_push_out_its_neighbours() {
 }
 
 #[test]
+fn names_that_differ_far_in_front_push_out_one_another() {
+    let (learned, now) = (Learned::default(), Instant::now());
+    let deep = "b.".repeat(60);
+    // Met before all of the others, and each under an ending that has fewer.
+    let spared = [
+        "co.uk".to_owned(),
+        "bank.co.uk".to_owned(),
+        "mallory.co.uk".to_owned(),
+        format!("c.{deep}mallory.co.uk"),
+    ];
+    for name in &spared {
+        learned.note_proven(&domain(name), Strength::Certificate, now);
+    }
+    for number in 0..PROVEN_PER_SITE_MAX {
+        let peer = domain(&format!("x{number}.a.{deep}mallory.co.uk"));
+        let later = now + Duration::from_millis(number as u64 + 1);
+        learned.note_proven(&peer, Strength::Certificate, later);
+    }
+    let later = now + Duration::from_secs(60);
+    for name in &spared {
+        let proven = learned.proven(&domain(name), later);
+        assert_eq!(proven, Some(Strength::Certificate), "{name}");
+    }
+    let is_kept = |number: usize| {
+        let peer = domain(&format!("x{number}.a.{deep}mallory.co.uk"));
+        learned.proven(&peer, later).is_some()
+    };
+    // As many as the spared take, those that were met first.
+    for number in 0..PROVEN_PER_SITE_MAX {
+        assert_eq!(is_kept(number), number >= spared.len(), "{number}");
+    }
+}
+
+#[test]
 fn who_is_held_to_what_is_known_beside_the_records_too() {
     let (learned, now) = (Learned::default(), Instant::now());
     let agree = |step: &str| {
