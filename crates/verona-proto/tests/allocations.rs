@@ -1,6 +1,12 @@
 //! What a stanza costs in allocations on its way through the machines, and what a stream holds that is idle: numbers that are
 //! the same on every machine, so that a regression is seen without a clock.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and needs some instant to begin with"
+)]
+
 #[path = "relay/world.rs"]
 mod world;
 
@@ -44,11 +50,6 @@ fn both_ways_write_what_they_read() {
 }
 
 #[test]
-#[allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may panic, and needs some instant to begin with"
-)]
 fn a_question_about_what_arrived_allocates_nothing() {
     let ours = Domain::parse("echo.montague.lit").unwrap();
     let mut stream = open_stream(config(Arc::new(Hosts::new([ours]))), Instant::now());
@@ -65,11 +66,6 @@ fn a_question_about_what_arrived_allocates_nothing() {
 }
 
 #[test]
-#[allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may panic, and needs some instant to begin with"
-)]
 fn an_idle_stream_holds_little() {
     let ours = Domain::parse("echo.montague.lit").unwrap();
     let config = config(Arc::new(Hosts::new([ours])));
